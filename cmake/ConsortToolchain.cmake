@@ -1,0 +1,24 @@
+# Flags that every target shares: warnings are errors, mold links, ccache remembers.
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM)
+  set(CMAKE_C_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()
+find_program(MOLD_PROGRAM mold)
+if(MOLD_PROGRAM)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+add_library(consort_flags INTERFACE)
+target_compile_options(consort_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
+  # GCC 12 reports these falsely on std::string and std::variant in optimised builds.
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict -Wno-array-bounds -Wno-stringop-overflow -Wno-stringop-overread -Wno-dangling-pointer>)
+target_include_directories(consort_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_compile_definitions(consort_flags INTERFACE _FILE_OFFSET_BITS=64)
+
+if(CONSORT_SANITIZE)
+  add_compile_options(-fsanitize=${CONSORT_SANITIZE} -fno-omit-frame-pointer -O1 -g1)
+  add_link_options(-fsanitize=${CONSORT_SANITIZE})
+  add_compile_definitions(CONSORT_SANITIZED=1)
+endif()

@@ -1,0 +1,39 @@
+// Small text functions that several rooms need.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace consort {
+
+[[nodiscard]] std::vector<std::string> split(std::string_view text, char separator);
+[[nodiscard]] std::string_view trim(std::string_view text);
+[[nodiscard]] std::string join(const std::vector<std::string>& parts, std::string_view separator);
+// The last `lines` lines, without a trailing newline.
+[[nodiscard]] std::string last_lines(std::string_view text, std::size_t lines);
+// [a-zA-Z0-9._-], starts with a letter or digit, 1 to 63 characters: names of hosts, services, classes.
+[[nodiscard]] bool is_name(std::string_view text);
+// Restricted Damerau-Levenshtein distance.
+[[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
+[[nodiscard]] std::string closest(std::string_view wanted, const std::vector<std::string_view>& candidates);
+// The candidate that is close enough to be what was meant, or "".
+template <class Range>
+[[nodiscard]] std::string did_you_mean(std::string_view wanted, const Range& candidates) {
+  std::vector<std::string_view> views;
+  for (const auto& candidate : candidates) {
+    if constexpr (requires { candidate.first; }) {
+      views.emplace_back(candidate.first);
+    } else {
+      views.emplace_back(candidate);
+    }
+  }
+  return closest(wanted, views);
+}
+// Unified diff body (lines with ' ', '-', '+', and "@@" headers), three lines of context; "" when
+// equal. Inputs above 2000 lines are summed up in one line instead.
+[[nodiscard]] std::string unified_diff(std::string_view before, std::string_view after);
+// Shell-style glob over one string: * ? [set]; no special treatment of '/'.
+[[nodiscard]] bool glob_match(std::string_view pattern, std::string_view text);
+
+}  // namespace consort

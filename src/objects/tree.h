@@ -1,0 +1,48 @@
+// Trees: a folder as one object (canonical JSON, paths sorted) that refers to its files' blobs.
+// { "consort": "tree", "entries": { "bin/shop": { "kind": "file", "mode": "0755", "digest": "sha256:…", "size": 12 },
+//   "bin": { "kind": "directory", "mode": "0755" }, "current": { "kind": "symlink", "target": "bin" } } }
+// Owners and times are left out, so equal content has an equal digest everywhere.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "objects/store.h"
+
+namespace consort::objects {
+
+struct TreeEntry {
+  enum class Kind : std::uint8_t { file, directory, symlink };
+  Kind kind = Kind::file;
+  mode_t mode = 0644;
+  Digest digest;           // of a file
+  std::uint64_t size = 0;  // of a file, bytes
+  std::string target;      // of a symlink
+};
+
+// Relative paths, '/'-separated, no "." or "..", no leading or trailing '/'.
+using Tree = std::map<std::string, TreeEntry>;
+
+[[nodiscard]] Json tree_to_json(const Tree& tree);
+// Refuses unsafe paths, children of non-directories, unknown kinds. Errors: invalid_input.
+[[nodiscard]] Result<Tree> tree_from_json(const Json& json, std::string_view origin);
+// The blobs that the tree refers to, sorted, unique.
+[[nodiscard]] std::vector<Digest> tree_references(const Tree& tree);
+
+[[nodiscard]] Result<Tree> get_tree(const ObjectStore& store, const Digest& digest);
+
+// Stores all files and the tree. Devices, sockets and FIFOs are refused with their path.
+[[nodiscard]] Result<Digest> put_folder(const ObjectStore& store, const fs::path& folder);
+// tar (any compression libarchive knows), zip, …. Refuses absolute paths, "..", entries through symlinks,
+// more than 200 000 entries or 16 GiB unpacked (bombs). A single top folder is kept as it is.
+[[nodiscard]] Result<Digest> put_archive(const ObjectStore& store, const fs::path& archive);
+
+// Writes the tree to `folder`, which must not exist: unpacked beside it, synced, renamed into place.
+// A crash leaves either nothing or the whole.
+[[nodiscard]] Status materialise_tree(const ObjectStore& store, const Digest& digest, const fs::path& folder);
+
+}  // namespace consort::objects
