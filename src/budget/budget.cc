@@ -1,0 +1,168 @@
+#include "budget/budget.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/json_reader.h"
+
+namespace consort::budget {
+namespace {
+
+std::string describe_holders(const Budget& budget) {
+  std::string out;
+  for (const auto& [host, reasons] : budget.holders) {
+    for (const auto& [name, reason] : reasons) {
+      if (!out.empty()) out += ", ";
+      out += fmt::format("{} ({} since {})", host, name, format_instant(reason.since));
+    }
+  }
+  return out.empty() ? "nobody" : out;
+}
+
+// Why this host may not have a slot of this budget, or "".
+std::string refusal(const std::string& name, const Budget& budget, const Census& census, const std::string& host) {
+  if (budget.holders.contains(host)) return "";
+  if (census.unhealthy.contains(host)) return "";
+  if (budget.paused) return fmt::format("budget {} is paused", name);
+  if (available(budget, census) > 0) return "";
+  std::string down;
+  for (const std::string& sick : census.unhealthy) {
+    if (!budget.holders.contains(sick)) down += (down.empty() ? "" : ", ") + sick;
+  }
+  return fmt::format("budget {} is used up ({} of {} hosts may be away): held by {}{}", name, amount_of(budget.slots, census.hosts),
+                     census.hosts, describe_holders(budget), down.empty() ? "" : "; not healthy: " + down);
+}
+
+const Census& census_of(const Censuses& censuses, const std::string& name) {
+  static const Census none;
+  const auto it = censuses.find(name);
+  return it == censuses.end() ? none : it->second;
+}
+
+}  // namespace
+
+Result<Amount> amount_from_json(const Json& json, const std::string& path) {
+  const auto bad = [&](std::string_view what) {
+    return fail(ErrorCode::invalid_input, fmt::format("{}: {} is not a number of hosts or a percentage", path, what)).hint("write 2 or '30%'");
+  };
+  if (json.is_int()) {
+    if (json.as_int() < 0 || json.as_int() > 1'000'000) return bad(json.dump());
+    return Amount{json.as_int(), false};
+  }
+  if (!json.is_string() || json.as_string().empty() || json.as_string().size() > 8) return bad(json.dump().substr(0, 60));
+  std::string_view text = json.as_string();
+  Amount out;
+  out.value = 0;
+  if (text.back() == '%') {
+    out.percent = true;
+    text.remove_suffix(1);
+  }
+  if (text.empty()) return bad(json.dump());
+  for (const char c : text) {
+    if (c < '0' || c > '9') return bad(json.dump());
+    out.value = out.value * 10 + (c - '0');
+  }
+  if (out.value > (out.percent ? 100 : 1'000'000)) return bad(json.dump());
+  return out;
+}
+
+Json amount_to_json(const Amount& amount) {
+  if (amount.percent) return fmt::format("{}%", amount.value);
+  return amount.value;
+}
+
+std::int64_t amount_of(const Amount& amount, std::int64_t total) {
+  if (!amount.percent) return amount.value;
+  if (amount.value == 0) return 0;
+  return std::max<std::int64_t>(1, total * amount.value / 100);
+}
+
+Amount default_max_unavailable(std::int64_t hosts) { return hosts <= 10 ? Amount{1, false} : Amount{10, true}; }
+
+std::int64_t available(const Budget& budget, const Census& census) {
+  auto sick = static_cast<std::int64_t>(census.unhealthy.size());
+  for (const std::string& host : census.unhealthy) {
+    if (budget.holders.contains(host)) --sick;
+  }
+  return amount_of(budget.slots, census.hosts) - static_cast<std::int64_t>(budget.holders.size()) - sick;
+}
+
+Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Censuses& censuses, const std::string& host,
+              const std::string& reason, const std::string& text, Instant now) {
+  return acquire_together(budgets, {{host, names}}, censuses, reason, text, now);
+}
+
+Grant acquire_together(Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host, const Censuses& censuses,
+                       const std::string& reason, const std::string& text, Instant now) {
+  Budgets trial = budgets;
+  for (const auto& [host, names] : names_by_host) {
+    for (const std::string& name : names) {
+      const Census& census = census_of(censuses, name);
+      auto [it, made] = trial.try_emplace(name);
+      if (made) it->second.slots = default_max_unavailable(census.hosts);
+      const std::string why = refusal(name, it->second, census, host);
+      if (!why.empty()) return {false, why};
+      it->second.holders[host].try_emplace(reason, Reason{now, text});
+    }
+  }
+  budgets = std::move(trial);
+  return {true, ""};
+}
+
+bool release(Budgets& budgets, const std::string& host, const std::string& reason) {
+  bool changed = false;
+  for (auto& [name, budget] : budgets) {
+    const auto holder = budget.holders.find(host);
+    if (holder == budget.holders.end() || holder->second.erase(reason) == 0) continue;
+    changed = true;
+    if (holder->second.empty()) budget.holders.erase(holder);
+  }
+  return changed;
+}
+
+bool release_all(Budgets& budgets, const std::string& reason) {
+  std::set<std::string> hosts;
+  for (const auto& [name, budget] : budgets) {
+    for (const auto& [host, reasons] : budget.holders) hosts.insert(host);
+  }
+  bool changed = false;
+  for (const std::string& host : hosts) changed = release(budgets, host, reason) || changed;
+  return changed;
+}
+
+Json budgets_to_json(const Budgets& budgets) {
+  Json::Object out;
+  for (const auto& [name, budget] : budgets) {
+    Json::Object holders;
+    for (const auto& [host, reasons] : budget.holders) {
+      Json::Object list;
+      for (const auto& [reason, data] : reasons) list.emplace(reason, Json::object({{"since", format_instant(data.since)}, {"text", data.text}}));
+      holders.emplace(host, std::move(list));
+    }
+    out.emplace(name, Json::object({{"slots", amount_to_json(budget.slots)}, {"paused", budget.paused}, {"holders", std::move(holders)}}));
+  }
+  return out;
+}
+
+Result<Budgets> budgets_from_json(const Json& json) {
+  Budgets out;
+  if (!json.is_object()) return fail(ErrorCode::invalid_input, "budgets: expected an object");
+  for (const auto& [name, item] : json.as_object()) {
+    JsonReader reader(item, "budgets." + name);
+    Budget budget;
+    if (const Json* slots = reader.any("slots")) budget.slots = TRY(amount_from_json(*slots, reader.path_of("slots")));
+    budget.paused = reader.boolean("paused", false);
+    for (const auto& [host, reasons] : reader.object("holders")) {
+      if (!reasons.is_object()) continue;
+      for (const auto& [reason, data] : reasons.as_object()) {
+        budget.holders[host][reason] = {TRY(parse_instant(data.string_or("since"))), data.string_or("text")};
+      }
+    }
+    TRYV(reader.finish(UnknownMembers::ignore));
+    out.emplace(name, std::move(budget));
+  }
+  return out;
+}
+
+}  // namespace consort::budget

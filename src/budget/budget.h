@@ -1,0 +1,74 @@
+// The disruption budget: a counting semaphore with named holders. One slot per host, held by a set of
+// reasons (rollout:<id>, reboot, repair, drain, operator). Pure values; the controller persists them.
+//
+// Available = slots − holders − unhealthy hosts that hold none. Nothing expires by itself.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/json.h"
+#include "base/time.h"
+
+namespace consort::budget {
+
+// A number of hosts or a share of them. Percentages round down, at least 1 (unless 0 %).
+struct Amount {
+  std::int64_t value = 1;
+  bool percent = false;
+  friend bool operator==(const Amount&, const Amount&) = default;
+};
+// 3, "3" or "30%". Range: 0 to 1 000 000, 0 % to 100 %. Errors: invalid_input.
+[[nodiscard]] Result<Amount> amount_from_json(const Json& json, const std::string& path);
+[[nodiscard]] Json amount_to_json(const Amount& amount);
+[[nodiscard]] std::int64_t amount_of(const Amount& amount, std::int64_t total);
+// One host up to ten, 10 % above.
+[[nodiscard]] Amount default_max_unavailable(std::int64_t hosts);
+
+struct Reason {
+  Instant since;
+  std::string text;
+};
+
+struct Budget {
+  Amount slots;
+  bool paused = false;
+  std::map<std::string, std::map<std::string, Reason>> holders;  // host → reason name → reason
+};
+
+// What is known of the hosts that a budget covers.
+struct Census {
+  std::int64_t hosts = 0;
+  std::set<std::string> unhealthy;  // down or with an unhealthy instance
+};
+
+struct Grant {
+  bool granted = false;
+  std::string why;  // when refused: who holds it, since when
+};
+
+using Budgets = std::map<std::string, Budget>;
+using Censuses = std::map<std::string, Census>;
+
+[[nodiscard]] std::int64_t available(const Budget& budget, const Census& census);
+
+// Takes the host's slot in all named budgets, or in none. Idempotent per (host, reason). A host that is
+// already unhealthy, or that already holds a slot, always gets it. Unknown budgets are made with the
+// default size.
+[[nodiscard]] Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Censuses& censuses, const std::string& host,
+                            const std::string& reason, const std::string& text, Instant now);
+// The same for many hosts at once: all of them, or none. For joint outages.
+[[nodiscard]] Grant acquire_together(Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host,
+                                     const Censuses& censuses, const std::string& reason, const std::string& text, Instant now);
+// Gives the reason back everywhere; the slot is free when its last reason is gone. True if anything changed.
+bool release(Budgets& budgets, const std::string& host, const std::string& reason);
+bool release_all(Budgets& budgets, const std::string& reason);
+
+[[nodiscard]] Json budgets_to_json(const Budgets& budgets);
+[[nodiscard]] Result<Budgets> budgets_from_json(const Json& json);
+
+}  // namespace consort::budget
