@@ -67,8 +67,8 @@ using Status = Result<void>;
 class [[nodiscard]] Failure {
  public:
   explicit Failure(Error error) : error_(std::move(error)) {}
-  Failure&& hint(std::string text) && { return error_ = std::move(error_).hint(std::move(text)), std::move(*this); }
-  Failure&& at(SourceSpan span) && { return error_ = std::move(error_).at(std::move(span)), std::move(*this); }
+  Failure&& hint(std::string text) && { return static_cast<void>(std::move(error_).hint(std::move(text))), std::move(*this); }
+  Failure&& at(SourceSpan span) && { return static_cast<void>(std::move(error_).at(std::move(span))), std::move(*this); }
   Failure&& context(std::string text) && { return error_.add_context(std::move(text)), std::move(*this); }
   template <class T>
   operator tl::expected<T, Error>() && {  // NOLINT(google-explicit-constructor): that is its purpose
