@@ -1,6 +1,8 @@
 // Trees: a folder as one object (canonical JSON, paths sorted) that refers to its files' blobs.
-// { "consort": "tree", "entries": { "bin/shop": { "kind": "file", "mode": "0755", "digest": "sha256:…", "size": 12 },
-//   "bin": { "kind": "directory", "mode": "0755" }, "current": { "kind": "symlink", "target": "bin" } } }
+// { "consort": "tree", "entries": { "bin/shop": { "kind": "file", "mode": "0755", "digest":
+// "sha256:…", "size": 12 },
+//   "bin": { "kind": "directory", "mode": "0755" }, "current": { "kind": "symlink", "target": "bin"
+//   } } }
 // Owners and times are left out, so equal content has an equal digest everywhere.
 #pragma once
 
@@ -37,12 +39,22 @@ using Tree = std::map<std::string, TreeEntry>;
 
 // Stores all files and the tree. Devices, sockets and FIFOs are refused with their path.
 [[nodiscard]] Result<Digest> put_folder(const ObjectStore& store, const fs::path& folder);
-// tar (any compression libarchive knows), zip, …. Refuses absolute paths, "..", entries through symlinks,
-// more than 200 000 entries or 16 GiB unpacked (bombs). A single top folder is kept as it is.
+// tar (any compression libarchive knows), zip, …. Refuses absolute paths, "..", entries through
+// symlinks, more than 200 000 entries or 16 GiB unpacked (bombs), devices, formats that can name
+// files of this host (mtree). A single top folder is kept as it is. Errors: invalid_input,
+// too_large, io, not_found.
 [[nodiscard]] Result<Digest> put_archive(const ObjectStore& store, const fs::path& archive);
 
-// Writes the tree to `folder`, which must not exist: unpacked beside it, synced, renamed into place.
-// A crash leaves either nothing or the whole.
-[[nodiscard]] Status materialise_tree(const ObjectStore& store, const Digest& digest, const fs::path& folder);
+// Puts one entry into a tree that is being built: makes the folders above it (0755), refuses what
+// is unsafe with the reason. An entry again replaces the earlier one of the same kind (as tar
+// does).
+[[nodiscard]] Status add_to_tree(Tree& tree, const std::string& path, TreeEntry entry);
+// Stores the blob of the tree itself, after its files have been made durable.
+[[nodiscard]] Result<Digest> put_tree(const ObjectStore& store, const Tree& tree);
+
+// Writes the tree to `folder`, which must not exist: unpacked beside it, synced, renamed into
+// place. A crash leaves either nothing or the whole.
+[[nodiscard]] Status materialise_tree(const ObjectStore& store, const Digest& digest,
+                                      const fs::path& folder);
 
 }  // namespace consort::objects
