@@ -21,8 +21,10 @@ std::string describe_holders(const Budget& budget) {
 }
 
 // Why this host may not have a slot of this budget, or "".
-std::string refusal(const std::string& name, const Budget& budget, const Census& census, const std::string& host) {
+std::string refusal(const std::string& name, const Budget& budget, const Census& census, const std::string& host, const std::string& reason) {
+  if (budget.joint && budget.joint->reason == reason && budget.joint->hosts.contains(host)) return "";
   if (budget.holders.contains(host)) return "";
+  if (budget.joint) return fmt::format("budget {} is held as a whole by {} since {} ({})", name, budget.joint->reason, format_instant(budget.joint->data.since), budget.joint->data.text);
   if (census.unhealthy.contains(host)) return "";
   if (budget.paused) return fmt::format("budget {} is paused", name);
   if (available(budget, census) > 0) return "";
@@ -32,6 +34,11 @@ std::string refusal(const std::string& name, const Budget& budget, const Census&
   }
   return fmt::format("budget {} is used up ({} of {} hosts may be away): held by {}{}", name, amount_of(budget.slots, census.hosts),
                      census.hosts, describe_holders(budget), down.empty() ? "" : "; not healthy: " + down);
+}
+
+Json joint_to_json(const std::optional<Joint>& joint) {
+  if (!joint) return {};
+  return Json::object({{"reason", joint->reason}, {"since", format_instant(joint->data.since)}, {"text", joint->data.text}, {"hosts", Json::array_of(joint->hosts)}});
 }
 
 const Census& census_of(const Censuses& censuses, const std::string& name) {
@@ -90,24 +97,54 @@ std::int64_t available(const Budget& budget, const Census& census) {
 
 Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Censuses& censuses, const std::string& host,
               const std::string& reason, const std::string& text, Instant now) {
-  return acquire_together(budgets, {{host, names}}, censuses, reason, text, now);
+  std::vector<Budget*> wanted;
+  for (const std::string& name : names) {
+    const Census& census = census_of(censuses, name);
+    auto [it, made] = budgets.try_emplace(name);
+    if (made) it->second.slots = default_max_unavailable(census.hosts);
+    const std::string why = refusal(name, it->second, census, host, reason);
+    if (!why.empty()) return {false, why};
+    wanted.push_back(&it->second);
+  }
+  for (Budget* budget : wanted) {
+    if (budget->joint && budget->joint->reason == reason && budget->joint->hosts.contains(host)) continue;
+    budget->holders[host].try_emplace(reason, Reason{now, text});
+  }
+  return {true, ""};
 }
 
-Grant acquire_together(Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host, const Censuses& censuses,
-                       const std::string& reason, const std::string& text, Instant now) {
-  Budgets trial = budgets;
+Grant acquire_jointly(Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host, const Censuses& censuses,
+                      const std::string& reason, const std::string& text, Instant now) {
+  std::map<std::string, std::set<std::string>> hosts_by_name;
   for (const auto& [host, names] : names_by_host) {
-    for (const std::string& name : names) {
-      const Census& census = census_of(censuses, name);
-      auto [it, made] = trial.try_emplace(name);
-      if (made) it->second.slots = default_max_unavailable(census.hosts);
-      const std::string why = refusal(name, it->second, census, host);
-      if (!why.empty()) return {false, why};
-      it->second.holders[host].try_emplace(reason, Reason{now, text});
+    for (const std::string& name : names) hosts_by_name[name].insert(host);
+  }
+  for (const auto& [name, hosts] : hosts_by_name) {
+    auto [it, made] = budgets.try_emplace(name);
+    Budget& budget = it->second;
+    if (made) budget.slots = default_max_unavailable(census_of(censuses, name).hosts);
+    if (budget.paused) return {false, fmt::format("budget {} is paused", name)};
+    if (budget.joint && budget.joint->reason != reason) return {false, fmt::format("budget {} is held as a whole by {}", name, budget.joint->reason)};
+    for (const auto& [host, reasons] : budget.holders) {
+      if (reasons.size() > 1 || !reasons.contains(reason)) return {false, fmt::format("a joint outage needs budget {} as a whole; held by {}", name, describe_holders(budget))};
     }
   }
-  budgets = std::move(trial);
+  for (const auto& [name, hosts] : hosts_by_name) {
+    Budget& budget = budgets.at(name);
+    if (!budget.joint) budget.joint = Joint{reason, {now, text}, {}};
+    budget.joint->hosts.insert(hosts.begin(), hosts.end());
+  }
   return {true, ""};
+}
+
+bool release_joint(Budgets& budgets, const std::string& host, const std::string& reason) {
+  bool changed = false;
+  for (auto& [name, budget] : budgets) {
+    if (!budget.joint || budget.joint->reason != reason || budget.joint->hosts.erase(host) == 0) continue;
+    changed = true;
+    if (budget.joint->hosts.empty()) budget.joint.reset();
+  }
+  return changed;
 }
 
 bool release(Budgets& budgets, const std::string& host, const std::string& reason) {
@@ -128,6 +165,11 @@ bool release_all(Budgets& budgets, const std::string& reason) {
   }
   bool changed = false;
   for (const std::string& host : hosts) changed = release(budgets, host, reason) || changed;
+  for (auto& [name, budget] : budgets) {
+    if (!budget.joint || budget.joint->reason != reason) continue;
+    budget.joint.reset();
+    changed = true;
+  }
   return changed;
 }
 
@@ -140,7 +182,7 @@ Json budgets_to_json(const Budgets& budgets) {
       for (const auto& [reason, data] : reasons) list.emplace(reason, Json::object({{"since", format_instant(data.since)}, {"text", data.text}}));
       holders.emplace(host, std::move(list));
     }
-    out.emplace(name, Json::object({{"slots", amount_to_json(budget.slots)}, {"paused", budget.paused}, {"holders", std::move(holders)}}));
+    out.emplace(name, Json::object({{"slots", amount_to_json(budget.slots)}, {"paused", budget.paused}, {"joint", joint_to_json(budget.joint)}, {"holders", std::move(holders)}}));
   }
   return out;
 }
@@ -153,6 +195,12 @@ Result<Budgets> budgets_from_json(const Json& json) {
     Budget budget;
     if (const Json* slots = reader.any("slots")) budget.slots = TRY(amount_from_json(*slots, reader.path_of("slots")));
     budget.paused = reader.boolean("paused", false);
+    if (const Json* joint = reader.any("joint")) {
+      JsonReader inner(*joint, reader.path_of("joint"));
+      budget.joint = Joint{inner.string("reason"), {TRY(parse_instant(inner.string("since"))), inner.string("text", "")}, {}};
+      for (std::string& host : inner.strings("hosts")) budget.joint->hosts.insert(std::move(host));
+      TRYV(inner.finish(UnknownMembers::ignore));
+    }
     for (const auto& [host, reasons] : reader.object("holders")) {
       if (!reasons.is_object()) continue;
       for (const auto& [reason, data] : reasons.as_object()) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <variant>
@@ -34,9 +35,17 @@ struct Reason {
   std::string text;
 };
 
+// A joint outage holds a whole budget for a set of hosts at once (DESIGN.md section 5).
+struct Joint {
+  std::string reason;
+  Reason data;
+  std::set<std::string> hosts;
+};
+
 struct Budget {
   Amount slots;
   bool paused = false;
+  std::optional<Joint> joint;
   std::map<std::string, std::map<std::string, Reason>> holders;  // host → reason name → reason
 };
 
@@ -61,11 +70,15 @@ using Censuses = std::map<std::string, Census>;
 // default size.
 [[nodiscard]] Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Censuses& censuses, const std::string& host,
                             const std::string& reason, const std::string& text, Instant now);
-// The same for many hosts at once: all of them, or none. For joint outages.
-[[nodiscard]] Grant acquire_together(Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host,
+// A declared outage of many hosts: takes all named budgets as a whole, or none. Granted only while nobody
+// else holds a slot of them; until it is released nobody else gets one. Idempotent.
+[[nodiscard]] Grant acquire_jointly(Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host,
                                      const Censuses& censuses, const std::string& reason, const std::string& text, Instant now);
 // Gives the reason back everywhere; the slot is free when its last reason is gone. True if anything changed.
 bool release(Budgets& budgets, const std::string& host, const std::string& reason);
+// The host has left the joint outage of that reason; the last one frees the budget.
+bool release_joint(Budgets& budgets, const std::string& host, const std::string& reason);
+// Everything that the reason holds, joint or not.
 bool release_all(Budgets& budgets, const std::string& reason);
 
 [[nodiscard]] Json budgets_to_json(const Budgets& budgets);

@@ -1,0 +1,204 @@
+#include "plan/generation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <functional>
+#include <set>
+
+#include "base/json_reader.h"
+#include "base/text.h"
+
+namespace consort::plan {
+namespace {
+
+constexpr std::array<std::string_view, 3> kEdgeKinds = {"needs", "uses", "after"};
+
+Json labels_to_json(const std::map<std::string, std::string>& labels) {
+  Json::Object out;
+  for (const auto& [key, value] : labels) out.emplace(key, value);
+  return out;
+}
+
+Result<ServiceRecord> service_from_json(const Json& json, const std::string& path) {
+  JsonReader reader(json, path);
+  ServiceRecord out;
+  out.host_class = reader.string("hostClass");
+  out.manifest = TRY(Digest::parse(reader.string("manifest")));
+  out.version = reader.string("version", "");
+  out.hosts = reader.strings("hosts");
+  out.purpose = reader.string("purpose", "");
+  out.owner = reader.string("owner", "");
+  for (const Json& item : reader.array("edges")) {
+    JsonReader edge(item, path + ".edges");
+    Edge e;
+    const std::string kind = edge.string("kind");
+    const auto it = std::find(kEdgeKinds.begin(), kEdgeKinds.end(), kind);
+    if (it == kEdgeKinds.end()) return fail(ErrorCode::invalid_input, fmt::format("{}.edges: unknown kind '{}'", path, kind));
+    e.kind = static_cast<Edge::Kind>(it - kEdgeKinds.begin());
+    e.name = edge.string("name", "");
+    e.service = edge.string("service");
+    e.endpoint = edge.string("endpoint", "");
+    e.quorum = edge.integer("quorum", 0, 0, 1'000'000);
+    TRYV(edge.finish(UnknownMembers::ignore));
+    out.edges.push_back(std::move(e));
+  }
+  TRYV(reader.finish(UnknownMembers::ignore));
+  return out;
+}
+
+Json service_to_json(const ServiceRecord& service) {
+  Json::Array edges;
+  for (const Edge& edge : service.edges) {
+    edges.push_back(Json::object({{"kind", kEdgeKinds.at(static_cast<std::size_t>(edge.kind))},
+                                  {"name", edge.name},
+                                  {"service", edge.service},
+                                  {"endpoint", edge.endpoint},
+                                  {"quorum", edge.quorum}}));
+  }
+  return Json::object({{"hostClass", service.host_class}, {"manifest", service.manifest.str()}, {"version", service.version},
+                       {"hosts", Json::array_of(service.hosts)}, {"edges", edges}, {"purpose", service.purpose}, {"owner", service.owner}});
+}
+
+}  // namespace
+
+Json policy_to_json(const Policy& policy) {
+  Json::Array batches;
+  for (const auto& batch : policy.batches) batches.push_back(budget::amount_to_json(batch));
+  return Json::object({{"batches", batches},
+                       {"maxUnavailable", policy.max_unavailable ? budget::amount_to_json(*policy.max_unavailable) : Json()},
+                       {"maxFailures", budget::amount_to_json(policy.max_failures)},
+                       {"soak", format_duration(policy.soak)},
+                       {"stepTimeout", format_duration(policy.step_timeout)},
+                       {"onFailure", policy.on_failure == OnFailure::halt ? "halt" : "revert"},
+                       {"oneAtATime", policy.one_at_a_time.empty() ? Json() : Json(policy.one_at_a_time)},
+                       {"allowOutage", policy.allow_outage}});
+}
+
+Result<Policy> policy_from_json(const Json& json, const std::string& path) {
+  JsonReader reader(json, path);
+  Policy out;
+  const auto& batches = reader.array("batches");
+  if (!batches.empty()) out.batches.clear();
+  for (const Json& item : batches) {
+    out.batches.push_back(TRY(budget::amount_from_json(item, fmt::format("{}.batches[{}]", path, out.batches.size()))));
+    if (out.batches.back().value == 0) {
+      return fail(ErrorCode::invalid_input, fmt::format("{}.batches: a batch of 0 never ends", path)).hint("write at least 1");
+    }
+  }
+  if (const Json* amount = reader.any("maxUnavailable")) out.max_unavailable = TRY(budget::amount_from_json(*amount, path + ".maxUnavailable"));
+  if (const Json* amount = reader.any("maxFailures")) out.max_failures = TRY(budget::amount_from_json(*amount, path + ".maxFailures"));
+  const auto duration = [&](std::string_view key, Duration otherwise) -> Result<Duration> {
+    const auto text = reader.optional_string(key);
+    if (!text) return otherwise;
+    auto parsed = parse_duration(*text);
+    if (!parsed) return fail(std::move(parsed).error().context(fmt::format("in {}.{}", path, key)));
+    return parsed;
+  };
+  out.soak = TRY(duration("soak", out.soak));
+  out.step_timeout = TRY(duration("stepTimeout", out.step_timeout));
+  const std::string on_failure = reader.string("onFailure", "revert");
+  if (on_failure != "revert" && on_failure != "halt") {
+    return fail(ErrorCode::invalid_input, fmt::format("{}.onFailure: '{}' is neither 'halt' nor 'revert'", path, on_failure));
+  }
+  out.on_failure = on_failure == "halt" ? OnFailure::halt : OnFailure::revert;
+  out.one_at_a_time = reader.string("oneAtATime", "");
+  out.allow_outage = reader.boolean("allowOutage", false);
+  TRYV(reader.finish());
+  return out;
+}
+
+Json generation_to_json(const Generation& g) {
+  Json::Object hosts;
+  for (const auto& [name, host] : g.hosts) {
+    hosts.emplace(name, Json::object({{"address", host.address}, {"labels", labels_to_json(host.labels)}, {"classes", Json::array_of(host.classes)}}));
+  }
+  Json::Object classes;
+  for (const auto& [name, members] : g.classes) classes.emplace(name, Json::array_of(members));
+  Json::Object services;
+  for (const auto& [name, service] : g.services) services.emplace(name, service_to_json(service));
+  return Json::object({{"number", g.number}, {"parent", g.parent}, {"site", g.site}, {"by", g.by}, {"message", g.message},
+                       {"created", format_instant(g.created)}, {"sources", g.sources.is_none() ? Json() : Json(g.sources.str())},
+                       {"rollbackOf", g.rollback_of}, {"hosts", hosts}, {"classes", classes}, {"services", services},
+                       {"broken", labels_to_json(g.broken)}, {"policy", policy_to_json(g.policy)}});
+}
+
+Result<Generation> generation_from_json(const Json& json) {
+  JsonReader reader(json, "generation");
+  Generation g;
+  g.number = static_cast<std::uint64_t>(reader.integer("number", 0, 0));
+  g.parent = static_cast<std::uint64_t>(reader.integer("parent", 0, 0));
+  g.site = reader.string("site");
+  g.by = reader.string("by", "");
+  g.message = reader.string("message", "");
+  if (const auto created = reader.optional_string("created")) g.created = TRY(parse_instant(*created));
+  if (const auto sources = reader.optional_string("sources")) g.sources = TRY(Digest::parse(*sources));
+  g.rollback_of = static_cast<std::uint64_t>(reader.integer("rollbackOf", 0, 0));
+  for (const auto& [name, item] : reader.object("hosts")) {
+    JsonReader host(item, "generation.hosts." + name);
+    HostRecord record;
+    record.address = host.string("address");
+    for (const auto& [key, value] : host.object("labels")) {
+      if (value.is_string()) record.labels.emplace(key, value.as_string());
+    }
+    record.classes = host.strings("classes");
+    TRYV(host.finish(UnknownMembers::ignore));
+    g.hosts.emplace(name, std::move(record));
+  }
+  for (const auto& [name, item] : reader.object("classes")) {
+    if (!item.is_array()) return fail(ErrorCode::invalid_input, fmt::format("generation.classes.{}: expected an array", name));
+    for (const Json& host : item.as_array()) {
+      if (host.is_string()) g.classes[name].push_back(host.as_string());
+    }
+    g.classes.try_emplace(name);
+  }
+  for (const auto& [name, item] : reader.object("services")) {
+    g.services.emplace(name, TRY(service_from_json(item, "generation.services." + name)));
+  }
+  for (const auto& [name, item] : reader.object("broken")) {
+    if (item.is_string()) g.broken.emplace(name, item.as_string());
+  }
+  if (const Json* policy = reader.any("policy")) g.policy = TRY(policy_from_json(*policy, "generation.policy"));
+  TRYV(reader.finish(UnknownMembers::ignore));
+  for (const auto& [name, service] : g.services) {
+    for (const std::string& host : service.hosts) {
+      if (!g.hosts.contains(host)) return fail(ErrorCode::invalid_input, fmt::format("generation.services.{}: unknown host '{}'", name, host));
+    }
+  }
+  return g;
+}
+
+Result<std::map<std::string, int>> service_levels(const std::map<std::string, ServiceRecord>& services) {
+  std::map<std::string, int> levels;
+  std::vector<std::string> path;
+  const std::function<Status(const std::string&)> visit = [&](const std::string& name) -> Status {
+    if (levels.contains(name)) return {};
+    if (const auto again = std::find(path.begin(), path.end(), name); again != path.end()) {
+      std::vector<std::string> cycle(again, path.end());
+      cycle.push_back(name);
+      return fail(ErrorCode::invalid_input, fmt::format("services need each other in a circle: {}", join(cycle, " → ")))
+          .hint("make one of these edges soft: move it from 'needs' to 'uses' (parameters without order)");
+    }
+    path.push_back(name);
+    const ServiceRecord& service = services.at(name);
+    int level = 0;
+    const auto after = [&](const std::string& other) -> Status {
+      TRYV(visit(other));
+      level = std::max(level, levels.at(other) + 1);
+      return {};
+    };
+    for (const Edge& edge : service.edges) {
+      if (is_hard(edge) && services.contains(edge.service)) TRYV(after(edge.service));
+    }
+    const std::string base = "class:" + service.host_class;
+    if (name != base && services.contains(base)) TRYV(after(base));
+    path.pop_back();
+    levels.emplace(name, level);
+    return {};
+  };
+  for (const auto& [name, service] : services) TRYV(visit(name));
+  return levels;
+}
+
+}  // namespace consort::plan

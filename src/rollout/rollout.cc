@@ -1,0 +1,41 @@
+#include "rollout/rollout.h"
+
+#include <array>
+
+namespace consort::rollout {
+namespace {
+
+constexpr std::array<std::string_view, 6> kPhases = {"pending", "active", "soaking", "done", "failed", "unreachable"};
+constexpr std::array<std::string_view, 5> kResults = {"open", "done", "partial", "reverted", "inconsistent"};
+
+}  // namespace
+
+std::string_view step_phase_name(StepPhase phase) { return kPhases.at(static_cast<std::size_t>(phase)); }
+std::string_view result_name(Result result) { return kResults.at(static_cast<std::size_t>(result)); }
+
+Rollout begin(std::string id, plan::Plan plan, std::uint64_t generation, std::string by, std::string message, Instant now) {
+  Rollout out;
+  out.id = std::move(id);
+  out.by = std::move(by);
+  out.message = std::move(message);
+  out.started = now;
+  out.generation = generation;
+  out.plan = std::move(plan);
+  out.forward.steps = std::move(out.plan.steps);
+  out.forward.waves = std::move(out.plan.waves);
+  out.plan.steps.clear();
+  out.plan.waves.clear();
+  out.forward.runs.resize(out.forward.steps.size());
+  out.forward.wave_since = now;
+  return out;
+}
+
+std::vector<int> open_tail(const Rollout& rollout) {
+  std::vector<int> out;
+  for (const plan::Step& step : rollout.forward.steps) {
+    if (rollout.forward.runs[static_cast<std::size_t>(step.id)].phase != StepPhase::done) out.push_back(step.id);
+  }
+  return out;
+}
+
+}  // namespace consort::rollout
