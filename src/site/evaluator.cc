@@ -1,0 +1,206 @@
+#include "site/evaluator.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <libjsonnet.h>
+#include <poll.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <set>
+
+#include "base/text.h"
+
+namespace consort::site {
+namespace {
+
+// --- in the child ----------------------------------------------------------------------------
+
+struct Context {
+  JsonnetVm* vm = nullptr;
+  const EndpointTable* endpoints = nullptr;
+  std::size_t bytes_left = 0;
+  std::map<std::string, std::string> sources;
+  std::set<std::string> seen;
+};
+
+char* copy_out(JsonnetVm* vm, std::string_view text) {
+  char* out = jsonnet_realloc(vm, nullptr, text.size() + 1);
+  std::memcpy(out, text.data(), text.size());
+  out[text.size()] = '\0';
+  return out;
+}
+
+char* import_callback(void* raw, const char* base, const char* rel, char** found_here, int* success) {
+  auto& context = *static_cast<Context*>(raw);
+  const auto refuse = [&](const std::string& why) {
+    *success = 0;
+    return copy_out(context.vm, why);
+  };
+  if (std::string_view(rel) == "consort.libsonnet") {
+    *success = 1;
+    *found_here = copy_out(context.vm, "consort.libsonnet");
+    return copy_out(context.vm, consort_libsonnet());
+  }
+  const fs::path path = fs::path(rel).is_absolute() ? fs::path(rel) : fs::path(base) / rel;
+  const auto text = read_file(path, context.bytes_left);
+  if (!text) {
+    if (text.error().code() == ErrorCode::too_large) return refuse(fmt::format("{} is too large: the sources of a site may have {} bytes altogether", path.string(), context.bytes_left));
+    return refuse(text.error().message());
+  }
+  const std::string name = path.lexically_normal().string();
+  if (context.seen.insert(name).second) {
+    context.bytes_left -= text->size();
+    context.sources[name] = Digest::of(*text).str();
+  }
+  *success = 1;
+  *found_here = copy_out(context.vm, name);
+  return copy_out(context.vm, *text);
+}
+
+JsonnetJsonValue* endpoint_callback(void* raw, const JsonnetJsonValue* const* argv, int* success) {
+  auto& context = *static_cast<Context*>(raw);
+  const char* service = jsonnet_json_extract_string(context.vm, argv[0]);
+  const char* endpoint = jsonnet_json_extract_string(context.vm, argv[1]);
+  const auto refuse = [&](const std::string& why) {
+    *success = 0;
+    return jsonnet_json_make_string(context.vm, why.c_str());
+  };
+  if (service == nullptr || endpoint == nullptr) return refuse("endpoint() takes the names of a service and of its endpoint");
+  if (context.endpoints == nullptr) return refuse(fmt::format("the address of {}/{} is not known yet: 'on', 'needs', 'uses', 'after', 'provides' and the inventories may not depend on it", service, endpoint));
+  const auto it = context.endpoints->find(fmt::format("{}/{}", service, endpoint));
+  if (it == context.endpoints->end()) return refuse(fmt::format("service '{}' has no endpoint '{}'", service, endpoint));
+  JsonnetJsonValue* out = jsonnet_json_make_object(context.vm);
+  const auto list = [&](const std::vector<std::string>& items) {
+    JsonnetJsonValue* array = jsonnet_json_make_array(context.vm);
+    for (const std::string& item : items) jsonnet_json_array_append(context.vm, array, jsonnet_json_make_string(context.vm, item.c_str()));
+    return array;
+  };
+  jsonnet_json_object_append(context.vm, out, "addresses", list(it->second.addresses));
+  jsonnet_json_object_append(context.vm, out, "hosts", list(it->second.hosts));
+  jsonnet_json_object_append(context.vm, out, "port", jsonnet_json_make_number(context.vm, static_cast<double>(it->second.port)));
+  *success = 1;
+  return out;
+}
+
+void limit_child(const EvaluationLimits& limits) {
+  const auto cpu = static_cast<rlim_t>(std::max<std::int64_t>(1, limits.deadline.count() / 1000));
+  const rlimit cpu_limit{cpu, cpu + 1};
+  ::setrlimit(RLIMIT_CPU, &cpu_limit);
+  const rlimit no_core{0, 0};
+  ::setrlimit(RLIMIT_CORE, &no_core);
+  const rlimit stack{64U << 20U, 64U << 20U};
+  ::setrlimit(RLIMIT_STACK, &stack);
+#ifndef CONSORT_SANITIZED
+  // The sanitizers reserve terabytes of address space; under them only time is limited.
+  const rlimit memory{limits.memory, limits.memory};
+  ::setrlimit(RLIMIT_AS, &memory);
+#endif
+}
+
+[[noreturn]] void child(const std::vector<Snippet>& snippets, const EndpointTable* endpoints, const EvaluationLimits& limits, OnError on_error, int out) {
+  limit_child(limits);
+  Context context;
+  context.vm = jsonnet_make();
+  context.endpoints = endpoints;
+  context.bytes_left = limits.source_bytes;
+  jsonnet_import_callback(context.vm, import_callback, &context);
+  const std::array<const char*, 3> parameters = {"service", "endpoint", nullptr};
+  jsonnet_native_callback(context.vm, "consort.endpoint", endpoint_callback, &context, parameters.data());
+  jsonnet_max_stack(context.vm, 500);
+  // One record per line: {"name", "value" | "error"}; the last line says which files were read.
+  const auto emit = [&](const std::string& line) {
+    if (!write_all(out, line + "\n", "the evaluation's result")) ::_exit(3);
+  };
+  for (const Snippet& snippet : snippets) {
+    int error = 0;
+    char* result = jsonnet_evaluate_snippet(context.vm, "<site>", snippet.code.c_str(), &error);
+    std::string text(result);
+    jsonnet_realloc(context.vm, result, 0);
+    emit(Json::object({{"name", snippet.name}, {"failed", error != 0}, {"text", text}}).dump());
+    if (error != 0 && on_error == OnError::stop) break;
+  }
+  Json sources = Json::object();
+  for (const auto& [path, digest] : context.sources) sources[path] = digest;
+  emit(Json::object({{"sources", sources}}).dump());
+  ::_exit(0);
+}
+
+// --- in the parent ---------------------------------------------------------------------------
+
+Result<std::string> read_until(int fd, pid_t pid, const EvaluationLimits& limits) {
+  const auto begun = std::chrono::steady_clock::now();
+  std::string out;
+  std::array<char, 65536> buffer{};
+  while (true) {
+    const auto left = limits.deadline - std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun);
+    if (left.count() <= 0 || out.size() > limits.result_bytes) {
+      ::kill(pid, SIGKILL);
+      if (left.count() > 0) return fail(ErrorCode::too_large, fmt::format("the evaluated site is larger than {} MiB", limits.result_bytes >> 20U));
+      return fail(ErrorCode::timeout, fmt::format("the site did not finish evaluating within {}", human_duration(limits.deadline)))
+          .hint("look for an endless recursion or a very large comprehension");
+    }
+    pollfd poll_fd{fd, POLLIN, 0};
+    const int ready = ::poll(&poll_fd, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 1000)));
+    if (ready <= 0) continue;
+    const ssize_t n = ::read(fd, buffer.data(), buffer.size());
+    if (n == 0) return out;
+    if (n > 0) out.append(buffer.data(), static_cast<std::size_t>(n));
+    if (n < 0 && errno != EINTR) return fail_errno(errno, "cannot read the evaluation's result");
+  }
+}
+
+Failure died(int status, const EvaluationLimits& limits) {
+  const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+  if (signal == SIGXCPU || signal == SIGKILL) {
+    return fail(ErrorCode::timeout, fmt::format("the site used up its {} of processor time", human_duration(limits.deadline))).hint("look for an endless recursion or a very large comprehension");
+  }
+  return fail(ErrorCode::too_large, fmt::format("evaluating the site needs more than {} MiB of memory (or a deeper stack than there is)", limits.memory >> 20U))
+      .hint("look for an endless recursion or a very large comprehension");
+}
+
+}  // namespace
+
+Result<Evaluated> run_evaluator(const std::vector<Snippet>& snippets, const EndpointTable* endpoints, const EvaluationLimits& limits, OnError on_error) {
+  std::array<int, 2> fds{};
+  if (::pipe2(fds.data(), O_CLOEXEC) != 0) return fail_errno(errno, "cannot create a pipe");
+  Fd read_end(fds[0]);
+  Fd write_end(fds[1]);
+  const pid_t pid = ::fork();
+  if (pid < 0) return fail_errno(errno, "cannot start the evaluation");
+  if (pid == 0) {
+    read_end.reset();
+    child(snippets, endpoints, limits, on_error, write_end.get());
+  }
+  write_end.reset();
+  auto text = read_until(read_end.get(), pid, limits);
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!text) return fail(std::move(text).error());
+  Evaluated out;
+  bool complete = false;
+  std::string_view rest = *text;
+  while (!rest.empty()) {
+    const std::size_t end = rest.find('\n');
+    const Json line = TRY(parse_json(rest.substr(0, end), "evaluation", {limits.result_bytes * 2, 20}));
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    if (const Json* sources = line.find("sources")) {
+      complete = true;
+      for (const auto& [path, digest] : sources->as_object()) out.sources[path] = digest.as_string();
+    } else if (line.bool_or("failed")) {
+      out.errors.emplace(line.string_or("name"), parse_jsonnet_error(line.string_or("text")));
+    } else {
+      out.values.emplace(line.string_or("name"), TRY(parse_json(line.string_or("text"), "evaluation", {limits.result_bytes, 200})));
+    }
+  }
+  if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) != 0) return died(status, limits);
+  return out;
+}
+
+}  // namespace consort::site
