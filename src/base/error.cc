@@ -39,17 +39,17 @@ std::optional<ErrorCode> error_code_from_name(std::string_view name) {
   return std::nullopt;
 }
 
-Error&& Error::hint(std::string text) && {
+Error Error::hint(std::string text) && {
   hint_ = std::move(text);
   return std::move(*this);
 }
 
-Error&& Error::at(SourceSpan span) && {
+Error Error::at(SourceSpan span) && {
   span_ = std::move(span);
   return std::move(*this);
 }
 
-Error&& Error::context(std::string text) && {
+Error Error::context(std::string text) && {
   contexts_.push_back(std::move(text));
   return std::move(*this);
 }

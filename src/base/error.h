@@ -38,11 +38,12 @@ class [[nodiscard]] Error {
  public:
   Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}
 
-  // Each returns the error, so that calls chain: `return fail(...).hint("…")`.
-  Error&& hint(std::string text) &&;
-  Error&& at(SourceSpan span) &&;
+  // Each returns the error (by value: `error = std::move(error).hint(…)` must not assign it to itself), so
+  // that calls chain: `return fail(...).hint("…")`.
+  Error hint(std::string text) &&;
+  Error at(SourceSpan span) &&;
   // What was being done, outermost added last: "while reading the inventory of class web".
-  Error&& context(std::string text) &&;
+  Error context(std::string text) &&;
   void add_context(std::string text);
 
   [[nodiscard]] ErrorCode code() const { return code_; }
@@ -67,8 +68,8 @@ using Status = Result<void>;
 class [[nodiscard]] Failure {
  public:
   explicit Failure(Error error) : error_(std::move(error)) {}
-  Failure&& hint(std::string text) && { return static_cast<void>(std::move(error_).hint(std::move(text))), std::move(*this); }
-  Failure&& at(SourceSpan span) && { return static_cast<void>(std::move(error_).at(std::move(span))), std::move(*this); }
+  Failure&& hint(std::string text) && { return error_ = std::move(error_).hint(std::move(text)), std::move(*this); }
+  Failure&& at(SourceSpan span) && { return error_ = std::move(error_).at(std::move(span)), std::move(*this); }
   Failure&& context(std::string text) && { return error_.add_context(std::move(text)), std::move(*this); }
   template <class T>
   operator tl::expected<T, Error>() && {  // NOLINT(google-explicit-constructor): that is its purpose
