@@ -1,0 +1,203 @@
+#include "http/server.h"
+
+#include <fmt/format.h>
+
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/ip/v6_only.hpp>
+#include <map>
+#include <set>
+
+#include "base/log.h"
+#include "http/connection.h"
+#include "http/event_loop_impl.h"
+#include "http/tcp_transport.h"
+#include "http/url.h"
+
+namespace consort::http {
+namespace asio = boost::asio;
+using asio::ip::tcp;
+using boost::system::error_code;
+
+struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
+  explicit Impl(EventLoop& event_loop, ServerOptions server_options)
+      : loop(event_loop), options(std::move(server_options)) {}
+
+  EventLoop& loop;
+  ServerOptions options;
+  Router router;
+  std::vector<tcp::acceptor> acceptors;
+  std::shared_ptr<const Connection::Host> host;
+  std::set<std::shared_ptr<Connection>> connections;
+  std::map<std::string, std::size_t> per_peer;
+  std::function<void()> on_empty;
+  Timer grace;
+  bool stopping = false;
+
+  Status listen(const std::string& address);
+  void accept(tcp::acceptor& acceptor);
+  void admit(tcp::socket socket);
+  void forget(Connection& connection);
+  void stop_listening();
+  void close_all();
+  void when_empty();
+};
+
+namespace {
+
+std::string text_of(const tcp::endpoint& endpoint) {
+  const auto address = endpoint.address();
+  return address.is_v6() ? fmt::format("[{}]:{}", address.to_string(), endpoint.port())
+                         : fmt::format("{}:{}", address.to_string(), endpoint.port());
+}
+
+Result<tcp::endpoint> resolve(asio::io_context& io, const std::string& text) {
+  const HostPort parts = TRY(parse_host_port(text));
+  error_code ec;
+  const auto address = asio::ip::make_address(parts.host, ec);
+  if (!ec) return tcp::endpoint(address, parts.port);
+  tcp::resolver resolver(io);
+  const auto found = resolver.resolve(parts.host, std::to_string(parts.port), ec);
+  if (ec || found.empty()) {
+    return fail(ErrorCode::invalid_input,
+                fmt::format("cannot listen on '{}': {} is no address and no known name", text,
+                            parts.host))
+        .hint("write it like 127.0.0.1:8440 or [::1]:8440");
+  }
+  return found.begin()->endpoint();
+}
+
+}  // namespace
+
+Status Server::Impl::listen(const std::string& address) {
+  const tcp::endpoint endpoint = TRY(resolve(loop.impl()->io, address));
+  tcp::acceptor acceptor(loop.impl()->io);
+  error_code ec;
+  acceptor.open(endpoint.protocol(), ec);
+  if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
+  if (!ec && endpoint.address().is_v6()) acceptor.set_option(asio::ip::v6_only(true), ec);
+  if (!ec) acceptor.bind(endpoint, ec);
+  if (!ec) acceptor.listen(asio::socket_base::max_listen_connections, ec);
+  if (ec) return fail_errno(ec.value(), fmt::format("cannot listen on {}", address));
+  acceptors.push_back(std::move(acceptor));
+  return {};
+}
+
+void Server::Impl::accept(tcp::acceptor& acceptor) {
+  acceptor.async_accept([weak = weak_from_this(), &acceptor](error_code ec, tcp::socket socket) {
+    const auto self = weak.lock();
+    if (self == nullptr || self->stopping) return;
+    if (!ec) self->admit(std::move(socket));
+    if (ec == asio::error::operation_aborted) return;
+    if (ec) {
+      // Most likely out of file descriptors: trying again at once would only burn the processor.
+      log_warn("cannot accept a connection: {}", ec.message());
+      self->loop.after(Duration(100), [weak, &acceptor] {
+        if (const auto alive = weak.lock(); alive != nullptr && !alive->stopping)
+          alive->accept(acceptor);
+      });
+      return;
+    }
+    self->accept(acceptor);
+  });
+}
+
+void Server::Impl::admit(tcp::socket socket) {
+  const auto connection = std::make_shared<Connection>(host, make_tcp_transport(std::move(socket)));
+  const std::size_t of_peer = ++per_peer[connection->peer().address];
+  connections.insert(connection);
+  if (connections.size() > options.limits.max_connections) {
+    return connection->refuse(Response::error(
+        Error(ErrorCode::unavailable, "this server has as many connections as it can take")));
+  }
+  if (of_peer > options.limits.max_connections_per_peer) {
+    return connection->refuse(Response::error(
+        Error(ErrorCode::unavailable, "this address has as many connections as it may have")));
+  }
+  connection->start();
+}
+
+void Server::Impl::forget(Connection& connection) {
+  if (const auto it = per_peer.find(connection.peer().address);
+      it != per_peer.end() && --it->second == 0)
+    per_peer.erase(it);
+  connections.erase(connection.shared_from_this());
+  if (connections.empty()) when_empty();
+}
+
+void Server::Impl::when_empty() {
+  grace.cancel();
+  if (const auto done = std::exchange(on_empty, nullptr)) loop.post(done);
+}
+
+void Server::Impl::stop_listening() {
+  stopping = true;
+  error_code ec;
+  for (auto& acceptor : acceptors) acceptor.close(ec);
+}
+
+void Server::Impl::close_all() {
+  // Closing takes each out of the set.
+  const auto all = connections;
+  for (const auto& connection : all) connection->drop();
+}
+
+Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Server::Server(Server&& other) noexcept = default;
+
+Server::~Server() {
+  if (impl_ == nullptr) return;
+  impl_->stop_listening();
+  impl_->close_all();
+}
+
+Result<Server> Server::create(EventLoop& loop, ServerOptions options) {
+  auto impl = std::make_shared<Impl>(loop, std::move(options));
+  // The acceptors are referred to by address from here on.
+  impl->acceptors.reserve(impl->options.listen.size());
+  for (const std::string& address : impl->options.listen) TRYV(impl->listen(address));
+  if (impl->acceptors.empty())
+    return fail(ErrorCode::invalid_input, "a server needs an address to listen on")
+        .hint("--listen 127.0.0.1:8440");
+  impl->host = std::make_shared<const Connection::Host>(
+      Connection::Host{loop, impl->router, impl->options.limits,
+                       [weak = std::weak_ptr<Impl>(impl)](Connection& connection) {
+                         if (const auto alive = weak.lock()) alive->forget(connection);
+                       }});
+  return Server(std::move(impl));
+}
+
+void Server::route(std::string_view method, std::string_view pattern, Handler handler,
+                   RouteOptions options) {
+  impl_->router.add(method, pattern, std::move(handler), options);
+}
+
+void Server::start() {
+  impl_->loop.dispatch([impl = impl_] {
+    if (impl->stopping) return;
+    for (auto& acceptor : impl->acceptors) impl->accept(acceptor);
+  });
+}
+
+void Server::shutdown(Duration grace, std::function<void()> done) {
+  impl_->stop_listening();
+  impl_->on_empty = std::move(done);
+  const auto all = impl_->connections;
+  for (const auto& connection : all) connection->finish();
+  if (impl_->connections.empty()) return impl_->when_empty();
+  impl_->grace = impl_->loop.after(grace, [weak = std::weak_ptr<Impl>(impl_)] {
+    if (const auto alive = weak.lock()) alive->close_all();
+  });
+}
+
+std::vector<std::string> Server::addresses() const {
+  std::vector<std::string> out;
+  error_code ec;
+  for (const auto& acceptor : impl_->acceptors) out.push_back(text_of(acceptor.local_endpoint(ec)));
+  return out;
+}
+
+std::string Server::url() const { return "http://" + addresses().front(); }
+
+std::size_t Server::connections() const { return impl_->connections.size(); }
+
+}  // namespace consort::http

@@ -1,0 +1,70 @@
+// An HTTP/1.1 server on an EventLoop. Handlers run on the loop's thread and must not block; they
+// may answer later through their Responder. Make, fill with routes, start. Not thread-safe: use and
+// destroy it on the loop's thread, or while the loop does not run.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/time.h"
+#include "http/event_loop.h"
+#include "http/message.h"
+#include "http/responder.h"
+#include "http/router.h"
+
+namespace consort::http {
+
+struct ServerLimits {
+  std::size_t header_bytes = 16U << 10U;  // then 431
+  std::size_t body_bytes = 8U << 20U;     // then 413; RouteOptions may say otherwise
+  Duration header_timeout = seconds(
+      20);  // for the head of a request, from its first byte (or the connection's start); then 408
+  Duration body_timeout = seconds(120);           // for the body; then 408
+  Duration idle_timeout = seconds(120);           // between two requests
+  Duration write_timeout = seconds(60);           // without any progress of an answer
+  std::size_t max_connections = 15'000;           // beyond: 503
+  std::size_t max_connections_per_peer = 10'000;  // of one address; beyond: 503
+};
+
+struct ServerOptions {
+  std::vector<std::string> listen;  // "127.0.0.1:8440", "[::1]:0" (0: any free port), "name:80"
+  ServerLimits limits;
+};
+
+class Server {
+ public:
+  // Binds and listens; accepts nothing before start(). The loop must outlive the server.
+  // Errors: invalid_input (an address), io (with a hint when the address is in use).
+  [[nodiscard]] static Result<Server> create(EventLoop& loop, ServerOptions options);
+  Server(Server&& other) noexcept;
+  Server& operator=(Server&&) = delete;
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  // Closes everything at once.
+  ~Server();
+
+  // Before start().
+  void route(std::string_view method, std::string_view pattern, Handler handler,
+             RouteOptions options = {});
+  void start();
+  // Accepts no more, closes idle connections and event streams, lets requests under way be answered
+  // for at most `grace`, closes the rest, and calls `done` (on the loop's thread).
+  void shutdown(Duration grace, std::function<void()> done);
+
+  // The addresses that were bound, with their real ports: "127.0.0.1:43121".
+  [[nodiscard]] std::vector<std::string> addresses() const;
+  // "http://127.0.0.1:43121", of the first address.
+  [[nodiscard]] std::string url() const;
+  [[nodiscard]] std::size_t connections() const;
+
+ private:
+  struct Impl;
+  explicit Server(std::shared_ptr<Impl> impl);
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace consort::http

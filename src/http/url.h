@@ -1,0 +1,28 @@
+// Addresses and URLs of servers. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/error.h"
+
+namespace consort::http {
+
+struct HostPort {
+  std::string host;  // without brackets
+  std::uint16_t port = 0;
+};
+// "127.0.0.1:80", "[::1]:80", "name:80". Error: invalid_input, with an example.
+[[nodiscard]] Result<HostPort> parse_host_port(std::string_view text);
+
+struct Url {
+  std::string scheme;  // "http"
+  HostPort at;
+  std::string base;                             // the path without a trailing '/', "" for none
+  [[nodiscard]] std::string authority() const;  // for the Host header
+};
+// Errors: invalid_input; unsupported for another scheme than http.
+[[nodiscard]] Result<Url> parse_url(std::string_view text);
+
+}  // namespace consort::http
