@@ -1,0 +1,59 @@
+// What every StateStore must do. A store joins with
+//   INSTANTIATE_TEST_SUITE_P(Name, StateStoreConformance, ::testing::Values(factory));
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <memory>
+#include <mutex>
+
+#include "base/files.h"
+#include "base/time.h"
+#include "state/state_store.h"
+
+namespace consort::state {
+
+class HandClock final : public Clock {
+ public:
+  [[nodiscard]] Instant now() const override {
+    const std::lock_guard lock(mutex_);
+    return now_;
+  }
+  void advance(Duration by) {
+    const std::lock_guard lock(mutex_);
+    now_ += by;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  Instant now_ = from_millis(1'000'000);
+};
+
+// Opens a new, empty store in a folder that is the test's own.
+using StoreFactory =
+    std::function<std::unique_ptr<StateStore>(const fs::path& folder, const Clock& clock)>;
+
+class StateStoreConformance : public ::testing::TestWithParam<StoreFactory> {
+ protected:
+  TempFolder folder_ = TempFolder::create("state-test-").value();
+  HandClock clock_;
+  std::unique_ptr<StateStore> store_ = GetParam()(folder_.path(), clock_);
+
+  CommitOutcome commit(Transaction transaction) {
+    return store_->commit(std::move(transaction)).value();
+  }
+  Revision put(const std::string& key, const std::string& value) {
+    return commit({{}, {Write::put(key, value)}}).revision;
+  }
+  std::vector<std::string> keys(const std::string& prefix, std::size_t limit = 1000,
+                                const std::string& after = "") {
+    std::vector<std::string> out;
+    const auto entries = store_->range(prefix, limit, after).value();
+    for (const Entry& entry : entries) out.push_back(entry.key);
+    return out;
+  }
+};
+
+}  // namespace consort::state
