@@ -1,0 +1,109 @@
+#include "agent/apply.h"
+
+#include <fmt/format.h>
+
+#include "agent/facts.h"
+#include "agent/supervisors/native.h"
+#include "agent/supervisors/systemd.h"
+#include "base/json_reader.h"
+#include "base/text.h"
+#include "objects/store.h"
+#include "site/placeholder.h"
+
+namespace consort::agent {
+namespace {
+
+Result<std::string> value_of(std::string_view name, const LabelMap& facts,
+                             const ApplyOptions& options, const std::string& host_name) {
+  const auto from = [&](const LabelMap& map, std::string_view key,
+                        std::string_view kind) -> Result<std::string> {
+    const auto it = map.find(key);
+    if (it != map.end()) return it->second;
+    const std::string meant = did_you_mean(key, map);
+    return fail(ErrorCode::not_found, fmt::format("this host has no {} '{}'", kind, key))
+        .hint(meant.empty() ? "write $${ for a literal ${"
+                            : fmt::format("did you mean '{}'?", meant));
+  };
+  if (name == "host.name") return host_name;
+  if (name == "host.address") return options.host_address;
+  if (name.starts_with("host.labels.")) return from(options.labels, name.substr(12), "label");
+  if (name.starts_with("fact.")) return from(facts, name.substr(5), "fact");
+  return fail(ErrorCode::invalid_input,
+              fmt::format("${{{}}} has a value only in a deployed service", name))
+      .hint("deploy it as part of a site, or write the value");
+}
+
+bool needs_supervisor(const std::map<std::string, Json>& specs) {
+  for (const auto& [name, spec] : specs) {
+    if (spec.string_or("type") == "daemon") return true;
+  }
+  return false;
+}
+
+Result<std::map<std::string, Json>> read_specs(const Json& document) {
+  if (!document.is_object())
+    return fail(ErrorCode::invalid_input,
+                "the document must be an object with a member 'resources'")
+        .hint("{ \"resources\": { \"motd\": { \"type\": \"file\", … } } }");
+  JsonReader reader(document, "");
+  std::map<std::string, Json> out;
+  for (const auto& [name, spec] : reader.object("resources")) out.emplace(name, spec);
+  TRYV(reader.finish());
+  if (document.find("resources") == nullptr)
+    return fail(ErrorCode::invalid_input, "the document has no member 'resources'");
+  return out;
+}
+
+}  // namespace
+
+Json apply_report_to_json(const ApplyReport& report) {
+  Json out = report_to_json(report.pass);
+  out["leftovers"] = Json::array_of(report.leftovers);
+  return out;
+}
+
+Result<ApplyReport> apply_document(const Json& document, const ApplyOptions& options) {
+  std::map<std::string, Json> specs = TRY(read_specs(document));
+  LabelMap facts = gather_facts(options.root);
+  const std::string host_name = options.host_name.empty() ? facts["hostname"] : options.host_name;
+  for (auto& [name, spec] : specs) {
+    spec = TRY(site::expand_all(
+        spec, site::PlaceholderStage::host,
+        [&](std::string_view key) { return value_of(key, facts, options, host_name); },
+        "resources." + name));
+  }
+  ConvergerOptions converge;
+  converge.root = options.root;
+  converge.state_folder =
+      options.state_folder.empty() ? options.root / "var/lib/consort/apply" : options.state_folder;
+  converge.workers = options.workers;
+  converge.labels = std::move(facts);
+  for (const auto& [key, value] : options.labels) converge.labels[key] = value;
+  TRYV(make_folders(converge.state_folder, 0700));
+  const FileLock lock =
+      TRY(FileLock::acquire(converge.state_folder / "lock", "the state of consort apply"));
+  const objects::ObjectStore backups =
+      TRY(objects::ObjectStore::open(converge.state_folder / "objects"));
+  converge.backups = &backups;
+  std::unique_ptr<Supervisor> own;
+  converge.supervisor = options.supervisor;
+  if (converge.supervisor == nullptr && needs_supervisor(specs)) {
+    const bool systemd = systemd_is_running() && options.root == "/";
+    own = systemd
+              ? TRY(make_systemd_supervisor({converge.state_folder / "units"}))
+              : TRY(make_native_supervisor({converge.state_folder / "daemons", options.shim_argv}));
+    converge.supervisor = own.get();
+  }
+  const std::unique_ptr<Converger> converger = TRY(Converger::create(std::move(converge)));
+  TRYV(converger->set_resources(specs));
+  ApplyReport report;
+  PassOptions pass;
+  pass.audit = options.audit;
+  pass.rehearsal = options.rehearsal;
+  pass.list_kept = true;
+  report.pass = converger->pass(pass);
+  report.leftovers = converger->leftovers();
+  return report;
+}
+
+}  // namespace consort::agent

@@ -1,0 +1,83 @@
+// The converger: holds a set of resources and makes the host be so, pass after pass. A pass in
+// which nothing changed costs one stat per path. Not thread-safe itself (one caller at a time); it
+// uses a few threads inside where several resources have work to do.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/ledger.h"
+#include "agent/report.h"
+#include "agent/resource.h"
+
+namespace consort::objects {
+class ObjectStore;
+}
+
+namespace consort::agent {
+
+struct ConvergerOptions {
+  fs::path root = "/";
+  fs::path state_folder;                          // ledger and stamps of commands
+  LabelMap labels;                                // facts and labels, for `when`
+  const objects::ObjectStore* backups = nullptr;  // must outlive the converger, like the next three
+  Supervisor* supervisor = nullptr;
+  ProcessRunner* runner = nullptr;  // null: the system's
+  const Clock* clock = nullptr;     // null: the system's
+  Enforcement enforcement = Enforcement::enforce;
+  unsigned workers = 2;
+};
+
+enum class Audit : std::uint8_t { changed_only, full };
+enum class Rehearsal : std::uint8_t { no, dry_run };
+
+struct PassOptions {
+  Audit audit = Audit::changed_only;
+  Rehearsal rehearsal = Rehearsal::no;
+  bool list_kept = false;
+  // Only these (and what depends on them, if they are repaired); empty: all.
+  std::set<std::string> only;
+};
+
+struct ReleaseReport {
+  std::vector<std::string> reverted;
+  std::vector<std::string> kept;
+  std::vector<std::string> warnings;  // what could not be undone, and why
+};
+
+class Converger {
+ public:
+  // Errors: io, not_found (the root), unsupported (an old kernel).
+  [[nodiscard]] static Result<std::unique_ptr<Converger>> create(ConvergerOptions options);
+  ~Converger();
+  Converger(const Converger&) = delete;
+  Converger& operator=(const Converger&) = delete;
+
+  // Replaces the set: name → expanded specification. All or nothing. What is no longer in the set
+  // is left alone until release(). Errors: invalid_input, conflict (contradictions name both
+  // resources).
+  [[nodiscard]] Status set_resources(const std::map<std::string, Json>& specs);
+
+  [[nodiscard]] PassReport pass(const PassOptions& options = {});
+
+  // Gives up what the ledger says is owned under these names: undone where onRemoval is revert.
+  [[nodiscard]] Result<ReleaseReport> release(const std::set<std::string>& names);
+  // What the ledger owns that is no longer in the set.
+  [[nodiscard]] std::vector<std::string> leftovers() const;
+
+  // Host paths to watch, per resource (see watch.h).
+  [[nodiscard]] std::map<std::string, std::vector<std::string>> watches() const;
+  [[nodiscard]] std::size_t size() const;
+  // How often the disk was changed since create().
+  [[nodiscard]] std::uint64_t changes_made() const;
+
+ private:
+  struct Impl;
+  explicit Converger(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace consort::agent

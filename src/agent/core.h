@@ -1,0 +1,101 @@
+// The agent's core: which transitions are due, how far they are, what is reported. Pure, like the
+// controller's core: the shell makes the writes durable, then performs the work and reports results.
+// What restore() is given is all that survives a crash. Not thread-safe: one thread owns it.
+//
+// Keys: target, instances/SERVICE.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "plan/manifest.h"
+#include "plan/target.h"
+#include "transition/transition.h"
+
+namespace consort::agent {
+
+using Store = std::map<std::string, std::string>;
+using Writes = std::map<std::string, std::optional<std::string>>;  // nullopt: erase
+
+// Get these manifests into the local object store and answer with on_manifests().
+struct LoadManifests {
+  std::string service;
+  std::set<Digest> digests;
+};
+
+// Perform one step of a transition and answer with on_step(). The journal is durable already.
+struct PerformStep {
+  std::string service;
+  transition::StepOrder order;
+  transition::Transition transition;
+};
+
+using Work = std::variant<LoadManifests, PerformStep>;
+
+struct Output {
+  Writes writes;
+  std::vector<Work> work;
+  bool report = false;  // what report() says has changed
+};
+
+struct Instance {
+  std::optional<plan::InstanceState> applied;
+  std::vector<Digest> history;  // manifests in the order in which they were first deployed here
+  bool has_data = false;        // its data folder has been set up
+  std::int64_t data_version = 0;
+  plan::Health health = plan::Health::unknown;  // not stored
+  std::string health_reason;                    // not stored
+  std::optional<plan::Outcome> outcome;
+  std::map<std::string, plan::Outcome> duties;
+  std::optional<transition::Transition> transition;
+  bool loading = false;  // not stored: LoadManifests is under way
+};
+
+class Core {
+ public:
+  // Errors: corrupt, with the key.
+  [[nodiscard]] static Result<Core> restore(const Store& store);
+
+  // After a start of the agent: transitions that were under way go on, or walk back.
+  Output start();
+  // Error refused for an older (epoch, seq) than the one it has. The same one is ignored.
+  [[nodiscard]] Result<Output> on_target(const plan::Target& target);
+  // The manifests that LoadManifests asked for, or why they could not be had (then it is asked again by
+  // retry()).
+  Output on_manifests(const std::string& service, const std::map<Digest, plan::Manifest>& manifests);
+  Output on_manifests_failed(const std::string& service, const std::string& why);
+  Output on_step(const std::string& service, const std::string& token, const transition::StepResult& result);
+  Output on_health(const std::string& service, plan::Health health, const std::string& reason);
+  // Asks again for what could not be loaded. Call when the controller answers, or after a while.
+  Output retry();
+
+  [[nodiscard]] const plan::Target& target() const { return target_; }
+  [[nodiscard]] const std::map<std::string, Instance>& instances() const { return instances_; }
+  // Instances, epoch and seq; host, boot id, facts, number and events are the shell's to fill in.
+  [[nodiscard]] plan::HostReport report() const;
+  // Every manifest that a target, a transition or an applied instance refers to.
+  [[nodiscard]] std::set<Digest> manifests_in_use() const;
+  // No transition is under way or due for this service: the converge loop may repair it.
+  [[nodiscard]] bool is_settled(const std::string& service) const;
+
+ private:
+  Core() = default;
+  void consider(const std::string& service, Output& out);
+  [[nodiscard]] bool is_due(const Instance& instance, const plan::TargetEntry& entry) const;
+  void go_on(const std::string& service, Output& out);
+  void conclude(const std::string& service, const transition::Ended& end, Output& out);
+  void save(const std::string& service, Output& out) const;
+
+  plan::Target target_;
+  std::map<std::string, Instance> instances_;
+};
+
+[[nodiscard]] Json instance_to_json(const Instance& instance);
+[[nodiscard]] Result<Instance> instance_from_json(const Json& json);
+
+}  // namespace consort::agent

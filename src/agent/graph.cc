@@ -1,0 +1,193 @@
+#include "agent/graph.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <queue>
+#include <unordered_map>
+
+#include "base/text.h"
+
+namespace consort::agent {
+namespace {
+
+using Resources = std::vector<std::unique_ptr<Resource>>;
+
+class GraphBuilder {
+ public:
+  explicit GraphBuilder(const Resources& resources) : resources_(resources) {
+    graph_.needs.resize(resources.size());
+  }
+
+  Result<Graph> build() {
+    TRYV(register_claims());
+    TRYV(add_explicit());
+    for (std::uint32_t i = 0; i < resources_.size(); ++i) TRYV(add_implied(i));
+    for (auto& needs : graph_.needs) {
+      std::sort(needs.begin(), needs.end());
+      needs.erase(std::unique(needs.begin(), needs.end()), needs.end());
+      needs.shrink_to_fit();
+    }
+    TRYV(sort());
+    return std::move(graph_);
+  }
+
+ private:
+  Status register_claims() {
+    for (std::uint32_t i = 0; i < resources_.size(); ++i) {
+      for (std::string& key : resources_[i]->claims()) {
+        const auto [it, fresh] = claims_.emplace(key, i);
+        if (!fresh && resources_[it->second]->wish() != resources_[i]->wish())
+          return contradiction(key, it->second, i, "with different wishes");
+        if (key.front() == '/') graph_.claimed.insert(std::move(key));
+      }
+      for (std::string& key : resources_[i]->provides()) made_.emplace(std::move(key), i);
+    }
+    return {};
+  }
+
+  [[nodiscard]] Failure contradiction(const std::string& key, std::uint32_t a, std::uint32_t b,
+                                      std::string_view how) const {
+    return fail(ErrorCode::conflict,
+                fmt::format("the resources '{}' and '{}' both claim {} {}", resources_[a]->name(),
+                            resources_[b]->name(), key, how))
+        .hint("keep one of them, or give them different paths or names");
+  }
+
+  Status add_explicit() {
+    std::map<std::string, std::uint32_t, std::less<>> by_name;
+    for (std::uint32_t i = 0; i < resources_.size(); ++i) by_name.emplace(resources_[i]->name(), i);
+    for (std::uint32_t i = 0; i < resources_.size(); ++i) {
+      for (const std::string& name : resources_[i]->common().after) {
+        const auto it = by_name.find(name);
+        if (it == by_name.end()) {
+          const std::string meant = did_you_mean(name, by_name);
+          return fail(ErrorCode::invalid_input,
+                      fmt::format("resources.{}.after: there is no resource '{}'",
+                                  resources_[i]->name(), name))
+              .hint(meant.empty() ? "name a resource of the same document"
+                                  : fmt::format("did you mean '{}'?", meant));
+        }
+        add(i, it->second);
+      }
+    }
+    return {};
+  }
+
+  void add(std::uint32_t from, std::uint32_t to) {
+    if (from != to) graph_.needs[from].push_back(to);
+  }
+
+  Status add_implied(std::uint32_t i) {
+    for (const std::string& key : resources_[i]->claims()) {
+      if (key.front() == '/') TRYV(add_ancestors(i, key, Relation::claims));
+    }
+    for (const std::string& key : resources_[i]->uses()) {
+      connect(i, key);
+      if (key.front() != '/') continue;
+      TRYV(add_ancestors(i, key, Relation::uses));
+      if (resources_[i]->is_daemon()) add_descendants(i, key);
+    }
+    return {};
+  }
+
+  void connect(std::uint32_t i, const std::string& key) {
+    for (const auto* index : {&claims_, &made_}) {
+      const auto it = index->find(key);
+      if (it == index->end()) continue;
+      const bool provider_absent = resources_[it->second]->wants_absence();
+      // What is to go goes after what used it is gone.
+      if (provider_absent && resources_[i]->wants_absence()) add(it->second, i);
+      if (!provider_absent) add(i, it->second);
+    }
+  }
+
+  enum class Relation : std::uint8_t { claims, uses };
+
+  Status add_ancestors(std::uint32_t i, const std::string& path, Relation relation) {
+    for (std::string at = parent_of(path); at != "/"; at = parent_of(at)) {
+      const auto it = claims_.find(at);
+      if (relation == Relation::claims && it != claims_.end() && it->second != i &&
+          !resources_[i]->wants_absence()) {
+        const Resource& above = *resources_[it->second];
+        if (above.wants_absence())
+          return contradiction(at, it->second, i,
+                               fmt::format("(one wants it absent, the other wants {})", path));
+        if (above.type() == "file")
+          return contradiction(
+              at, it->second, i,
+              fmt::format("(one as a file, the other as a directory for {})", path));
+      }
+      connect(i, at);
+    }
+    return {};
+  }
+
+  // A daemon that is given a directory reads what is in it.
+  void add_descendants(std::uint32_t i, const std::string& path) {
+    const std::string prefix = path + "/";
+    for (auto it = graph_.claimed.lower_bound(prefix);
+         it != graph_.claimed.end() && it->starts_with(prefix); ++it)
+      connect(i, *it);
+  }
+
+  Status sort() {
+    const std::size_t count = resources_.size();
+    std::vector<std::uint32_t> open(count);
+    std::vector<std::vector<std::uint32_t>> dependents(count);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      open[i] = static_cast<std::uint32_t>(graph_.needs[i].size());
+      for (const std::uint32_t need : graph_.needs[i]) dependents[need].push_back(i);
+    }
+    std::priority_queue<std::uint32_t, std::vector<std::uint32_t>, std::greater<>> ready;
+    for (std::uint32_t i = 0; i < count; ++i) {
+      if (open[i] == 0) ready.push(i);
+    }
+    graph_.order.reserve(count);
+    while (!ready.empty()) {
+      const std::uint32_t i = ready.top();
+      ready.pop();
+      graph_.order.push_back(i);
+      for (const std::uint32_t next : dependents[i]) {
+        if (--open[next] == 0) ready.push(next);
+      }
+    }
+    return graph_.order.size() == count ? Status() : cycle(open);
+  }
+
+  // Every resource that is left needs another that is left: following them must come back.
+  [[nodiscard]] Failure cycle(const std::vector<std::uint32_t>& open) const {
+    const auto left = [&](std::uint32_t i) { return open[i] != 0; };
+    std::vector<std::uint32_t> path;
+    auto at = static_cast<std::uint32_t>(
+        std::find_if(open.begin(), open.end(), [](std::uint32_t n) { return n != 0; }) -
+        open.begin());
+    while (std::find(path.begin(), path.end(), at) == path.end()) {
+      path.push_back(at);
+      at = *std::find_if(graph_.needs[at].begin(), graph_.needs[at].end(), left);
+    }
+    path.erase(path.begin(), std::find(path.begin(), path.end(), at));
+    path.push_back(at);
+    std::string text;
+    for (const std::uint32_t i : path)
+      text += (text.empty() ? "" : " after ") + resources_[i]->name();
+    return fail(ErrorCode::invalid_input,
+                fmt::format("resources wait for each other in a circle: {}", text))
+        .hint("take one 'after' out; paths, users and groups imply an order too");
+  }
+
+  const Resources& resources_;
+  Graph graph_;
+  std::unordered_map<std::string, std::uint32_t> claims_;
+  std::unordered_map<std::string, std::uint32_t> made_;
+};
+
+}  // namespace
+
+Result<Graph> build_graph(const std::vector<std::unique_ptr<Resource>>& resources) {
+  return GraphBuilder(resources).build();
+}
+
+}  // namespace consort::agent

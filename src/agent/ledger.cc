@@ -1,0 +1,195 @@
+#include "agent/ledger.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "base/text.h"
+
+namespace consort::agent {
+namespace {
+
+constexpr std::size_t kMaxBytes = 1U << 30U;
+
+std::string_view removal_name(OnRemoval value) {
+  return value == OnRemoval::revert ? "revert" : "keep";
+}
+OnRemoval removal_of(const Json& line) {
+  return line.string_or("onRemoval") == "revert" ? OnRemoval::revert : OnRemoval::keep;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Ledger>> Ledger::open(const fs::path& path) {
+  TRYV(make_folders(path.parent_path(), 0700));
+  std::unique_ptr<Ledger> out(new Ledger(path));
+  TRYV(out->load());
+  return out;
+}
+
+Status Ledger::load() {
+  fd_ = Fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!fd_.valid())
+    return fail_errno(errno, fmt::format("cannot open the ledger {}", path_.string()));
+  const std::string text = TRY(read_file(path_, kMaxBytes));
+  known_.clear();
+  std::size_t begin = 0;
+  std::size_t lines = 0;
+  while (begin < text.size()) {
+    const std::size_t end = text.find('\n', begin);
+    if (end == std::string::npos) break;  // torn by a crash
+    const auto line = parse_json(std::string_view(text).substr(begin, end - begin));
+    const std::string name = line ? line->string_or("name") : "";
+    if (!name.empty()) {
+      ++lines;
+      if (line->bool_or("forgotten")) {
+        known_.erase(name);
+      } else {
+        Known& known = known_[name];
+        known.on_removal = removal_of(*line);
+        if (const auto wish = Digest::parse(line->string_or("wish"))) known.wish = *wish;
+        if (const Json* before = line->find("before")) {
+          known.before_is_null = before->is_null();
+          known.before_at = static_cast<std::int64_t>(begin);
+          known.before_length = static_cast<std::uint32_t>(end - begin);
+        }
+      }
+    }
+    begin = end + 1;
+  }
+  if (begin < text.size() && ::ftruncate(fd_.get(), static_cast<off_t>(begin)) != 0) {
+    return fail_errno(errno, fmt::format("cannot mend the ledger {}", path_.string()));
+  }
+  end_ = static_cast<std::int64_t>(begin);
+  return compact(lines);
+}
+
+Status Ledger::compact(std::size_t lines) {
+  if (lines < 1000 || lines < 4 * known_.size()) return {};
+  std::string text;
+  for (const auto& [name, known] : known_) {
+    const Entry entry = TRY(get(name));
+    Json line = Json::object({{"name", name},
+                              {"type", entry.type},
+                              {"claim", entry.claim},
+                              {"onRemoval", removal_name(known.on_removal)},
+                              {"before", entry.before}});
+    if (!known.wish.is_none()) line["wish"] = known.wish.str();
+    text += line.dump() + "\n";
+  }
+  TRYV(write_file_atomic(path_, text, 0600));
+  return load();
+}
+
+bool Ledger::has(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  return known_.contains(name);
+}
+
+bool Ledger::applied(const Resource& resource) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = known_.find(resource.name());
+  return it != known_.end() && it->second.wish == resource.wish();
+}
+
+bool Ledger::lacks_before(const Resource& resource) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = known_.find(resource.name());
+  return it == known_.end() || (it->second.before_is_null && it->second.wish != resource.wish());
+}
+
+Status Ledger::append(const std::string& text) {
+  TRYV(write_all(fd_.get(), text, path_.string()));
+  end_ += static_cast<std::int64_t>(text.size());
+  return {};
+}
+
+Status Ledger::intend(const Resource& resource, const std::string& claim, Json before) {
+  const Json line = Json::object({{"name", resource.name()},
+                                  {"type", resource.type()},
+                                  {"claim", claim},
+                                  {"onRemoval", removal_name(resource.common().on_removal)},
+                                  {"before", std::move(before)}});
+  const std::string text = line.dump() + "\n";
+  const std::lock_guard lock(mutex_);
+  Known& known = known_[resource.name()];
+  known.before_at = end_;
+  known.before_length = static_cast<std::uint32_t>(text.size() - 1);
+  known.before_is_null = false;
+  known.on_removal = resource.common().on_removal;
+  TRYV(append(text));
+  if (known.on_removal == OnRemoval::revert && ::fdatasync(fd_.get()) != 0)
+    return fail_errno(errno, "cannot sync the ledger");
+  return {};
+}
+
+void Ledger::done(const Resource& resource, const std::string& claim) {
+  const std::lock_guard lock(mutex_);
+  Known& known = known_[resource.name()];
+  if (known.wish == resource.wish() && known.on_removal == resource.common().on_removal) return;
+  known.wish = resource.wish();
+  known.on_removal = resource.common().on_removal;
+  Json line = Json::object({{"name", resource.name()},
+                            {"wish", known.wish.str()},
+                            {"onRemoval", removal_name(known.on_removal)}});
+  if (known.before_at < 0) {
+    line["type"] = resource.type();
+    line["claim"] = claim;
+    line["before"] = Json();
+    const std::string text = line.dump();
+    known.before_at = end_ + static_cast<std::int64_t>(pending_.size());
+    known.before_length = static_cast<std::uint32_t>(text.size());
+    // Written now: its place in the file is remembered.
+    [[maybe_unused]] const Status written = append(pending_ + text + "\n");
+    pending_.clear();
+    return;
+  }
+  pending_ += line.dump() + "\n";
+}
+
+Status Ledger::flush() {
+  const std::lock_guard lock(mutex_);
+  if (pending_.empty()) return {};
+  TRYV(append(pending_));
+  pending_.clear();
+  if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
+  return {};
+}
+
+Result<Ledger::Entry> Ledger::get(const std::string& name) const {
+  const auto it = known_.find(name);
+  if (it == known_.end())
+    return fail(ErrorCode::not_found, fmt::format("Consort owns no resource '{}' here", name));
+  Entry out;
+  out.name = name;
+  out.wish = it->second.wish;
+  out.on_removal = it->second.on_removal;
+  if (it->second.before_at < 0) return out;
+  std::string text(it->second.before_length, '\0');
+  const ssize_t n = ::pread(fd_.get(), text.data(), text.size(), it->second.before_at);
+  if (n != static_cast<ssize_t>(text.size()))
+    return fail_errno(n < 0 ? errno : EIO, "cannot read the ledger");
+  const Json line = TRY(parse_json(text, path_.string()));
+  out.type = line.string_or("type");
+  out.claim = line.string_or("claim");
+  if (const Json* before = line.find("before")) out.before = *before;
+  return out;
+}
+
+std::vector<std::string> Ledger::names() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> out;
+  for (const auto& [name, known] : known_) out.push_back(name);
+  return out;
+}
+
+Status Ledger::forget(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (known_.erase(name) == 0) return {};
+  return append(pending_ + Json::object({{"name", name}, {"forgotten", true}}).dump() + "\n")
+      .map([&] { pending_.clear(); });
+}
+
+}  // namespace consort::agent

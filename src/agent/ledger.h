@@ -1,0 +1,66 @@
+// What Consort owns on this host, and what was there before: the base of `onRemoval`. An
+// append-only file (one JSON record a line, a torn last line is ignored), compacted when it is
+// opened. Thread-safe.
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "agent/resource.h"
+
+namespace consort::agent {
+
+class Ledger {
+ public:
+  // Errors: io.
+  [[nodiscard]] static Result<std::unique_ptr<Ledger>> open(const fs::path& path);
+
+  struct Entry {
+    std::string name;
+    std::string type;
+    std::string claim;  // the path, or "user:NAME"
+    Digest wish;        // that was applied last; none: never completely
+    OnRemoval on_removal = OnRemoval::keep;
+    Json before;  // null: it was as wished when Consort first saw it
+  };
+
+  [[nodiscard]] bool has(const std::string& name) const;
+  // Whether this very wish was applied before: what differs now has drifted, it was not asked for.
+  [[nodiscard]] bool applied(const Resource& resource) const;
+  // Whether the state before the first change is still to be recorded.
+  [[nodiscard]] bool lacks_before(const Resource& resource) const;
+  // Before the first change; on the disk (not only in its cache) when the change is to be undone
+  // later.
+  [[nodiscard]] Status intend(const Resource& resource, const std::string& claim, Json before);
+  // After success; buffered until flush().
+  void done(const Resource& resource, const std::string& claim);
+  [[nodiscard]] Status flush();
+  [[nodiscard]] Result<Entry> get(const std::string& name) const;
+  [[nodiscard]] std::vector<std::string> names() const;
+  [[nodiscard]] Status forget(const std::string& name);
+
+ private:
+  // Kept small, for hosts with many resources: the rest is read back from the file.
+  struct Known {
+    Digest wish;
+    std::int64_t before_at = -1;  // offset of the line that tells what was before
+    std::uint32_t before_length = 0;
+    OnRemoval on_removal = OnRemoval::keep;
+    bool before_is_null = true;
+  };
+  explicit Ledger(fs::path path) : path_(std::move(path)) {}
+  Status load();
+  Status compact(std::size_t lines);
+  Status append(const std::string& text);
+
+  fs::path path_;
+  mutable std::mutex mutex_;
+  Fd fd_;
+  std::int64_t end_ = 0;
+  std::string pending_;
+  std::map<std::string, Known, std::less<>> known_;
+};
+
+}  // namespace consort::agent

@@ -1,0 +1,16 @@
+// Waiting until a daemon can do its work. Blocking; call it on a worker thread.
+#pragma once
+
+#include "agent/supervisors/supervisor.h"
+
+namespace consort::agent {
+
+// One probe: tcp connects, http gets a status of 200 to 399, command exits 0. Types none and notify
+// are always true here, the supervisor knows them. `limit` bounds the probe.
+[[nodiscard]] bool probe(const ReadinessSpec& spec, Duration limit);
+
+// Until the deadline spec.readiness.timeout has passed. Errors: timeout, or unavailable as soon as
+// the daemon has ended for good; both end with the last lines of its output.
+[[nodiscard]] Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec);
+
+}  // namespace consort::agent

@@ -1,0 +1,223 @@
+#include "agent/resources/daemon.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <csignal>
+
+#include "agent/readiness.h"
+#include "agent/supervisors/supervisor.h"
+#include "base/text.h"
+
+namespace consort::agent {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, int>, 7> kSignals = {{{"SIGTERM", SIGTERM},
+                                                                       {"SIGINT", SIGINT},
+                                                                       {"SIGQUIT", SIGQUIT},
+                                                                       {"SIGHUP", SIGHUP},
+                                                                       {"SIGUSR1", SIGUSR1},
+                                                                       {"SIGUSR2", SIGUSR2},
+                                                                       {"SIGKILL", SIGKILL}}};
+
+class DaemonResource final : public Resource {
+ public:
+  [[nodiscard]] Result<Verdict> examine(const Context& context) const override {
+    Verdict verdict;
+    if (context.supervisor == nullptr) {
+      return fail(ErrorCode::unsupported, "daemons are not supervised here")
+          .hint(
+              "run on a host with systemd, or give the agent a state folder for its own "
+              "supervisor");
+    }
+    const DaemonStatus status = TRY(context.supervisor->status(spec_.name));
+    const Digest wanted = digest();
+    const bool ended_as_it_should =
+        status.known && status.exit_status && status.config_digest == wanted &&
+        (spec_.restart == RestartPolicy::never ||
+         (spec_.restart == RestartPolicy::on_failure && *status.exit_status == 0));
+    if (!status.running && ended_as_it_should) return verdict;
+    if (!status.running) {
+      verdict.add("daemon",
+                  status.exit_status ? fmt::format("ended with status {}", *status.exit_status)
+                                     : "not running",
+                  "running");
+    } else if (status.config_digest != wanted) {
+      verdict.add("configuration",
+                  status.config_digest.is_none() ? "unknown" : status.config_digest.brief(),
+                  wanted.brief());
+    }
+    return verdict;
+  }
+
+  [[nodiscard]] Result<Applied> apply(const Context& context,
+                                      const Verdict& verdict) const override {
+    Applied out;
+    if (context.dry_run()) {
+      out.commands.push_back(fmt::format("{} {}: {}",
+                                         verdict.changes_what("daemon") ? "start" : "restart",
+                                         spec_.name, quote_argv(spec_.argv)));
+      return out;
+    }
+    DaemonSpec spec = spec_;
+    spec.description = common().purpose;
+    spec.config_digest = digest();
+    if (!spec.user.empty()) {
+      spec.uid = TRY(context.accounts.uid_of(spec.user));
+      if (const auto account = context.accounts.user(spec.user)) spec.gid = account->gid;
+      for (const std::string& group : context.accounts.memberships(spec.user))
+        spec.groups.push_back(TRY(context.accounts.gid_of(group)));
+    }
+    if (!spec.group.empty()) spec.gid = TRY(context.accounts.gid_of(spec.group));
+    out.changed = TRY(context.supervisor->ensure(spec)) != EnsureOutcome::kept;
+    TRYV(wait_until_ready(*context.supervisor, spec));
+    return out;
+  }
+
+  [[nodiscard]] std::vector<std::string> claims() const override {
+    return {"daemon:" + spec_.name};
+  }
+  [[nodiscard]] std::vector<std::string> uses() const override {
+    std::vector<std::string> out = uses_;
+    if (!spec_.user.empty()) out.push_back("user:" + spec_.user);
+    if (!spec_.group.empty()) out.push_back("group:" + spec_.group);
+    return out;
+  }
+  [[nodiscard]] Result<Json> capture(const Context& /*context*/) const override {
+    return Json::object({{"kind", "absent"}});
+  }
+  void set_configuration(const Digest& digest) override { configuration_ = digest; }
+  [[nodiscard]] bool is_daemon() const override { return true; }
+
+ private:
+  friend Result<std::unique_ptr<Resource>> consort::agent::parse_daemon(JsonReader& reader,
+                                                                        const fs::path& root);
+  [[nodiscard]] Digest digest() const { return Digest::of(wish().str() + configuration_.str()); }
+
+  DaemonSpec spec_;
+  std::vector<std::string> uses_;
+  Digest configuration_;
+};
+
+ReadinessSpec read_readiness(JsonReader& outer) {
+  ReadinessSpec out;
+  const Json* json = outer.any("readiness");
+  if (json == nullptr) return out;
+  if (!json->is_object()) {
+    outer.note(fail(ErrorCode::invalid_input,
+                    fmt::format("{} must be an object", outer.path_of("readiness")))
+                   .hint("{ type: 'tcp', port: 8080 }"));
+    return out;
+  }
+  JsonReader reader(*json, outer.path_of("readiness"));
+  out.type = static_cast<ReadinessSpec::Type>(
+      read_choice(reader, "type", {"none", "notify", "tcp", "http", "command"}));
+  // Ports come as strings where they are placeholders.
+  const Json* port = reader.any("port");
+  if (port != nullptr && port->is_int()) out.port = static_cast<int>(port->as_int());
+  if (port != nullptr && port->is_string()) out.port = std::atoi(port->as_string().c_str());
+  out.address = reader.string("address", "127.0.0.1");
+  out.path = reader.string("path", "/");
+  out.argv = reader.strings("argv");
+  out.timeout = read_duration(reader, "timeout").value_or(seconds(60));
+  const bool network =
+      out.type == ReadinessSpec::Type::tcp || out.type == ReadinessSpec::Type::http;
+  if (network && (out.port < 1 || out.port > 65535))
+    reader.note(fail(ErrorCode::invalid_input, fmt::format("{}: a port is a number from 1 to 65535",
+                                                           reader.path_of("port"))));
+  if (out.type == ReadinessSpec::Type::command && out.argv.empty())
+    reader.note(fail(ErrorCode::invalid_input,
+                     fmt::format("{} is needed for type command", reader.path_of("argv"))));
+  if (Status status = reader.finish(); !status) outer.note(std::move(status.error()));
+  return out;
+}
+
+void read_limits(JsonReader& outer, DaemonSpec& spec) {
+  const Json* json = outer.any("limits");
+  if (json == nullptr) return;
+  JsonReader reader(*json, outer.path_of("limits"));
+  const auto limit = [&](std::string_view key) -> std::optional<std::int64_t> {
+    const std::int64_t value = reader.integer(key, -1, -1);
+    return value < 0 ? std::nullopt : std::optional(value);
+  };
+  spec.nofile = limit("nofile");
+  spec.memory = limit("memory");
+  spec.tasks = limit("tasks");
+  if (Status status = reader.finish(); !status) outer.note(std::move(status.error()));
+}
+
+int read_signal(JsonReader& reader) {
+  const std::string name = reader.string("stopSignal", "SIGTERM");
+  for (const auto& [known, number] : kSignals) {
+    if (name == known || "SIG" + name == known) return number;
+  }
+  reader.note(fail(ErrorCode::invalid_input, fmt::format("{}: '{}' is no signal to stop with",
+                                                         reader.path_of("stopSignal"), name))
+                  .hint("SIGTERM, SIGINT, SIGQUIT, SIGHUP, …"));
+  return SIGTERM;
+}
+
+// Words of argv and values of the environment that are paths, so that what the daemon reads is
+// there first.
+void collect_paths(const std::string& text, const fs::path& root, std::vector<std::string>& out) {
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    const std::size_t end = std::min(text.find_first_of("=:, \n\t'\"", begin), text.size());
+    if (text[begin] == '/') {
+      if (auto path = normal_path(std::string_view(text).substr(begin, end - begin), root);
+          path && *path != "/")
+        out.push_back(*path);
+    }
+    begin = end + 1;
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Resource>> parse_daemon(JsonReader& reader, const fs::path& root) {
+  auto out = std::make_unique<DaemonResource>();
+  DaemonSpec& spec = out->spec_;
+  // The name of the resource is the name of the instance; its path is "resources.NAME".
+  const std::string path = reader.path_of("argv");
+  spec.name = path.substr(std::string_view("resources.").size(),
+                          path.rfind('.') - std::string_view("resources.").size());
+  if (!is_name(spec.name))
+    reader.note(
+        fail(ErrorCode::invalid_input, fmt::format("'{}' is no name for a daemon", spec.name))
+            .hint("letters, digits, '.', '_', '-'; at most 63"));
+  spec.argv = reader.strings("argv");
+  if (spec.argv.empty() || spec.argv[0].empty())
+    reader.note(
+        fail(ErrorCode::invalid_input, fmt::format("{}: a daemon needs the program to run", path)));
+  spec.user = reader.string("user", "");
+  spec.group = reader.string("group", "");
+  for (const auto& [key, value] : reader.object("environment")) {
+    if (value.is_string()) spec.environment[key] = value.as_string();
+    if (!value.is_string())
+      reader.note(
+          fail(ErrorCode::invalid_input, fmt::format("{}.{}: values of the environment are strings",
+                                                     reader.path_of("environment"), key)));
+  }
+  spec.folder = reader.string("folder", "");
+  spec.readiness = read_readiness(reader);
+  spec.restart =
+      static_cast<RestartPolicy>(read_choice(reader, "restart", {"always", "on-failure", "never"}));
+  read_limits(reader, spec);
+  spec.stop_signal = read_signal(reader);
+  spec.stop_timeout = read_duration(reader, "stopTimeout").value_or(seconds(30));
+  spec.writable = reader.strings("writable");
+  spec.hardening = static_cast<Hardening>(read_choice(reader, "hardening", {"strict", "none"}));
+  for (const std::string& word : spec.argv) collect_paths(word, root, out->uses_);
+  for (const auto& [key, value] : spec.environment) collect_paths(value, root, out->uses_);
+  for (const std::string& word : spec.writable) collect_paths(word, root, out->uses_);
+  collect_paths(spec.folder, root, out->uses_);
+  return out;
+}
+
+Status revert_daemon(const Context& context, const Json& record) {
+  if (context.supervisor == nullptr) return {};
+  return context.supervisor->remove(
+      record.string_or("path").substr(std::string_view("daemon:").size()));
+}
+
+}  // namespace consort::agent

@@ -1,0 +1,230 @@
+#include "agent/resources/file.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <mutex>
+
+#include "base/text.h"
+
+namespace consort::agent {
+namespace {
+
+constexpr std::size_t kLargestDiffedFile = 64U << 10U;
+
+class FileResource final : public Resource {
+ public:
+  [[nodiscard]] Result<Verdict> examine(const Context& context) const override {
+    Verdict verdict;
+    const Entry entry = TRY(context.files.look(path_));
+    if (absent_) return examine_absence(entry);
+    if (entry.kind != EntryKind::absent && entry.kind != EntryKind::file) {
+      if (!force_) {
+        return fail(ErrorCode::conflict, fmt::format("{} is in the way: it is a {}, not a file",
+                                                     path_, entry_kind_name(entry.kind)))
+            .hint("remove it, or say force: true to have it moved aside");
+      }
+      verdict.add("kind", std::string(entry_kind_name(entry.kind)), "file");
+    }
+    const Metadata meta = TRY(ownership_.resolve(context.accounts));
+    if (entry.kind == EntryKind::file) {
+      if (has_content_ && !once_) TRYV(compare_content(context, entry, verdict));
+      compare_metadata(meta, entry, verdict);
+    } else if (entry.kind == EntryKind::absent) {
+      verdict.add("file", "absent", "present");
+    }
+    if (verdict.state == Verdict::State::right) {
+      verdict.evidence.push_back({path_, entry.stamp});
+      if (!content_.source.empty() && source_path_)
+        verdict.evidence.push_back({*source_path_, context.files.stamp(*source_path_)});
+    }
+    return verdict;
+  }
+
+  [[nodiscard]] Result<Applied> apply(const Context& context,
+                                      const Verdict& verdict) const override {
+    Applied out;
+    if (verdict.changes_what("content") || absent_) out.backup = TRY(context.back_up(path_));
+    if (absent_) {
+      TRYV(context.files.remove(path_));
+      return out;
+    }
+    const Metadata meta = TRY(ownership_.resolve(context.accounts));
+    if (!verdict.changes_what("content") && !verdict.changes_what("file") &&
+        !verdict.changes_what("kind")) {
+      TRYV(context.files.set_metadata(path_, meta));
+      return out;
+    }
+    if (verdict.changes_what("kind")) {
+      const Entry entry = TRY(context.files.look(path_));
+      if (entry.kind != EntryKind::symlink)
+        out.notes.push_back("what was in the way is now " + TRY(context.files.set_aside(path_)));
+    }
+    const Entry parent = TRY(context.files.look(parent_of(path_)));
+    if (parent.kind == EntryKind::absent) {
+      return fail(ErrorCode::not_found,
+                  fmt::format("the directory {} of the file does not exist", parent_of(path_)))
+          .hint(fmt::format("declare a resource of type directory with path: '{}'",
+                            parent_of(path_)));
+    }
+    HostFiles::Validate validate;
+    if (!validate_.empty()) {
+      validate = [&](const fs::path& finished) { return run_validation(context, finished); };
+      if (context.dry_run()) out.commands.push_back(quote_argv(validate_));
+    }
+    std::string note = TRY(context.files.write(path_, content_, meta, validate));
+    if (!note.empty()) out.notes.push_back(std::move(note));
+    return out;
+  }
+
+  [[nodiscard]] std::vector<std::string> watch(const Context& /*context*/) const override {
+    return {path_};
+  }
+  [[nodiscard]] std::vector<std::string> claims() const override { return {path_}; }
+  [[nodiscard]] std::vector<std::string> uses() const override {
+    std::vector<std::string> out;
+    ownership_.add_uses(out);
+    if (source_path_) out.push_back(*source_path_);
+    return out;
+  }
+  [[nodiscard]] bool wants_absence() const override { return absent_; }
+  [[nodiscard]] Result<Json> capture(const Context& context) const override {
+    return capture_path(context, path_);
+  }
+  [[nodiscard]] Result<std::optional<Digest>> configuration() const override {
+    if (content_.source.empty()) return std::optional(wish());
+    return std::optional(Digest::of(wish().str() + TRY(source_digest()).str()));
+  }
+
+ private:
+  friend Result<std::unique_ptr<Resource>> consort::agent::parse_file(JsonReader& reader,
+                                                                      const fs::path& root);
+
+  [[nodiscard]] Result<Verdict> examine_absence(const Entry& entry) const {
+    Verdict verdict;
+    if (entry.kind == EntryKind::directory) {
+      return fail(ErrorCode::conflict,
+                  fmt::format("{} is a directory, not a file to remove", path_))
+          .hint("use type directory with ensure: absent");
+    }
+    if (entry.kind == EntryKind::absent) {
+      verdict.evidence.push_back({path_, entry.stamp});
+    } else {
+      verdict.add("file", "present", "absent");
+    }
+    return verdict;
+  }
+
+  Status compare_content(const Context& context, const Entry& entry, Verdict& verdict) const {
+    const std::uint64_t size = TRY(content_.size());
+    if (size == entry.stamp.size) {
+      if (content_.source.empty()) {
+        if (TRY(context.files.read(path_, kDefaultReadLimit)) == content_.bytes) return {};
+      } else if (TRY(context.files.digest(path_)) == TRY(source_digest())) {
+        return {};
+      }
+    }
+    std::string diff;
+    const bool small = size <= kLargestDiffedFile && entry.stamp.size <= kLargestDiffedFile;
+    if (small && !common().sensitive) {
+      const auto before = context.files.read(path_, kLargestDiffedFile);
+      const auto after = content_.source.empty() ? Result<std::string>(content_.bytes)
+                                                 : read_file(content_.source, kLargestDiffedFile);
+      const bool text = before && after && before->find('\0') == std::string::npos &&
+                        after->find('\0') == std::string::npos;
+      if (text) diff = unified_diff(*before, *after);
+    }
+    verdict.add("content", fmt::format("{} bytes", entry.stamp.size), fmt::format("{} bytes", size),
+                std::move(diff));
+    return {};
+  }
+
+  // Hashing a large artifact once is enough as long as it is untouched.
+  [[nodiscard]] Result<Digest> source_digest() const {
+    const std::string stamp = file_stamp(content_.source);
+    const std::lock_guard lock(source_mutex_);
+    if (source_stamp_ != stamp) {
+      source_digest_ = TRY(content_.digest());
+      source_stamp_ = stamp;
+    }
+    return source_digest_;
+  }
+
+  [[nodiscard]] Status run_validation(const Context& context, const fs::path& finished) const {
+    ProcessSpec spec;
+    for (const std::string& word : validate_) {
+      std::string expanded = word;
+      constexpr std::string_view kNew = "${new}";
+      for (std::size_t at = expanded.find(kNew); at != std::string::npos;
+           at = expanded.find(kNew, at + finished.string().size())) {
+        expanded.replace(at, kNew.size(), finished.string());
+      }
+      spec.argv.push_back(std::move(expanded));
+    }
+    spec.timeout = common().timeout.value_or(seconds(60));
+    const ProcessOutcome outcome = TRY(context.runner.run(spec));
+    if (outcome.ok()) return {};
+    const std::string output =
+        common().sensitive
+            ? ""
+            : last_lines(outcome.errors.empty() ? outcome.output : outcome.errors, 5);
+    return fail(
+               ErrorCode::refused,
+               fmt::format("the new content of {} is not valid: {} ended with status {}{}{}", path_,
+                           validate_[0], outcome.status, output.empty() ? "" : ": ", output))
+        .hint("the old file is untouched; correct the content");
+  }
+
+  std::string path_;
+  Content content_;
+  std::optional<std::string>
+      source_path_;  // the source as a path of the host, when it is below the root
+  Ownership ownership_;
+  std::vector<std::string> validate_;
+  bool absent_ = false;
+  bool has_content_ = false;
+  bool once_ = false;
+  bool force_ = false;
+  mutable std::mutex source_mutex_;
+  mutable std::string source_stamp_;
+  mutable Digest source_digest_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Resource>> parse_file(JsonReader& reader, const fs::path& root) {
+  auto out = std::make_unique<FileResource>();
+  out->path_ = read_path(reader, "path", root);
+  out->absent_ = read_choice(reader, "ensure", {"present", "absent"}) == 1;
+  const auto content = reader.optional_string("content");
+  const auto source = reader.optional_string("source");
+  if (content && source)
+    reader.note(fail(ErrorCode::invalid_input, fmt::format("{}: give content or source, not both",
+                                                           reader.path_of("content"))));
+  if (out->absent_ && (content || source)) {
+    reader.note(fail(
+        ErrorCode::invalid_input,
+        fmt::format("{}: a file that shall be absent has no content", reader.path_of("ensure"))));
+  }
+  if (content) out->content_.bytes = *content;
+  if (source) {
+    out->content_.source = *source;
+    auto path = normal_path(*source, "/");
+    if (!path) {
+      reader.note(
+          std::move(path.error()).context(fmt::format("reading {}", reader.path_of("source"))));
+    } else if (root == "/") {
+      out->source_path_ = *path;
+    } else if (auto inside = normal_path(*source, root); inside && *inside != *path) {
+      out->source_path_ = *inside;
+    }
+  }
+  out->has_content_ = content || source;
+  out->ownership_ = Ownership::read(reader);
+  out->once_ = read_choice(reader, "replace", {"always", "once"}) == 1;
+  out->validate_ = reader.strings("validate");
+  out->force_ = reader.boolean("force", false);
+  return out;
+}
+
+}  // namespace consort::agent

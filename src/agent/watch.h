@@ -1,0 +1,44 @@
+// Tells within milliseconds that resources may have drifted: one inotify instance for all paths,
+// pidfds for processes, one thread. What is told may be nothing (also one's own writes are seen):
+// examine again. Thread-safe; the callback runs on the watching thread and should only hand over.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+
+namespace consort::agent {
+
+struct Drift {
+  std::set<std::string> resources;
+  bool everything = false;  // events were lost or watches ran out: one full pass
+  std::string warning;      // says why, when `everything`
+};
+
+class Watch {
+ public:
+  using Callback = std::function<void(const Drift&)>;
+  // Errors: io (no inotify instance left: raise fs.inotify.max_user_instances).
+  [[nodiscard]] static Result<std::unique_ptr<Watch>> create(Callback callback);
+  ~Watch();
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+
+  // Replaces what is watched: resource → host paths. "dir/" means everything directly inside. A
+  // path need not exist: its nearest folder is watched until it does. Returns when all is armed.
+  void set(const std::map<std::string, std::vector<std::string>>& paths);
+  // Tells once, when this process has ended.
+  [[nodiscard]] Status add_process(const std::string& resource, pid_t pid);
+
+ private:
+  struct Impl;
+  explicit Watch(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace consort::agent

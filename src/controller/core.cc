@@ -1,0 +1,392 @@
+#include "controller/core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+
+namespace consort::controller {
+namespace {
+
+constexpr std::size_t kKeptEvents = 5000;
+
+std::string generation_key(std::uint64_t number) { return fmt::format("generations/{:010}", number); }
+std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", number); }
+
+Result<std::uint64_t> parse_number(std::string_view text, std::string_view key) {
+  std::uint64_t out = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9' || out > 1'000'000'000'000'000ULL) return fail(ErrorCode::corrupt, fmt::format("the store's key {} holds no number", key));
+    out = out * 10 + static_cast<std::uint64_t>(c - '0');
+  }
+  return out;
+}
+
+}  // namespace
+
+Json event_to_json(const Event& event) {
+  return Json::object({{"number", event.number}, {"at", format_instant(event.at)}, {"kind", event.kind}, {"rollout", event.rollout},
+                       {"service", event.service}, {"host", event.host}, {"text", event.text}});
+}
+
+Result<Core> Core::restore(const Store& store) {
+  Core core;
+  for (const auto& [key, value] : store) {
+    const std::size_t slash = key.find('/');
+    const std::string kind = key.substr(0, slash);
+    const std::string rest = slash == std::string::npos ? "" : key.substr(slash + 1);
+    const auto load = [&, &key = key, &value = value]() -> Status {
+      if (kind == "epoch") {
+        core.epoch_ = TRY(parse_number(value, key));
+      } else if (kind == "current") {
+        core.current_ = TRY(parse_number(value, key));
+      } else if (kind == "budgets") {
+        core.budgets_ = TRY(budget::budgets_from_json(TRY(parse_json(value))));
+      } else if (kind == "targets") {
+        core.targets_.emplace(rest, TRY(plan::target_from_json(TRY(parse_json(value)))));
+      } else if (kind == "hosts") {
+        const Json json = TRY(parse_json(value));
+        HostState host;
+        if (const Json* report = json.find("report")) host.report = TRY(plan::host_report_from_json(*report));
+        host.joined = from_millis(json.int_or("joined"));
+        core.hosts_.emplace(rest, std::move(host));
+      } else if (kind == "generations") {
+        core.generations_.emplace(TRY(parse_number(rest, key)), TRY(plan::generation_from_json(TRY(parse_json(value)))));
+      } else if (kind == "candidates") {
+        core.candidates_.emplace(rest, TRY(plan::generation_from_json(TRY(parse_json(value)))));
+      } else if (kind == "rollouts") {
+        core.rollouts_.emplace(rest, TRY(rollout::rollout_from_json(TRY(parse_json(value)))));
+        core.next_rollout_ = std::max(core.next_rollout_, TRY(parse_number(std::string_view(rest).substr(1), key)) + 1);
+      } else if (kind == "first") {
+        core.first_deployed_.emplace(TRY(Digest::parse(rest)), TRY(parse_number(value, key)));
+      } else if (kind == "tail") {
+        core.tail_.emplace(rest.substr(0, rest.find('/')), rest.substr(rest.find('/') + 1));
+      } else if (kind == "log") {
+        core.next_event_ = std::max(core.next_event_, TRY(parse_number(rest, key)) + 1);
+      }
+      return {};
+    };
+    if (auto status = load(); !status) return fail(std::move(status).error().context(fmt::format("in the store's key {}", key)));
+  }
+  return core;
+}
+
+Output Core::start(Instant now) {
+  Output out;
+  ++epoch_;
+  out.writes["epoch"] = std::to_string(epoch_);
+  for (auto& [host, target] : targets_) {
+    target.epoch = epoch_;
+    out.writes["targets/" + host] = plan::target_to_json(target).dump();
+    out.targets.insert(host);
+  }
+  // Agents get the time to call in before anybody counts as unreachable.
+  for (auto& [name, host] : hosts_) {
+    host.last_contact = now;
+    host.reachable = true;
+  }
+  advance(now, out);
+  return out;
+}
+
+void Core::wake_at(Instant at) {
+  if (!wake_ || at < *wake_) wake_ = at;
+}
+
+void Core::tell(Instant now, Output& out, Event event) {
+  event.number = next_event_++;
+  event.at = now;
+  out.writes[event_key(event.number)] = event_to_json(event).dump();
+  if (event.number > kKeptEvents) out.writes[event_key(event.number - kKeptEvents)] = std::nullopt;
+  out.events.push_back(std::move(event));
+}
+
+void Core::set_target(const std::string& host, const std::string& service, plan::TargetEntry entry, Output& out) {
+  plan::Target& target = targets_[host];
+  target.instances.insert_or_assign(service, std::move(entry));
+  target.epoch = epoch_;
+  ++target.seq;
+  out.writes["targets/" + host] = plan::target_to_json(target).dump();
+  out.targets.insert(host);
+}
+
+// --- agents ---------------------------------------------------------------------------------------
+
+Output Core::on_contact(const std::string& name, Instant now) {
+  Output out;
+  auto [it, made] = hosts_.try_emplace(name);
+  HostState& host = it->second;
+  host.last_contact = now;
+  if (made) {
+    host.joined = now;
+    host.report.host = name;
+    out.writes["hosts/" + name] = Json::object({{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(now)}}).dump();
+    tell(now, out, {0, now, "host-joined", "", "", name, "joined"});
+  }
+  if (!host.reachable) {
+    host.reachable = true;
+    if (!made) tell(now, out, {0, now, "host-back", "", "", name, "answers again"});
+    advance(now, out);
+  }
+  wake_at(now + kSilence);
+  return out;
+}
+
+Output Core::on_silence(const std::string& name, Instant now) {
+  Output out;
+  const auto it = hosts_.find(name);
+  if (it == hosts_.end() || !it->second.reachable) return out;
+  it->second.reachable = false;
+  it->second.last_contact.reset();
+  tell(now, out, {0, now, "host-unreachable", "", "", name, "does not answer"});
+  advance(now, out);
+  return out;
+}
+
+Output Core::on_report(const plan::HostReport& report, Instant now) {
+  Output out = on_contact(report.host, now);
+  HostState& host = hosts_.at(report.host);
+  if (report.boot_id == host.report.boot_id && report.number < host.report.number) return out;  // overtaken on its way
+  if (report.epoch > epoch_) {
+    // This store is older than what the agents have seen (restored from a backup): go beyond it.
+    epoch_ = report.epoch + 1;
+    out.writes["epoch"] = std::to_string(epoch_);
+    for (auto& [name, target] : targets_) {
+      target.epoch = epoch_;
+      out.writes["targets/" + name] = plan::target_to_json(target).dump();
+      out.targets.insert(name);
+    }
+  }
+  for (const Json& item : report.events) {
+    tell(now, out, {0, now, item.string_or("kind", "report"), "", item.string_or("service"), report.host, item.string_or("text")});
+  }
+  host.report = report;
+  host.report.events.clear();
+  out.writes["hosts/" + report.host] = Json::object({{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(host.joined)}}).dump();
+  advance(now, out);
+  return out;
+}
+
+std::optional<plan::Target> Core::target_of(const std::string& host) const {
+  const auto it = targets_.find(host);
+  return it == targets_.end() ? std::nullopt : std::optional(it->second);
+}
+
+Status Core::remove_host(const std::string& name, Instant now, Output& out) {
+  const auto it = hosts_.find(name);
+  if (it == hosts_.end()) return fail(ErrorCode::not_found, fmt::format("no host '{}'", name)).hint("see the hosts with: consort host list");
+  if (it->second.reachable) return fail(ErrorCode::refused, fmt::format("host {} is alive", name)).hint("stop its agent first; then it can be removed");
+  const plan::Generation* generation = current();
+  if (generation != nullptr && generation->hosts.contains(name)) {
+    return fail(ErrorCode::refused, fmt::format("host {} is still in the inventory of {}", name, join(generation->hosts.at(name).classes, ", "))).hint("take it out of the inventory and deploy; then remove it");
+  }
+  hosts_.erase(it);
+  targets_.erase(name);
+  out.writes["hosts/" + name] = std::nullopt;
+  out.writes["targets/" + name] = std::nullopt;
+  tell(now, out, {0, now, "host-removed", "", "", name, "removed by the operator"});
+  return {};
+}
+
+// --- time ---------------------------------------------------------------------------------------------
+
+Output Core::tick(Instant now) {
+  Output out;
+  wake_.reset();
+  for (auto& [name, host] : hosts_) {
+    if (!host.reachable) continue;
+    if (!host.last_contact || now >= *host.last_contact + kSilence) {
+      host.reachable = false;
+      tell(now, out, {0, now, "host-unreachable", "", "", name, "does not answer"});
+    } else {
+      wake_at(*host.last_contact + kSilence);
+    }
+  }
+  advance(now, out);
+  return out;
+}
+
+void Core::advance(Instant now, Output& out) {
+  const plan::Observed seen = observed();
+  const budget::Censuses counts = censuses();
+  bool any_open = false;
+  for (auto& [id, rollout] : rollouts_) {
+    if (rollout.result != rollout::Result::open) continue;
+    any_open = true;
+    // What an advance sets in motion may let the next one go on at once, but never without end.
+    for (int i = 0; i < 1000; ++i) {
+      rollout::Effects effects = rollout::advance(rollout, seen, budgets_, counts, now);
+      const bool again = effects.changed && rollout.result == rollout::Result::open;
+      apply(rollout, std::move(effects), now, out);
+      if (!again) break;
+    }
+  }
+  if (!any_open || !tail_.empty()) converge_tail(now, out);
+}
+
+void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out) {
+  for (auto& [host, entries] : effects.targets) {
+    for (auto& [service, entry] : entries) set_target(host, service, std::move(entry), out);
+  }
+  for (rollout::Event& event : effects.events) {
+    tell(now, out, {0, now, std::move(event.kind), rollout.id, std::move(event.service), std::move(event.host), std::move(event.text)});
+  }
+  if (effects.budgets_changed) out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
+  if (effects.wake) wake_at(*effects.wake);
+  if (rollout.result != rollout::Result::open && candidates_.contains(rollout.id)) {
+    if (rollout.result == rollout::Result::done || rollout.result == rollout::Result::partial) commit(rollout, now, out);
+    settle_targets(rollout, out);
+    out.writes["candidates/" + rollout.id] = std::nullopt;
+    candidates_.erase(rollout.id);
+  }
+  if (effects.changed) save_rollout(rollout, out);
+}
+
+void Core::save_rollout(const rollout::Rollout& rollout, Output& out) const { out.writes["rollouts/" + rollout.id] = rollout::rollout_to_json(rollout).dump(); }
+
+void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
+  std::set<std::string> scope;
+  for (const plan::Step& step : rollout.forward.steps) scope.insert(step.service);
+  plan::Generation generation = merged(candidates_.at(rollout.id), scope);
+  generation.parent = current_;
+  generation.number = generations_.empty() ? 1 : generations_.rbegin()->first + 1;
+  generation.created = now;
+  generation.by = rollout.by;
+  generation.message = rollout.message;
+  rollout.generation = generation.number;
+  current_ = generation.number;
+  for (const auto& [name, service] : generation.services) {
+    if (first_deployed_.try_emplace(service.manifest, generation.number).second) out.writes["first/" + service.manifest.str()] = std::to_string(generation.number);
+  }
+  for (const int id : rollout::open_tail(rollout)) {
+    const plan::Step& step = rollout.forward.steps[static_cast<std::size_t>(id)];
+    tail_.emplace(step.host, step.service);
+    out.writes[fmt::format("tail/{}/{}", step.host, step.service)] = "";
+  }
+  out.writes["current"] = std::to_string(current_);
+  out.writes[generation_key(generation.number)] = plan::generation_to_json(generation).dump();
+  tell(now, out, {0, now, "generation", rollout.id, "", "", fmt::format("generation {} is deployed", generation.number)});
+  generations_.emplace(generation.number, std::move(generation));
+}
+
+// Instances that shall be absent are taken out of the targets once they are.
+void Core::settle_targets(const rollout::Rollout& rollout, Output& out) {
+  for (const auto* course : {&rollout.forward, &rollout.back}) {
+    for (const plan::Step& step : course->steps) {
+      const auto target = targets_.find(step.host);
+      if (target == targets_.end()) continue;
+      const auto entry = target->second.instances.find(step.service);
+      const auto host = hosts_.find(step.host);
+      if (entry == target->second.instances.end() || entry->second.wanted || host == hosts_.end()) continue;
+      const auto report = host->second.report.instances.find(step.service);
+      if (report != host->second.report.instances.end() && report->second.applied) continue;
+      target->second.instances.erase(entry);
+      ++target->second.seq;
+      out.writes["targets/" + step.host] = plan::target_to_json(target->second).dump();
+      out.targets.insert(step.host);
+    }
+  }
+}
+
+// Stragglers of a partial rollout converge to the current generation when they return, one try each, under
+// the budget.
+void Core::converge_tail(Instant now, Output& out) {
+  const plan::Generation* generation = current();
+  if (generation == nullptr) return;
+  const budget::Censuses counts = censuses();
+  for (auto it = tail_.begin(); it != tail_.end();) {
+    const auto& [host, service] = *it;
+    const auto state = hosts_.find(host);
+    const auto record = generation->services.find(service);
+    const bool locked = !check_locks({service});
+    if (state == hosts_.end() || !state->second.reachable || locked) {
+      ++it;
+      continue;
+    }
+    const std::string reason = fmt::format("converge:{}", generation->number);
+    const std::string attempt = fmt::format("g{}/{}/{}", generation->number, service, host);
+    const auto report = state->second.report.instances.find(service);
+    const bool placed = record != generation->services.end() && std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), host);
+    std::optional<plan::InstanceState> wanted;
+    if (placed) wanted = plan::InstanceState{record->second.manifest, plan::Mode::running};
+    const std::optional<plan::InstanceState> applied = report == state->second.report.instances.end() ? std::nullopt : report->second.applied;
+    const bool answered = report != state->second.report.instances.end() && report->second.outcome && report->second.outcome->attempt == attempt;
+    if (applied == wanted || answered) {
+      if (budget::release(budgets_, host, reason)) out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
+      tell(now, out, {0, now, "straggler", "", service, host, applied == wanted ? "has caught up" : fmt::format("could not catch up: {}", report->second.outcome->message)});
+      out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
+      it = tail_.erase(it);
+      continue;
+    }
+    const auto target = targets_.find(host);
+    const bool sent = target != targets_.end() && target->second.instances.contains(service) && target->second.instances.at(service).attempt == attempt;
+    if (!sent) {
+      const auto classes = generation->hosts.find(host);
+      const bool disrupts = applied && applied->mode == plan::Mode::running;
+      const auto grant = !disrupts || classes == generation->hosts.end()
+                             ? budget::Grant{true, ""}
+                             : budget::acquire(budgets_, classes->second.classes, counts, host, reason, "catches up with generation " + std::to_string(generation->number), now);
+      if (grant.granted) {
+        out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
+        set_target(host, service, {wanted, attempt, std::nullopt, false}, out);
+      }
+    }
+    ++it;
+  }
+}
+
+// --- questions ---------------------------------------------------------------------------------------------
+
+const plan::Generation* Core::current() const {
+  const auto it = generations_.find(current_);
+  return it == generations_.end() ? nullptr : &it->second;
+}
+
+plan::Observed Core::observed() const {
+  plan::Observed out;
+  for (const auto& [name, host] : hosts_) out.emplace(name, plan::ObservedHost{host.reachable, host.report.instances});
+  return out;
+}
+
+budget::Censuses Core::censuses() const {
+  std::map<std::string, std::set<std::string>> members;
+  const auto collect = [&](const plan::Generation& generation) {
+    for (const auto& [name, hosts] : generation.classes) members[name].insert(hosts.begin(), hosts.end());
+  };
+  if (const plan::Generation* generation = current()) collect(*generation);
+  for (const auto& [id, candidate] : candidates_) collect(candidate);
+  budget::Censuses out;
+  for (const auto& [name, hosts] : members) {
+    budget::Census& census = out[name];
+    census.hosts = static_cast<std::int64_t>(hosts.size());
+    for (const std::string& host : hosts) {
+      const auto it = hosts_.find(host);
+      const bool sick = it == hosts_.end() || !it->second.reachable ||
+                        std::any_of(it->second.report.instances.begin(), it->second.report.instances.end(),
+                                    [](const auto& i) { return i.second.applied && i.second.health == plan::Health::unhealthy; });
+      if (sick) census.unhealthy.insert(host);
+    }
+  }
+  return out;
+}
+
+std::set<Digest> Core::manifests_in_use() const {
+  std::set<Digest> out;
+  for (const auto& [name, host] : hosts_) {
+    for (const auto& [service, report] : host.report.instances) {
+      if (report.applied) out.insert(report.applied->manifest);
+    }
+  }
+  for (const auto& [name, target] : targets_) {
+    for (const auto& [service, entry] : target.instances) {
+      if (entry.wanted) out.insert(entry.wanted->manifest);
+    }
+  }
+  if (const plan::Generation* generation = current()) {
+    for (const auto& [name, service] : generation->services) out.insert(service.manifest);
+  }
+  return out;
+}
+
+}  // namespace consort::controller

@@ -1,0 +1,143 @@
+// The controller's core: everything it knows and decides, without I/O, threads or a clock. The shell feeds
+// it events and carries out its Output: first the writes (durable), then targets, events and answers.
+// What restore() is given is all that survives a crash. Not thread-safe: one thread owns it.
+//
+// Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
+// candidates/ROLLOUT, rollouts/ID, first/DIGEST, tail/HOST/SERVICE, log/N (events).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "budget/budget.h"
+#include "plan/generation.h"
+#include "plan/plan.h"
+#include "plan/target.h"
+#include "rollout/rollout.h"
+
+namespace consort::controller {
+
+using Store = std::map<std::string, std::string>;
+using Writes = std::map<std::string, std::optional<std::string>>;  // nullopt: erase
+
+struct Event {
+  std::uint64_t number = 0;
+  Instant at{};
+  std::string kind;
+  std::string rollout;
+  std::string service;
+  std::string host;
+  std::string text;
+};
+[[nodiscard]] Json event_to_json(const Event& event);
+
+struct Output {
+  Writes writes;
+  std::set<std::string> targets;  // hosts whose target has changed
+  std::vector<Event> events;
+};
+
+struct HostState {
+  plan::HostReport report;             // the last one
+  std::optional<Instant> last_contact; // not stored
+  bool reachable = false;              // not stored
+  Instant joined{};
+};
+
+struct DeployRequest {
+  plan::Generation candidate;
+  std::map<Digest, plan::Manifest> manifests;  // of the candidate and of everything that is applied
+  std::set<std::string> only;
+  std::set<std::string> except;
+  bool allow_outage = false;
+  bool allow_unsafe_removal = false;
+  bool allow_shrink = false;
+  bool force_unreachable = false;
+  std::optional<Digest> expect;          // the plan that the operator saw; stale when it differs
+  std::string by;
+  std::string message;
+};
+
+class Core {
+ public:
+  // Errors: corrupt, with the key.
+  [[nodiscard]] static Result<Core> restore(const Store& store);
+
+  // The first call of a new leader: a new epoch, open rollouts go on.
+  Output start(Instant now);
+
+  // --- agents ---
+  Output on_contact(const std::string& host, Instant now);  // it asks for its target: it is there
+  Output on_silence(const std::string& host, Instant now);  // its connection broke
+  // Reports older than the last one are ignored. A higher epoch than ours makes us go beyond it.
+  Output on_report(const plan::HostReport& report, Instant now);
+  [[nodiscard]] std::optional<plan::Target> target_of(const std::string& host) const;
+
+  // --- operators ---
+  [[nodiscard]] Result<plan::Plan> plan(const DeployRequest& request) const;
+  // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked, refused.
+  [[nodiscard]] Result<std::string> deploy(const DeployRequest& request, Instant now, Output& out);
+  // The candidate that brings generation `number` back (0: the one before the current).
+  [[nodiscard]] Result<plan::Generation> rollback_candidate(std::uint64_t number) const;
+  enum class Control : std::uint8_t { pause, resume, abort };
+  [[nodiscard]] Status control(const std::string& rollout, Control what, Instant now, Output& out);
+  // Forgets a host that is gone for good.
+  [[nodiscard]] Status remove_host(const std::string& host, Instant now, Output& out);
+
+  // Time has passed. Call at wake() or after any change.
+  Output tick(Instant now);
+  [[nodiscard]] std::optional<Instant> wake() const { return wake_; }
+
+  // --- questions ---
+  [[nodiscard]] const std::map<std::string, HostState>& hosts() const { return hosts_; }
+  [[nodiscard]] const std::map<std::string, rollout::Rollout>& rollouts() const { return rollouts_; }
+  [[nodiscard]] const std::map<std::uint64_t, plan::Generation>& generations() const { return generations_; }
+  [[nodiscard]] const plan::Generation* current() const;
+  [[nodiscard]] const budget::Budgets& budgets() const { return budgets_; }
+  [[nodiscard]] budget::Censuses censuses() const;
+  [[nodiscard]] plan::Observed observed() const;
+  [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
+  // Every manifest that is wanted or applied somewhere, for loading them before plan() and deploy().
+  [[nodiscard]] std::set<Digest> manifests_in_use() const;
+
+ private:
+  Core() = default;
+  [[nodiscard]] Result<plan::Plan> make_plan(const DeployRequest& request) const;
+  [[nodiscard]] Status check_locks(const std::set<std::string>& services) const;
+  [[nodiscard]] Status check_shrink(const DeployRequest& request) const;
+  [[nodiscard]] plan::Generation merged(const plan::Generation& candidate, const std::set<std::string>& scope) const;
+  void size_budgets(const plan::Generation& generation);
+  void advance(Instant now, Output& out);
+  void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
+  void commit(rollout::Rollout& rollout, Instant now, Output& out);
+  void converge_tail(Instant now, Output& out);
+  void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry, Output& out);
+  void settle_targets(const rollout::Rollout& rollout, Output& out);
+  void tell(Instant now, Output& out, Event event);
+  void wake_at(Instant at);
+  void save_rollout(const rollout::Rollout& rollout, Output& out) const;
+
+  std::uint64_t epoch_ = 0;
+  std::uint64_t current_ = 0;
+  std::uint64_t next_rollout_ = 1;
+  std::uint64_t next_event_ = 1;
+  std::map<std::string, HostState> hosts_;
+  std::map<std::string, plan::Target> targets_;
+  std::map<std::uint64_t, plan::Generation> generations_;
+  std::map<std::string, plan::Generation> candidates_;  // rollout → what it brings
+  std::map<std::string, rollout::Rollout> rollouts_;
+  std::map<Digest, std::uint64_t> first_deployed_;
+  std::set<std::pair<std::string, std::string>> tail_;  // (host, service) left behind by a partial rollout
+  budget::Budgets budgets_;
+  std::optional<Instant> wake_;
+};
+
+// A host that has not asked for so long counts as unreachable. Agents ask at least every kPollHold.
+inline constexpr Duration kSilence = seconds(15);
+inline constexpr Duration kPollHold = seconds(8);
+
+}  // namespace consort::controller

@@ -1,0 +1,108 @@
+// The invariants (SCENARIOS.md), checked on the machines while the world turns.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "sim/world.h"
+
+namespace consort::sim {
+
+int World::running_instances(const std::string& service) const {
+  int count = 0;
+  for (const auto& [host, agent] : agents_) {
+    const auto it = agent.machines.find(service);
+    if (it != agent.machines.end() && it->second.running) ++count;
+  }
+  return count;
+}
+
+// I1: no instance starts before everything it needs is healthy.
+void World::check_start(const std::string& host, const plan::Manifest& manifest) {
+  for (const auto& [name, need] : manifest.needs) {
+    const std::string provider = need.string_or("service");
+    if (running_instances(provider) == 0) violate("I1", fmt::format("{}@{} starts while no instance of {} runs", manifest.service, host, provider));
+  }
+}
+
+bool World::in_declared_outage(const std::string& service) const {
+  if (!controller_) return true;  // nobody to ask: the plan that is under way is on its disk
+  for (const auto& [id, rollout] : controller_->rollouts()) {
+    if (rollout.result != rollout::Result::open) continue;
+    for (const plan::JointOutage& outage : rollout.plan.outages) {
+      if (outage.provider == service || std::find(outage.dependents.begin(), outage.dependents.end(), service) != outage.dependents.end()) return true;
+    }
+  }
+  return false;
+}
+
+// I2: a provider does not fall to nothing while a dependent still serves against it, save in a declared
+// joint outage (where dependents are drained or stopped first).
+void World::check_stop(const std::string& host, const std::string& service) {
+  const Machine& machine = agents_.at(host).machines.at(service);
+  if (!machine.running || running_instances(service) > 1) return;
+  for (const auto& [name, agent] : agents_) {
+    for (const auto& [dependent, other] : agent.machines) {
+      if (!other.running || !other.serving) continue;
+      for (const auto& [edge, need] : manifests_.at(*other.running).needs) {
+        if (need.string_or("service") != service) continue;
+        const bool drains = manifests_.at(*other.running).hook("drain") != nullptr;
+        if (in_declared_outage(service) && drains) continue;  // drained by its own mark, below
+        if (!in_declared_outage(service)) violate("I2", fmt::format("the last instance of {} stops on {} while {}@{} serves", service, host, dependent, name));
+      }
+    }
+  }
+}
+
+// I11: never more holders than slots.
+void World::check_budgets() {
+  if (!controller_) return;
+  const budget::Censuses censuses = controller_->censuses();
+  for (const auto& [name, budget] : controller_->budgets()) {
+    const auto census = censuses.find(name);
+    if (census == censuses.end()) continue;
+    std::int64_t healthy_holders = 0;
+    for (const auto& [host, reasons] : budget.holders) {
+      // A host that was down when it took its slot always gets one.
+      if (!census->second.unhealthy.contains(host)) ++healthy_holders;
+    }
+    const std::int64_t slots = budget::amount_of(budget.slots, census->second.hosts);
+    if (healthy_holders > slots && census->second.unhealthy.empty()) violate("I11", fmt::format("budget {} has {} holders and {} slots", name, healthy_holders, slots));
+  }
+}
+
+// I5: the record is true.
+void World::check_truth() {
+  for (const auto& [host, agent] : agents_) {
+    if (!agent.core) continue;
+    for (const auto& [service, instance] : agent.core->instances()) {
+      const auto it = agent.machines.find(service);
+      const Machine machine = it == agent.machines.end() ? Machine{} : it->second;
+      const bool should_run = instance.applied && instance.applied->mode != plan::Mode::stopped && manifests_.at(instance.applied->manifest).runs();
+      const std::optional<Digest> recorded = should_run ? std::optional(instance.applied->manifest) : std::nullopt;
+      if (machine.running != recorded) {
+        violate("I5", fmt::format("{}@{}: the record says {}, the machine runs {}", service, host, recorded ? recorded->brief() : "nothing", machine.running ? machine.running->brief() : "nothing"));
+      }
+    }
+  }
+}
+
+rollout::Result World::result_of(const std::string& rollout) const {
+  if (!controller_ || !controller_->rollouts().contains(rollout)) return rollout::Result::open;
+  return controller_->rollouts().at(rollout).result;
+}
+
+std::string World::summary_of(const std::string& rollout) const {
+  if (!controller_ || !controller_->rollouts().contains(rollout)) return "";
+  return controller_->rollouts().at(rollout).summary;
+}
+
+const Machine& World::machine(const std::string& host, const std::string& service) const {
+  static const Machine nothing;
+  const Agent& agent = agents_.at(host);
+  const auto it = agent.machines.find(service);
+  return it == agent.machines.end() ? nothing : it->second;
+}
+
+std::set<std::string> World::take_touched() { return std::exchange(touched_, {}); }
+
+}  // namespace consort::sim

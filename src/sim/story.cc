@@ -1,0 +1,239 @@
+#include "sim/story.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace consort::sim {
+namespace {
+
+constexpr Duration kLongEnough = hours(6);
+
+// A random site: a chain of services over a few classes, some with data, drains and hooks that run once.
+class Story {
+ public:
+  Story(std::uint64_t seed, Tracing tracing) : random_(seed ^ 0xc0507U), world_(seed, calm()) {
+    world_.trace(tracing == Tracing::on);
+    const auto classes = random_.between(1, 3);
+    for (std::int64_t c = 0; c < classes; ++c) {
+      const std::string name = fmt::format("class{}", c);
+      const auto hosts = random_.between(1, 4);
+      for (std::int64_t h = 0; h < hosts; ++h) {
+        const std::string host = fmt::format("h{}{}", c, h);
+        candidate_.classes[name].push_back(host);
+        candidate_.hosts[host] = {host, {{"datacenter", random_.chance(50) ? "dc1" : "dc2"}}, {name}};
+      }
+    }
+    candidate_.site = "generated";
+    const auto services = random_.between(1, 5);
+    for (std::int64_t s = 0; s < services; ++s) shapes_.push_back(shape(fmt::format("s{}", s), s, classes));
+    candidate_.policy.batches = random_.chance(50) ? std::vector<budget::Amount>{{1, false}, {50, true}, {100, true}} : std::vector<budget::Amount>{{100, true}};
+    candidate_.policy.soak = random_.chance(30) ? seconds(20) : Duration{0};
+    candidate_.policy.step_timeout = minutes(30);
+    if (random_.chance(30)) candidate_.policy.max_unavailable = budget::Amount{random_.between(1, 3), false};
+  }
+
+  StoryOutcome run() {
+    settle("the hosts join");
+    release("v1");
+    const auto first = deploy("v1");
+    if (!first) return outcome();
+    expect(first, rollout::Result::done, "the first deploy");
+    check_plan_is_empty();
+    const std::map<std::string, Digest> before = running();
+
+    upgrade_under_faults();
+    world_.set_faults(calm());
+    settle("calm again");
+    if (second_ == rollout::Result::reverted) expect_running(before, "I5", "after the revert");
+    if (second_ == rollout::Result::done) {
+      check_plan_is_empty();
+      const auto back = world_.rollback();
+      if (!back) {
+        if (!changed_.empty()) violate("I9", "the rollback was refused: " + back.error().message());
+      } else if (!back->empty()) {
+        settle("rollback");
+        expect(back, rollout::Result::done, "the rollback");
+        expect_running(before, "I9", "after the rollback");
+      }
+    }
+    world_.check_truth();
+    return outcome();
+  }
+
+ private:
+  struct Shape {
+    std::string name;
+    std::string host_class;
+    std::vector<std::string> needs;
+    bool data = false;
+    bool drains = false;
+    bool once = false;
+    bool backup = false;
+  };
+
+  static Faults calm() { return {}; }
+
+  Shape shape(const std::string& name, std::int64_t index, std::int64_t classes) {
+    Shape out;
+    out.name = name;
+    out.host_class = fmt::format("class{}", random_.between(0, classes - 1));
+    for (std::int64_t p = 0; p < index; ++p) {
+      if (random_.chance(40)) out.needs.push_back(fmt::format("s{}", p));
+    }
+    out.data = random_.chance(50);
+    out.drains = random_.chance(50);
+    out.once = random_.chance(30);
+    out.backup = random_.chance(80);
+    return out;
+  }
+
+  plan::Manifest manifest(const Shape& shape, const std::string& version, std::int64_t data_version) const {
+    plan::Manifest out;
+    out.service = shape.name;
+    out.host_class = shape.host_class;
+    out.version = version;
+    out.data_version = shape.data ? data_version : 0;
+    out.daemon = Json::object({{"argv", Json::Array{"run"}}});
+    plan::Hook hook;
+    hook.argv = {"hook"};
+    plan::Hook once = hook;
+    once.idempotent = !shape.once;
+    out.hooks["validate"] = hook;
+    if (shape.drains) out.hooks["drain"] = out.hooks["undrain"] = hook;
+    if (shape.data) {
+      out.hooks["setup"] = hook;
+      out.hooks["migrate"] = once;
+      if (shape.backup) out.hooks["backup"] = out.hooks["restore"] = hook;
+    }
+    for (const std::string& need : shape.needs) out.needs[need] = Json::object({{"service", need}, {"endpoint", "e"}});
+    return out;
+  }
+
+  void release(const std::string& version, std::int64_t data_version = 1) {
+    for (const Shape& shape : shapes_) {
+      plan::ServiceRecord record;
+      record.host_class = shape.host_class;
+      record.manifest = world_.publish(manifest(shape, version, data_version));
+      record.version = version;
+      record.hosts = candidate_.classes.at(shape.host_class);
+      for (const std::string& need : shape.needs) record.edges.push_back({plan::Edge::Kind::needs, need, need, "e", 0});
+      candidate_.services[shape.name] = std::move(record);
+    }
+  }
+
+  Result<std::string> deploy(const std::string& what) {
+    auto id = world_.deploy(candidate_);
+    if (!id) {
+      violate("deploy", fmt::format("{} was refused: {}", what, id.error().message()));
+    } else {
+      settle(what);
+    }
+    return id;
+  }
+
+  void settle(const std::string& what) {
+    for (const auto& [host, record] : candidate_.hosts) {
+      if (joined_.insert(host).second) world_.add_host(host);
+    }
+    if (!world_.run(kLongEnough)) violate("progress", what + " did not come to an end");
+  }
+
+  void upgrade_under_faults() {
+    Faults faults;
+    faults.lose_message = static_cast<double>(random_.between(0, 10));
+    faults.double_message = static_cast<double>(random_.between(0, 10));
+    faults.longest_delay = Duration{random_.between(10, 2000)};
+    if (random_.chance(60)) faults.crash_controller = static_cast<double>(random_.between(1, 6));
+    if (random_.chance(60)) faults.crash_agent = static_cast<double>(random_.between(1, 6));
+    faults.longest_outage = Duration{random_.between(1000, 12'000)};
+    faults.ask_again = static_cast<double>(random_.between(0, 10));
+    // Some services change, the others must not hear anything (I10).
+    const plan::Generation before = candidate_;
+    release("v2", random_.chance(50) ? 2 : 1);
+    for (const Shape& shape : shapes_) {
+      if (shapes_.size() > 1 && random_.chance(40)) {
+        candidate_.services[shape.name] = before.services.at(shape.name);
+      } else {
+        changed_.insert(shape.name);
+      }
+    }
+    if (random_.chance(50) && !changed_.empty()) {
+      auto victim = changed_.begin();
+      std::advance(victim, random_.between(0, static_cast<std::int64_t>(changed_.size()) - 1));
+      constexpr std::array<std::string_view, 4> steps = {"start", "validate", "migrate", "drain"};
+      faults.broken_hooks[{*victim, "v2", std::string(steps.at(static_cast<std::size_t>(random_.between(0, 3))))}] = random_.chance(50) ? 1 : 70;
+    }
+    const auto plan = world_.plan(candidate_);
+    std::set<std::string> planned;
+    if (plan) {
+      for (const plan::Step& step : plan->steps) planned.insert(step.service);
+    }
+    (void)world_.take_touched();
+    world_.set_faults(faults);
+    const auto id = world_.deploy(candidate_);
+    if (!id) return violate("deploy", "the upgrade was refused: " + id.error().message());
+    if (!world_.run(kLongEnough)) violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
+    second_ = id->empty() ? rollout::Result::done : world_.result_of(*id);
+    told_ = fmt::format("upgrade of {} services: {}", changed_.size(), rollout::result_name(second_));
+    for (const std::string& service : world_.take_touched()) {
+      if (!planned.contains(service)) violate("I10", fmt::format("{} was touched, but the plan does not name it", service));
+    }
+    if (second_ == rollout::Result::open) violate("progress", "the upgrade is still open");
+  }
+
+  void check_plan_is_empty() {
+    const auto plan = world_.plan(candidate_);
+    if (!plan) return violate("I8", "planning again was refused: " + plan.error().message());
+    if (!plan->empty()) violate("I8", fmt::format("the plan right after a deploy is not empty: {}", plan::plan_totals(*plan)));
+  }
+
+  [[nodiscard]] std::map<std::string, Digest> running() const {
+    std::map<std::string, Digest> out;
+    for (const Shape& shape : shapes_) {
+      for (const std::string& host : candidate_.classes.at(shape.host_class)) {
+        if (const auto& digest = world_.machine(host, shape.name).running) out[shape.name + "@" + host] = *digest;
+      }
+    }
+    return out;
+  }
+
+  void expect_running(const std::map<std::string, Digest>& wanted, const std::string& invariant, const std::string& when) {
+    const auto now = running();
+    for (const auto& [instance, digest] : wanted) {
+      const auto it = now.find(instance);
+      if (it == now.end() || it->second != digest) violate(invariant, fmt::format("{} {}: {} instead of {}", instance, when, it == now.end() ? "nothing" : it->second.brief(), digest.brief()));
+    }
+  }
+
+  void expect(const Result<std::string>& id, rollout::Result wanted, const std::string& what) {
+    if (!id || id->empty()) return;
+    const rollout::Result result = world_.result_of(*id);
+    if (result != wanted) violate("outcome", fmt::format("{} ended {}: {}", what, rollout::result_name(result), world_.summary_of(*id)));
+  }
+
+  void violate(const std::string& invariant, const std::string& text) { own_.push_back({invariant, text}); }
+
+  [[nodiscard]] StoryOutcome outcome() const {
+    StoryOutcome out{own_, told_};
+    out.violations.insert(out.violations.end(), world_.violations().begin(), world_.violations().end());
+    return out;
+  }
+
+  Random random_;
+  World world_;
+  plan::Generation candidate_;
+  std::vector<Shape> shapes_;
+  std::set<std::string> joined_;
+  std::set<std::string> changed_;
+  rollout::Result second_ = rollout::Result::open;
+  std::vector<Violation> own_;
+  std::string told_;
+};
+
+}  // namespace
+
+StoryOutcome run_story(std::uint64_t seed, Tracing tracing) { return Story(seed, tracing).run(); }
+
+}  // namespace consort::sim

@@ -1,0 +1,322 @@
+#include "sim/world.h"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+namespace consort::sim {
+
+using transition::Step;
+using transition::StepResult;
+using transition::StepStatus;
+
+World::World(std::uint64_t seed, Faults faults) : random_(seed), faults_(std::move(faults)) { start_controller(); }
+
+void World::schedule(Duration delay, std::function<void()> act) { queue_.push({now_ + delay, order_++, std::move(act)}); }
+
+void World::say(const std::string& text) const {
+  if (trace_) fmt::print(stderr, "{:>9.3f}s  {}\n", static_cast<double>(to_millis(now_) - 1'700'000'000'000) / 1000.0, text);
+}
+
+void World::violate(const std::string& invariant, const std::string& text) {
+  say(fmt::format("VIOLATION {} {}", invariant, text));
+  violations_.push_back({invariant, text});
+}
+
+// A message arrives later, twice, or never.
+void World::send(std::function<void()> deliver) {
+  if (random_.chance(faults_.lose_message)) return;
+  if (random_.chance(faults_.double_message)) schedule(delay(), deliver);
+  schedule(delay(), std::move(deliver));
+}
+
+// --- the controller -----------------------------------------------------------------------------------
+
+void World::start_controller() {
+  auto core = controller::Core::restore(controller_disk_);
+  if (!core) {
+    violate("restore", render_error(core.error()));
+    return;
+  }
+  controller_.emplace(std::move(*core));
+  ++controller_life_;
+  say(fmt::format("controller starts (life {})", controller_life_));
+  controller_output(controller_->start(now_));
+}
+
+void World::crash_controller() {
+  say("controller crashes");
+  controller_.reset();
+  schedule(Duration{random_.between(100, faults_.longest_outage.count())}, [this] { start_controller(); });
+}
+
+void World::controller_output(controller::Output output) {
+  if (!output.writes.empty() && random_.chance(faults_.crash_controller)) return crash_controller();  // before the write
+  for (const auto& [key, value] : output.writes) {
+    if (value) {
+      controller_disk_[key] = *value;
+    } else {
+      controller_disk_.erase(key);
+    }
+  }
+  check_budgets();
+  for (const controller::Event& event : output.events) say(fmt::format("  [{}] {} {}@{} {}", event.rollout, event.kind, event.service, event.host, event.text));
+  if (!output.writes.empty() && random_.chance(faults_.crash_controller)) return crash_controller();  // after it, before any effect
+  for (const std::string& host : output.targets) {
+    if (agents_.contains(host)) schedule(delay(), [this, host] { poll(host); });
+  }
+  wake_controller();
+}
+
+void World::wake_controller() {
+  if (!controller_ || !controller_->wake()) return;
+  const Duration wait = std::max(Duration{1}, std::chrono::duration_cast<Duration>(*controller_->wake() - now_));
+  schedule(wait, [this, life = controller_life_] {
+    if (controller_ && controller_life_ == life && controller_->wake() && *controller_->wake() <= now_) controller_output(controller_->tick(now_));
+  });
+}
+
+controller::DeployRequest World::request(plan::Generation candidate, bool allow_outage) const {
+  controller::DeployRequest out;
+  out.candidate = std::move(candidate);
+  out.manifests = manifests_;
+  out.allow_outage = allow_outage;
+  out.by = "the simulation";
+  return out;
+}
+
+Result<std::string> World::deploy(plan::Generation candidate, bool allow_outage) {
+  if (!controller_) return fail(ErrorCode::unavailable, "the controller is down");
+  controller::Output output;
+  auto id = controller_->deploy(request(std::move(candidate), allow_outage), now_, output);
+  if (id) controller_output(std::move(output));
+  return id;
+}
+
+Result<std::string> World::rollback() {
+  if (!controller_) return fail(ErrorCode::unavailable, "the controller is down");
+  return deploy(TRY(controller_->rollback_candidate(0)));
+}
+
+Result<plan::Plan> World::plan(plan::Generation candidate) const {
+  if (!controller_) return fail(ErrorCode::unavailable, "the controller is down");
+  return controller_->plan(request(std::move(candidate), true));
+}
+
+// --- agents -----------------------------------------------------------------------------------------------
+
+void World::add_host(const std::string& name) {
+  agents_.try_emplace(name);
+  start_agent(name);
+}
+
+Digest World::publish(const plan::Manifest& manifest) {
+  const Digest digest = Digest::of(*plan::manifest_bytes(manifest));
+  manifests_.insert_or_assign(digest, manifest);
+  return digest;
+}
+
+void World::start_agent(const std::string& host) {
+  Agent& agent = agents_.at(host);
+  auto core = agent::Core::restore(agent.disk);
+  if (!core) {
+    violate("restore", render_error(core.error()));
+    return;
+  }
+  agent.core.emplace(std::move(*core));
+  ++agent.life;
+  say(fmt::format("agent {} starts (life {})", host, agent.life));
+  agent_output(host, agent.core->start());
+  // The converge loop finds out how the instances are.
+  if (agent.core) {
+    for (const auto& [service, instance] : agent.core->instances()) {
+      const Machine& machine = agent.machines[service];
+      const bool good = instance.applied && instance.applied->mode == plan::Mode::running && machine.running == instance.applied->manifest;
+      schedule(seconds(1), [this, host, service = service, good, life = agent.life] {
+        Agent& a = agents_.at(host);
+        if (a.core && a.life == life) agent_output(host, a.core->on_health(service, good ? plan::Health::healthy : plan::Health::unhealthy, good ? "" : "does not run"));
+      });
+    }
+  }
+  schedule(Duration{random_.between(1, 1000)}, [this, host, life = agent.life] {
+    if (agents_.at(host).life == life) poll(host);
+  });
+}
+
+void World::crash_agent(const std::string& host) {
+  say(fmt::format("agent {} crashes", host));
+  agents_.at(host).core.reset();
+  schedule(Duration{random_.between(100, faults_.longest_outage.count())}, [this, host] { start_agent(host); });
+}
+
+void World::agent_output(const std::string& host, agent::Output output) {
+  Agent& agent = agents_.at(host);
+  if (!output.writes.empty() && random_.chance(faults_.crash_agent)) return crash_agent(host);
+  for (const auto& [key, value] : output.writes) agent.disk[key] = value.value_or("");
+  if (!output.writes.empty() && random_.chance(faults_.crash_agent)) return crash_agent(host);
+  for (agent::Work& work : output.work) {
+    if (auto* manifests = std::get_if<agent::LoadManifests>(&work)) load(host, *manifests);
+    if (auto* step = std::get_if<agent::PerformStep>(&work)) perform(host, *step);
+  }
+  if (output.report) report(host);
+}
+
+// The long-poll: it tells the controller that the host is there and brings the target.
+void World::poll(const std::string& host) {
+  Agent& agent = agents_.at(host);
+  if (!agent.core) return;
+  send([this, host] {
+    if (!controller_) return;
+    controller_output(controller_->on_contact(host, now_));
+    if (!controller_) return;
+    const auto target = controller_->target_of(host);
+    if (!target) return;
+    send([this, host, target = *target] {
+      Agent& a = agents_.at(host);
+      if (!a.core) return;
+      auto output = a.core->on_target(target);
+      if (!output) return;
+      if (target.epoch < a.highest_epoch) violate("I12", fmt::format("{} took epoch {} after {}", host, target.epoch, a.highest_epoch));
+      a.highest_epoch = std::max(a.highest_epoch, target.epoch);
+      agent_output(host, std::move(*output));
+    });
+  });
+  schedule(seconds(4), [this, host, life = agent.life] {
+    if (agents_.at(host).life == life && agents_.at(host).core) {
+      poll(host);
+      report(host);
+    }
+  });
+}
+
+void World::report(const std::string& host) {
+  Agent& agent = agents_.at(host);
+  if (!agent.core) return;
+  plan::HostReport out = agent.core->report();
+  out.host = host;
+  out.boot_id = "boot";
+  out.number = ++agent.reports;
+  send([this, out = std::move(out)] {
+    if (controller_) controller_output(controller_->on_report(out, now_));
+  });
+}
+
+void World::load(const std::string& host, const agent::LoadManifests& work) {
+  schedule(delay(), [this, host, work, life = agents_.at(host).life] {
+    Agent& agent = agents_.at(host);
+    if (!agent.core || agent.life != life) return;
+    std::map<Digest, plan::Manifest> found;
+    for (const Digest& digest : work.digests) found.emplace(digest, manifests_.at(digest));
+    agent_output(host, agent.core->on_manifests(work.service, found));
+  });
+}
+
+// A crash may fall before the effect, between the effect and its record, or not at all.
+void World::perform(const std::string& host, const agent::PerformStep& work) {
+  touched_.insert(work.service);
+  schedule(Duration{random_.between(1, 3000)}, [this, host, work, life = agents_.at(host).life] {
+    Agent& agent = agents_.at(host);
+    if (!agent.core || agent.life != life) return;
+    if (random_.chance(faults_.crash_agent)) return crash_agent(host);
+    const StepResult result = effect(host, work);
+    say(fmt::format("    {}@{} {} → {}", work.service, host, work.order.token, result.status == StepStatus::ok ? "ok" : result.message));
+    if (random_.chance(faults_.crash_agent)) return crash_agent(host);
+    agent_output(host, agent.core->on_step(work.service, work.order.token, result));
+  });
+}
+
+StepResult World::effect(const std::string& host, const agent::PerformStep& work) {
+  const transition::Transition& t = work.transition;
+  Machine& machine = agents_.at(host).machines[work.service];
+  const auto digest_of = [](const std::optional<plan::InstanceState>& state) { return state ? std::optional(state->manifest) : std::nullopt; };
+  const std::optional<Digest> old_digest = digest_of(t.from);
+  const std::optional<Digest> new_digest = t.duty ? std::optional(t.duty->owner) : digest_of(t.to);
+  const auto owner_digest = work.order.owner == transition::Owner::old_manifest ? old_digest : new_digest;
+  const plan::Manifest* owner = owner_digest ? &manifests_.at(*owner_digest) : nullptr;
+  const plan::Hook* hook = owner != nullptr && !work.order.hook.empty() ? owner->hook(work.order.hook) : nullptr;
+  if (hook != nullptr && !hook->idempotent && ++runs_of_token_[host + "|" + work.order.token] > 1) violate("I7", fmt::format("{} ran twice on {}", work.order.token, host));
+  StepResult result;
+  if (hook != nullptr && random_.chance(faults_.ask_again)) {
+    result.status = StepStatus::again;
+    result.message = "asked to try again";
+    return result;
+  }
+  if (owner != nullptr) {
+    const auto broken = faults_.broken_hooks.find({work.service, owner->version, std::string(transition::step_name(work.order.step))});
+    if (broken != faults_.broken_hooks.end()) {
+      if (work.order.step == Step::migrate && broken->second == 70) machine.data += "+dirt";
+      result.exit_status = broken->second;
+      result.status = transition::status_of_exit(broken->second, false);
+      result.message = "broken on purpose";
+      return result;
+    }
+  }
+  switch (work.order.step) {
+    case Step::drain: machine.serving = false; break;
+    case Step::undrain:
+    case Step::undrain_old: machine.serving = true; break;
+    case Step::stop:
+    case Step::stop_new:
+      check_stop(host, work.service);
+      machine.running.reset();
+      machine.serving = false;
+      break;
+    case Step::backup:
+    case Step::backup_running:
+      result.snapshot = Digest::of(machine.data).str();
+      machine.snapshots[result.snapshot] = machine.data;
+      break;
+    case Step::restore: machine.data = machine.snapshots.at(t.snapshot); break;
+    case Step::migrate: machine.data += "+" + manifests_.at(*new_digest).version; break;
+    case Step::switch_over: machine.switched = new_digest; break;
+    case Step::switch_back: machine.switched = old_digest; break;
+    case Step::start:
+    case Step::start_old: {
+      const Digest digest = work.order.step == Step::start ? *new_digest : *old_digest;
+      if (machine.running && *machine.running != digest) violate("I3", fmt::format("{}@{} starts while its other version runs", work.service, host));
+      if (machine.switched != digest) violate("I5", fmt::format("{}@{} starts a version whose files are not in place", work.service, host));
+      check_start(host, manifests_.at(digest));
+      machine.running = digest;
+      machine.serving = true;
+      break;
+    }
+    case Step::remove: machine.switched.reset(); break;
+    default: break;
+  }
+  return result;
+}
+
+// --- time -----------------------------------------------------------------------------------------------------
+
+bool World::at_rest() const {
+  if (!controller_) return false;
+  for (const auto& [id, rollout] : controller_->rollouts()) {
+    if (rollout.result == rollout::Result::open) return false;
+  }
+  for (const auto& [name, agent] : agents_) {
+    if (!agent.core) return false;
+    const auto target = controller_->target_of(name);
+    if (target && (target->epoch != agent.core->target().epoch || target->seq != agent.core->target().seq)) return false;
+    for (const auto& [service, instance] : agent.core->instances()) {
+      if (!agent.core->is_settled(service)) return false;
+    }
+  }
+  return true;
+}
+
+bool World::run(Duration limit) {
+  const Instant end = now_ + limit;
+  Instant rest_since = now_;
+  while (!queue_.empty() && queue_.top().at <= end) {
+    const Entry entry = queue_.top();
+    queue_.pop();
+    now_ = entry.at;
+    entry.act();
+    if (!at_rest()) rest_since = now_;
+    if (now_ - rest_since > seconds(10)) return true;
+  }
+  now_ = end;
+  return at_rest();
+}
+
+}  // namespace consort::sim

@@ -1,0 +1,135 @@
+// A whole fleet in one process and in virtual time: the real controller core, the real agent cores, and a
+// model of machines and of a network that loses, delays and doubles messages. Everything follows from the
+// seed; a failing seed replays.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <queue>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/core.h"
+#include "controller/core.h"
+#include "sim/random.h"
+
+namespace consort::sim {
+
+struct Faults {
+  double lose_message = 0;        // percent of messages
+  double double_message = 0;
+  Duration longest_delay = Duration{200};
+  double crash_controller = 0;    // percent of journal writes after or before which it dies
+  double crash_agent = 0;
+  Duration longest_outage = seconds(30);  // until a crashed process is started again
+  double ask_again = 0;           // percent of hook runs that answer 75
+  // (service, version, step) whose hook always fails, with this exit status.
+  std::map<std::tuple<std::string, std::string, std::string>, int> broken_hooks;
+};
+
+// What really is on a host, as opposed to what anybody believes.
+struct Machine {
+  std::optional<Digest> running;   // the manifest whose process runs
+  std::optional<Digest> switched;  // the manifest whose files are in place
+  bool serving = false;            // running and not drained
+  std::string data = "empty";      // grows with every migration; restored from snapshots
+  std::map<std::string, std::string> snapshots;
+};
+
+struct Violation {
+  std::string invariant;
+  std::string text;
+};
+
+class World {
+ public:
+  World(std::uint64_t seed, Faults faults);
+
+  void add_host(const std::string& name);
+  // Publishes a manifest: agents can load it from now on.
+  Digest publish(const plan::Manifest& manifest);
+
+  // Deploys the candidate; returns the rollout's id, "" when there is nothing to do, or the refusal.
+  [[nodiscard]] Result<std::string> deploy(plan::Generation candidate, bool allow_outage = true);
+  [[nodiscard]] Result<std::string> rollback();
+  [[nodiscard]] Result<plan::Plan> plan(plan::Generation candidate) const;
+
+  // Runs until nothing is open any more and everything is at rest, or `limit` of virtual time has passed.
+  // True when it came to rest.
+  bool run(Duration limit);
+
+  [[nodiscard]] rollout::Result result_of(const std::string& rollout) const;
+  [[nodiscard]] std::string summary_of(const std::string& rollout) const;
+  [[nodiscard]] const Machine& machine(const std::string& host, const std::string& service) const;
+  // Services that ran any step since the last call.
+  [[nodiscard]] std::set<std::string> take_touched();
+  [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
+  // Compares what agents and controller believe with the machines (I5).
+  void check_truth();
+  void set_faults(Faults faults) { faults_ = std::move(faults); }
+  [[nodiscard]] const plan::Generation* current() const { return controller_ ? controller_->current() : nullptr; }
+  void trace(bool on) { trace_ = on; }
+
+ private:
+  struct Agent {
+    agent::Store disk;
+    std::optional<agent::Core> core;
+    std::uint64_t reports = 0;
+    std::uint64_t highest_epoch = 0;
+    std::map<std::string, Machine> machines;
+    std::uint64_t life = 0;  // results of work from an earlier life are lost
+  };
+  struct Entry {
+    Instant at;
+    std::uint64_t order;
+    std::function<void()> act;
+    bool operator<(const Entry& other) const { return std::pair(at, order) > std::pair(other.at, other.order); }
+  };
+
+  void schedule(Duration delay, std::function<void()> act);
+  void say(const std::string& text) const;
+  void violate(const std::string& invariant, const std::string& text);
+  Duration delay() { return Duration{random_.between(1, std::max<std::int64_t>(1, faults_.longest_delay.count()))}; }
+  void send(std::function<void()> deliver);
+
+  void controller_output(controller::Output output);
+  void crash_controller();
+  void start_controller();
+  void wake_controller();
+  controller::DeployRequest request(plan::Generation candidate, bool allow_outage) const;
+
+  void agent_output(const std::string& host, agent::Output output);
+  void crash_agent(const std::string& host);
+  void start_agent(const std::string& host);
+  void poll(const std::string& host);
+  void report(const std::string& host);
+  void load(const std::string& host, const agent::LoadManifests& work);
+  void perform(const std::string& host, const agent::PerformStep& work);
+  transition::StepResult effect(const std::string& host, const agent::PerformStep& work);
+
+  void check_start(const std::string& host, const plan::Manifest& manifest);
+  void check_stop(const std::string& host, const std::string& service);
+  void check_budgets();
+  [[nodiscard]] int running_instances(const std::string& service) const;
+  [[nodiscard]] bool in_declared_outage(const std::string& service) const;
+  [[nodiscard]] bool at_rest() const;
+
+  Random random_;
+  Faults faults_;
+  Instant now_ = from_millis(1'700'000'000'000);
+  std::uint64_t order_ = 0;
+  std::priority_queue<Entry> queue_;
+  controller::Store controller_disk_;
+  std::optional<controller::Core> controller_;
+  std::uint64_t controller_life_ = 0;
+  std::map<std::string, Agent> agents_;
+  std::map<Digest, plan::Manifest> manifests_;
+  std::map<std::string, int> runs_of_token_;  // of hooks that must not run twice
+  std::set<std::string> touched_;
+  std::vector<Violation> violations_;
+  bool trace_ = false;
+};
+
+}  // namespace consort::sim

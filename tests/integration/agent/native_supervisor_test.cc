@@ -1,0 +1,270 @@
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <functional>
+#include <mutex>
+#include <thread>
+
+#include "../../unit/agent/host_folder.h"
+#include "agent/readiness.h"
+#include "agent/supervisors/native.h"
+#include "agent/supervisors/process_facts.h"
+
+namespace consort::agent {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Waits for a condition that another process brings about; there is no event for all of them.
+bool eventually(const std::function<bool()>& holds, Duration limit = seconds(20)) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+class NativeSupervisorTest : public ::testing::Test {
+ protected:
+  void SetUp() override { open(); }
+  void TearDown() override {
+    for (const char* name : {"web", "other"}) EXPECT_TRUE(supervisor->remove(name));
+  }
+  void open() {
+    supervisor.reset();
+    supervisor = make_native_supervisor({folder.path() / "daemons", {CONSORT_SHIM}}).value();
+  }
+  static DaemonSpec shell(const std::string& name, const std::string& text) {
+    DaemonSpec spec;
+    spec.name = name;
+    spec.argv = {"/bin/sh", "-c", text};
+    spec.stop_timeout = seconds(5);
+    spec.config_digest = Digest::of(text);
+    return spec;
+  }
+  [[nodiscard]] DaemonStatus status(const std::string& name = "web") const {
+    return supervisor->status(name).value();
+  }
+
+  TempFolder folder = TempFolder::create("consort-native-").value();
+  std::unique_ptr<Supervisor> supervisor;
+};
+
+TEST_F(NativeSupervisorTest, StartsKeepsAndRestartsByConfigurationDigest) {
+  DaemonSpec spec = shell("web", "echo hello; exec sleep 1000");
+  EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::started);
+  const pid_t first = status().pid;
+  EXPECT_GT(first, 1);
+  EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::kept);
+  EXPECT_EQ(status().pid, first);
+  EXPECT_TRUE(eventually([&] { return supervisor->log_tail("web", 5) == "hello"; }));
+  spec.config_digest = Digest::of("new configuration");
+  EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::restarted);
+  EXPECT_NE(status().pid, first);
+  EXPECT_EQ(process_start_time(first), 0U);
+  EXPECT_EQ(status().config_digest, spec.config_digest);
+}
+
+TEST_F(NativeSupervisorTest, AProgramThatIsNotThereIsSaidAtOnce) {
+  DaemonSpec spec = shell("web", "");
+  spec.argv = {"/no/such/program"};
+  const auto outcome = supervisor->ensure(spec);
+  ASSERT_FALSE(outcome);
+  EXPECT_THAT(outcome.error().message(), HasSubstr("/no/such/program"));
+  EXPECT_FALSE(status().running);
+}
+
+TEST_F(NativeSupervisorTest, AKilledDaemonComesBackAndOthersAreUntouched) {
+  ASSERT_TRUE(supervisor->ensure(shell("web", "exec sleep 1000")));
+  ASSERT_TRUE(supervisor->ensure(shell("other", "exec sleep 1000")));
+  const pid_t other = status("other").pid;
+  const pid_t first = status().pid;
+  ::kill(first, SIGKILL);
+  ASSERT_TRUE(eventually([&] {
+    const DaemonStatus now = status();
+    return now.running && now.pid != first;
+  }));
+  EXPECT_EQ(status().restarts, 1);
+  EXPECT_EQ(status().exit_status, 128 + SIGKILL);
+  EXPECT_EQ(status("other").pid, other);
+}
+
+TEST_F(NativeSupervisorTest, TellsWhenAStateChanges) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::set<std::string> seen;
+  supervisor->on_state_change([&](const std::string& name) {
+    const std::lock_guard lock(mutex);
+    seen.insert(name);
+    changed.notify_all();
+  });
+  ASSERT_TRUE(supervisor->ensure(shell("web", "exec sleep 1000")));
+  std::unique_lock lock(mutex);
+  EXPECT_TRUE(
+      changed.wait_for(lock, std::chrono::seconds(10), [&] { return seen.contains("web"); }));
+  seen.clear();
+  ::kill(status().pid, SIGKILL);
+  EXPECT_TRUE(
+      changed.wait_for(lock, std::chrono::seconds(10), [&] { return seen.contains("web"); }));
+  lock.unlock();
+  supervisor->on_state_change(nullptr);
+}
+
+TEST_F(NativeSupervisorTest, ItsExitStatusIsKept) {
+  DaemonSpec spec = shell("web", "exit 7");
+  spec.restart = RestartPolicy::never;
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(eventually([&] { return status().exit_status.has_value(); }));
+  EXPECT_EQ(*status().exit_status, 7);
+  open();
+  EXPECT_EQ(*status().exit_status, 7) << "also for an agent that was not there";
+}
+
+TEST_F(NativeSupervisorTest, StopReachesAlsoWhatTheDaemonStarted) {
+  DaemonSpec spec =
+      shell("web", "trap '' TERM; (setpgid_child=1; exec sleep 1000) & echo $!; wait; sleep 1000");
+  spec.stop_timeout = Duration(200);
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(eventually([&] { return !supervisor->log_tail("web", 1).empty(); }));
+  const pid_t grandchild = std::atoi(supervisor->log_tail("web", 1).c_str());
+  ASSERT_TRUE(supervisor->stop("web", seconds(10)));
+  EXPECT_FALSE(status().running);
+  EXPECT_TRUE(eventually([&] { return process_start_time(grandchild) == 0; }));
+}
+
+TEST_F(NativeSupervisorTest, AKilledShimTakesItsDaemonAlongAndEnsureStartsBoth) {
+  const DaemonSpec spec = shell("web", "exec sleep 1000");
+  ASSERT_TRUE(supervisor->ensure(spec));
+  const pid_t first = status().pid;
+  const Json state =
+      parse_json(read_file(folder.path() / "daemons/web/state.json").value()).value();
+  ::kill(static_cast<pid_t>(state.int_or("shim")), SIGKILL);
+  ASSERT_TRUE(eventually([&] { return process_start_time(first) == 0; }));
+  EXPECT_FALSE(status().running);
+  EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::started);
+  EXPECT_TRUE(status().running);
+}
+
+TEST_F(NativeSupervisorTest, ADaemonOutlivesAKilledAgentAndIsAdopted) {
+  const DaemonSpec spec = shell("web", "exec sleep 1000");
+  const pid_t agent = ::fork();
+  if (agent == 0) {
+    auto own = make_native_supervisor({folder.path() / "daemons", {CONSORT_SHIM}});
+    if (!own || !(*own)->ensure(spec)) ::_exit(1);
+    ::kill(::getpid(), SIGKILL);
+  }
+  int how = 0;
+  ::waitpid(agent, &how, 0);
+  ASSERT_TRUE(WIFSIGNALED(how));
+  open();
+  const pid_t first = status().pid;
+  ASSERT_GT(first, 1);
+  EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::kept);
+  EXPECT_EQ(status().pid, first);
+  DaemonSpec changed = spec;
+  changed.config_digest = Digest::of("while the agent was away");
+  EXPECT_EQ(supervisor->ensure(changed).value(), EnsureOutcome::restarted);
+}
+
+TEST_F(NativeSupervisorTest, AnAgentKilledAtAnyMomentLeavesOneDaemonAtMost) {
+  for (int round = 0; round < 25; ++round) {
+    const std::string mark = "consort-mark-" + std::to_string(::getpid());
+    const pid_t agent = ::fork();
+    if (agent == 0) {
+      auto own = make_native_supervisor({folder.path() / "daemons", {CONSORT_SHIM}});
+      for (int i = 0; own; ++i) {
+        DaemonSpec spec = shell("web", "exec sleep 1000");
+        spec.config_digest = Digest::of(std::to_string(round * 1000 + i));
+        [[maybe_unused]] const auto outcome = (*own)->ensure(spec);
+      }
+      ::_exit(1);
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(2000 + 1700 * round));
+    ::kill(agent, SIGKILL);
+    ::waitpid(agent, nullptr, 0);
+    const DaemonSpec last = shell("web", "exec sleep 1000 # " + mark);
+    ASSERT_TRUE(eventually([&] { return supervisor->ensure(last).has_value(); })) << round;
+    EXPECT_TRUE(status().running);
+    EXPECT_EQ(status().config_digest, last.config_digest);
+  }
+}
+
+TEST_F(NativeSupervisorTest, ReadinessIsWaitedFor) {
+  DaemonSpec spec = shell("web", "exec sleep 1000");
+  const std::string flag = (folder.path() / "flag").string();
+  spec.readiness.type = ReadinessSpec::Type::command;
+  spec.readiness.argv = {"test", "-e", flag};
+  spec.readiness.timeout = Duration(200);
+  ASSERT_TRUE(supervisor->ensure(spec));
+  const Status late = wait_until_ready(*supervisor, spec);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code(), ErrorCode::timeout);
+  ASSERT_TRUE(write_file_atomic(flag, ""));
+  EXPECT_TRUE(wait_until_ready(*supervisor, spec));
+}
+
+TEST_F(NativeSupervisorTest, NotifyAndTcpReadiness) {
+  DaemonSpec spec = shell("web", "exec perl -MIO::Socket::UNIX -e '");
+  // A program that speaks sd_notify over the abstract socket it is given.
+  spec.argv = {
+      "perl", "-MSocket", "-e",
+      "my $n = $ENV{NOTIFY_SOCKET}; $n =~ s/^@/\\0/; socket(my $s, AF_UNIX, SOCK_DGRAM, 0) or die; "
+      "send($s, \"STATUS=up\\nREADY=1\", 0, pack('Sa*', AF_UNIX, $n)) or die $!; sleep 1000"};
+  spec.readiness.type = ReadinessSpec::Type::notify;
+  spec.readiness.timeout = seconds(20);
+  ASSERT_TRUE(supervisor->ensure(spec));
+  const Status ready = wait_until_ready(*supervisor, spec);
+  EXPECT_TRUE(ready) << (ready ? "" : render_error(ready.error()));
+
+  const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ReadinessSpec tcp;
+  tcp.type = ReadinessSpec::Type::tcp;
+  tcp.port = ntohs(address.sin_port);
+  EXPECT_FALSE(probe(tcp, seconds(1)));
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  EXPECT_TRUE(probe(tcp, seconds(5)));
+}
+
+TEST_F(NativeSupervisorTest, AChangedFileRestartsTheDaemonThatReadsItAlsoAfterACrash) {
+  HostFolder host;
+  host.supervisor = supervisor.get();
+  host.reopen();
+  const auto specs = [&](const std::string& content) {
+    return std::map<std::string, Json>{
+        {"conf", file_spec("/etc/web.conf", content)},
+        {"web", Json::object({{"type", "daemon"},
+                              {"argv", Json::array_of(std::vector<std::string>{
+                                           "/bin/sh", "-c", "exec sleep 1000",
+                                           host.at("/etc/web.conf").string()})}})}};
+  };
+  host.twice(specs("one"));
+  const pid_t first = status().pid;
+  EXPECT_GT(first, 1);
+  host.twice(specs("two"));
+  const pid_t second = status().pid;
+  EXPECT_NE(second, first);
+
+  // The file was repaired and then the agent died before the restart.
+  host.put("/etc/web.conf", "three");
+  host.reopen();
+  const auto report = host.twice(specs("three"));
+  EXPECT_EQ(report.find("conf"), nullptr);
+  ASSERT_NE(report.find("web"), nullptr);
+  EXPECT_EQ(report.find("web")->outcome, Outcome::repaired);
+  EXPECT_NE(status().pid, second);
+}
+
+}  // namespace
+}  // namespace consort::agent

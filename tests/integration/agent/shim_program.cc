@@ -1,0 +1,3 @@
+#include "agent/supervisors/shim.h"
+
+int main(int argc, char** argv) { return consort::agent::daemon_shim_main(argc, argv); }

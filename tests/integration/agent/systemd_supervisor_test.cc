@@ -1,0 +1,132 @@
+// Needs systemd as process 1 and root; made to be run by hand or by the fleet tests inside a booted
+// container.
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "agent/facts.h"
+#include "agent/supervisors/process_facts.h"
+#include "agent/supervisors/systemd.h"
+
+namespace consort::agent {
+namespace {
+
+class SystemdSupervisorTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (!systemd_is_running() || ::geteuid() != 0) GTEST_SKIP() << "systemd is not process 1 here";
+    open();
+  }
+  void TearDown() override {
+    if (!supervisor) return;
+    EXPECT_TRUE(supervisor->remove("consort-test"));
+  }
+  void open() {
+    supervisor.reset();
+    auto made = make_systemd_supervisor({folder.path(), "/etc/systemd/system"});
+    ASSERT_TRUE(made) << render_error(made.error());
+    supervisor = std::move(*made);
+  }
+  static DaemonSpec sleeper() {
+    DaemonSpec spec;
+    spec.name = "consort-test";
+    spec.argv = {"/bin/sh", "-c", "echo hello 100% $0; exec sleep 1000", "two words"};
+    spec.config_digest = Digest::of("one");
+    return spec;
+  }
+  [[nodiscard]] DaemonStatus status() const { return supervisor->status("consort-test").value(); }
+
+  TempFolder folder = TempFolder::create("consort-systemd-").value();
+  std::unique_ptr<Supervisor> supervisor;
+};
+
+std::string text_of(const Result<EnsureOutcome>& outcome) {
+  return outcome ? "" : render_error(outcome.error());
+}
+
+TEST_F(SystemdSupervisorTest, StartsKeepsAndRestartsByConfigurationDigest) {
+  DaemonSpec spec = sleeper();
+  const auto started = supervisor->ensure(spec);
+  ASSERT_TRUE(started) << text_of(started);
+  EXPECT_EQ(*started, EnsureOutcome::started);
+  const pid_t first = status().pid;
+  EXPECT_TRUE(status().running);
+  EXPECT_EQ(status().config_digest, spec.config_digest);
+  open();
+  EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::kept);
+  EXPECT_EQ(status().pid, first);
+  spec.config_digest = Digest::of("two");
+  EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::restarted);
+  EXPECT_NE(status().pid, first);
+  EXPECT_EQ(status().config_digest, spec.config_digest);
+  EXPECT_TRUE(
+      fs::exists("/etc/systemd/system/multi-user.target.wants/consort-consort-test.service"));
+}
+
+TEST_F(SystemdSupervisorTest, SystemdRestartsAndWeAreTold) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::set<std::string> seen;
+  supervisor->on_state_change([&](const std::string& name) {
+    const std::lock_guard lock(mutex);
+    seen.insert(name);
+    changed.notify_all();
+  });
+  ASSERT_TRUE(supervisor->ensure(sleeper()));
+  const pid_t first = status().pid;
+  {
+    std::unique_lock lock(mutex);
+    seen.clear();
+    ::kill(first, SIGKILL);
+    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(10),
+                                 [&] { return seen.contains("consort-test"); }));
+  }
+  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto came_back = [&] {
+    const DaemonStatus now = status();
+    return now.running && now.pid != first;
+  };
+  while (!came_back() && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_TRUE(status().running);
+  EXPECT_EQ(status().restarts, 1);
+  EXPECT_EQ(status().config_digest, sleeper().config_digest)
+      << "an unasked restart runs the same configuration";
+  EXPECT_EQ(supervisor->ensure(sleeper()).value(), EnsureOutcome::kept);
+  supervisor->on_state_change(nullptr);
+}
+
+TEST_F(SystemdSupervisorTest, AnAgentKilledBeforeTheRestartIsMadeGood) {
+  DaemonSpec spec = sleeper();
+  ASSERT_TRUE(supervisor->ensure(spec));
+  // What is on the disk when the agent dies between writing the unit and reloading.
+  ASSERT_TRUE(write_file_atomic(folder.path() / "consort-test.json",
+                                "{\"boot\":\"" + boot_id() + "\",\"loaded\":-1}"));
+  open();
+  EXPECT_TRUE(status().config_digest.is_none());
+  EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::restarted);
+}
+
+TEST_F(SystemdSupervisorTest, AFailedStartShowsTheLastOutput) {
+  DaemonSpec spec = sleeper();
+  spec.argv = {"/no/such/program"};
+  const auto outcome = supervisor->ensure(spec);
+  ASSERT_FALSE(outcome);
+  EXPECT_FALSE(status().running);
+}
+
+TEST_F(SystemdSupervisorTest, StopEndsIt) {
+  ASSERT_TRUE(supervisor->ensure(sleeper()));
+  const pid_t first = status().pid;
+  ASSERT_TRUE(supervisor->stop("consort-test", seconds(10)));
+  EXPECT_FALSE(status().running);
+  EXPECT_EQ(process_start_time(first), 0U);
+}
+
+}  // namespace
+}  // namespace consort::agent

@@ -1,0 +1,198 @@
+#include "agent/converge.h"
+
+#include <gmock/gmock.h>
+
+#include "host_folder.h"
+
+namespace consort::agent {
+namespace {
+
+using ::testing::HasSubstr;
+
+class ManualClock final : public Clock {
+ public:
+  [[nodiscard]] Instant now() const override { return at; }
+  Instant at = from_millis(1'700'000'000'000);
+};
+
+std::string refusal(HostFolder& host, const std::map<std::string, Json>& specs) {
+  const Status status = host.converger->set_resources(specs);
+  return status ? "(accepted)" : render_error(status.error());
+}
+
+Json after(Json spec, const std::vector<std::string>& names) {
+  spec["after"] = Json::array_of(names);
+  return spec;
+}
+
+TEST(Converge, OrderDoesNotDependOnNames) {
+  HostFolder host;
+  const std::map<std::string, Json> specs = {
+      {"a-file", file_spec("/srv/z/x", "x")},
+      {"z-folder", Json::object({{"type", "directory"}, {"path", "/srv/z"}})}};
+  EXPECT_EQ(host.twice(specs).repaired, 2U);
+}
+
+TEST(Converge, TwoWishesForOnePathAreAContradictionWithBothNames) {
+  HostFolder host;
+  const std::string text =
+      refusal(host, {{"mine", file_spec("/etc/x", "1")}, {"yours", file_spec("/etc/x", "2")}});
+  EXPECT_THAT(text, HasSubstr("mine"));
+  EXPECT_THAT(text, HasSubstr("yours"));
+  EXPECT_EQ(
+      refusal(host, {{"mine", file_spec("/etc/x", "1")}, {"yours", file_spec("/etc/x", "1")}}),
+      "(accepted)");
+  EXPECT_THAT(
+      refusal(host, {{"file", file_spec("/etc/x", "1")}, {"below", file_spec("/etc/x/y", "1")}}),
+      HasSubstr("both claim"));
+}
+
+TEST(Converge, ACircleIsReportedWithItsPath) {
+  HostFolder host;
+  const std::string text = refusal(host, {{"a", after(file_spec("/etc/a", ""), {"b"})},
+                                          {"b", after(file_spec("/etc/b", ""), {"c"})},
+                                          {"c", after(file_spec("/etc/c", ""), {"a"})}});
+  EXPECT_THAT(text, HasSubstr("a after b after c after a"));
+}
+
+TEST(Converge, MistakesNameThePlaceAndTheLikelyFix) {
+  HostFolder host;
+  Json spec = file_spec("/etc/x", "");
+  spec["mod"] = "0644";
+  EXPECT_THAT(refusal(host, {{"x", spec}}), HasSubstr("resources.x"));
+  EXPECT_THAT(refusal(host, {{"x", Json::object({{"type", "fil"}})}}),
+              HasSubstr("did you mean 'file'"));
+  EXPECT_THAT(refusal(host, {{"x", file_spec("etc/x", "")}}), HasSubstr("absolute"));
+  EXPECT_THAT(refusal(host, {{"x", file_spec("/etc/../x", "")}}), HasSubstr(".."));
+  EXPECT_THAT(refusal(host, {{"x", after(file_spec("/etc/x", ""), {"yy"})},
+                             {"y", file_spec("/etc/y", "")}}),
+              HasSubstr("did you mean 'y'"));
+}
+
+TEST(Converge, WhatComesAfterAFailureIsSkippedWithTheReason) {
+  HostFolder host;
+  fs::create_directories(host.at("/etc/broken"));
+  const auto report = host.pass({{"broken", file_spec("/etc/broken", "x")},
+                                 {"next", after(file_spec("/etc/next", "x"), {"broken"})},
+                                 {"last", after(file_spec("/etc/last", "x"), {"next"})},
+                                 {"other", file_spec("/etc/other", "x")}});
+  EXPECT_EQ(report.exit_status(), 6);
+  EXPECT_EQ(report.find("next")->outcome, Outcome::skipped);
+  EXPECT_THAT(report.find("next")->reason, HasSubstr("'broken'"));
+  EXPECT_EQ(report.find("last")->outcome, Outcome::skipped);
+  EXPECT_EQ(host.get("/etc/other"), "x");
+}
+
+TEST(Converge, GuardsChooseByLabelsAndDoNotBlock) {
+  HostFolder host;
+  host.labels = {{"os.id", "debian"}};
+  host.reopen();
+  Json off = file_spec("/etc/off", "x");
+  off["when"] = "os.id in (fedora)";
+  Json on = after(file_spec("/etc/on", "x"), {"off"});
+  on["when"] = "os.id=debian, !gpu";
+  const auto report = host.pass({{"off", off}, {"on", on}});
+  EXPECT_EQ(report.skipped, 1U);
+  EXPECT_EQ(host.get("/etc/on"), "x");
+  EXPECT_EQ(host.get("/etc/off"), "(absent)");
+}
+
+TEST(Converge, WarnAndAuditReportButNeverChange) {
+  for (const char* mode : {"warn", "audit"}) {
+    HostFolder host;
+    Json spec = file_spec("/etc/x", "x");
+    spec["enforcement"] = mode;
+    const auto report = host.pass({{"x", spec}});
+    EXPECT_EQ(report.exit_status(), 0);
+    EXPECT_FALSE(report.find("x")->changes.empty());
+    EXPECT_EQ(host.get("/etc/x"), "(absent)");
+  }
+  HostFolder host;
+  host.enforcement = Enforcement::audit;
+  host.reopen();
+  EXPECT_EQ(host.pass({{"x", file_spec("/etc/x", "x")}}).repaired, 0U)
+      << "the most restrictive wins";
+}
+
+TEST(Converge, ADryRunSeesTheHostAsItWillBeAndChangesNothing) {
+  HostFolder host;
+  Json made = Json::object({{"type", "command"},
+                            {"argv", Json::array_of(std::vector<std::string>{"make-it"})},
+                            {"creates", "/srv/new/made"}});
+  const std::map<std::string, Json> specs = {
+      {"folder", Json::object({{"type", "directory"}, {"path", "/srv/new"}})},
+      {"file", file_spec("/srv/new/x", "x")},
+      {"made", made}};
+  PassOptions dry;
+  dry.rehearsal = Rehearsal::dry_run;
+  const std::string before = host.stamps();
+  const auto report = host.pass(specs, dry);
+  EXPECT_EQ(report.repaired, 3U) << render_report(report);
+  EXPECT_EQ(report.find("made")->commands.at(0), "make-it");
+  EXPECT_EQ(host.stamps(), before);
+  EXPECT_EQ(host.converger->changes_made(), 0U);
+}
+
+TEST(Converge, ARepairThatIsUndoneAgainAndAgainBacksOff) {
+  HostFolder host;
+  ManualClock clock;
+  host.clock = &clock;
+  host.reopen();
+  const std::map<std::string, Json> specs = {{"x", file_spec("/etc/x", "mine")}};
+  host.pass(specs);
+  PassReport report;
+  for (int i = 0; i < 6; ++i) {
+    host.put("/etc/x", "theirs");
+    clock.at += seconds(1);
+    report = host.converger->pass();
+  }
+  EXPECT_EQ(report.exit_status(), 4);
+  ASSERT_NE(report.find("x"), nullptr);
+  EXPECT_TRUE(report.find("x")->flapping);
+  EXPECT_EQ(host.get("/etc/x"), "theirs");
+  clock.at += seconds(10);
+  EXPECT_EQ(host.converger->pass().repaired, 1U);
+}
+
+TEST(Converge, WhatIsTakenOutOfTheSiteIsKeptOrReverted) {
+  HostFolder host;
+  host.put("/etc/had", "original\n");
+  Json had = file_spec("/etc/had", "ours\n");
+  Json made = file_spec("/etc/made", "ours\n");
+  Json stays = file_spec("/etc/stays", "ours\n");
+  had["onRemoval"] = "revert";
+  made["onRemoval"] = "revert";
+  host.twice({{"had", had}, {"made", made}, {"stays", stays}});
+  host.reopen();
+  host.twice({});
+  EXPECT_THAT(host.converger->leftovers(), ::testing::ElementsAre("had", "made", "stays"));
+  EXPECT_EQ(host.get("/etc/had"), "ours\n") << "nothing is cleaned up without being asked";
+  const auto report = host.converger->release({"had", "made", "stays"}).value();
+  EXPECT_THAT(report.reverted, ::testing::UnorderedElementsAre("had", "made"));
+  EXPECT_EQ(host.get("/etc/had"), "original\n");
+  EXPECT_EQ(host.get("/etc/made"), "(absent)");
+  EXPECT_EQ(host.get("/etc/stays"), "ours\n");
+  EXPECT_TRUE(host.converger->leftovers().empty());
+}
+
+TEST(Converge, ATornLedgerLineIsIgnored) {
+  HostFolder host;
+  host.twice({{"x", file_spec("/etc/x", "x")}});
+  host.converger.reset();
+  const fs::path ledger = host.outside() / "state/ledger.jsonl";
+  ASSERT_TRUE(write_file_atomic(ledger, read_file(ledger).value() + "{\"name\":\"torn", 0600));
+  host.reopen();
+  host.twice({{"x", file_spec("/etc/x", "x")}});
+  EXPECT_THAT(host.converger->leftovers(), ::testing::IsEmpty());
+}
+
+TEST(Converge, AnEditOfTheSameSizeIsSeen) {
+  HostFolder host;
+  host.twice({{"x", file_spec("/etc/x", "aaaa")}});
+  host.put("/etc/x", "bbbb");
+  EXPECT_EQ(host.converger->pass().repaired, 1U);
+  EXPECT_EQ(host.get("/etc/x"), "aaaa");
+}
+
+}  // namespace
+}  // namespace consort::agent

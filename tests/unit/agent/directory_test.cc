@@ -1,0 +1,107 @@
+#include <gmock/gmock.h>
+
+#include "host_folder.h"
+
+namespace consort::agent {
+namespace {
+
+using ::testing::HasSubstr;
+
+Json directory_spec(const std::string& path) {
+  return Json::object({{"type", "directory"}, {"path", path}});
+}
+
+TEST(Directory, IsMadeWithItsParents) {
+  HostFolder host;
+  Json spec = directory_spec("/srv/a/b/c");
+  spec["mode"] = "0750";
+  EXPECT_EQ(host.twice({{"dir", spec}}).repaired, 1U);
+  EXPECT_EQ(host.mode("/srv/a/b/c"), 0750U);
+  EXPECT_EQ(host.mode("/srv/a"), 0755U);
+}
+
+TEST(Directory, WithoutParentsItSaysWhatIsMissing) {
+  HostFolder host;
+  Json spec = directory_spec("/srv/a/b");
+  spec["parents"] = false;
+  const auto report = host.pass({{"dir", spec}});
+  EXPECT_EQ(report.exit_status(), 4);
+  EXPECT_THAT(report.find("dir")->reason, HasSubstr("/srv"));
+}
+
+class Tree : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    const fs::path tree = host.outside() / "tree";
+    fs::create_directories(tree / "bin");
+    ASSERT_TRUE(write_file_atomic(tree / "bin/app", "#!/bin/sh\n", 0755));
+    ASSERT_TRUE(write_file_atomic(tree / "readme", "hello\n", 0644));
+    fs::create_symlink("bin/app", tree / "run");
+    spec = directory_spec("/opt/app");
+    spec["tree"] = tree.string();
+  }
+  HostFolder host;
+  Json spec;
+};
+
+TEST_F(Tree, ItsContentIsThere) {
+  host.twice({{"app", spec}});
+  EXPECT_EQ(host.get("/opt/app/readme"), "hello\n");
+  EXPECT_EQ(host.mode("/opt/app/bin/app"), 0755U);
+  EXPECT_EQ(fs::read_symlink(host.at("/opt/app/run")), "bin/app");
+  host.put("/opt/app/readme", "HELLO\n");
+  EXPECT_EQ(host.twice({{"app", spec}}).repaired, 1U);
+  EXPECT_EQ(host.get("/opt/app/readme"), "hello\n");
+}
+
+TEST_F(Tree, APurgeRemovesWhatIsExtraButNotWhatIsExcludedOrDeclared) {
+  spec["purge"] = true;
+  spec["exclude"] = Json::array_of(std::vector<std::string>{"*.log"});
+  host.put("/opt/app/extra/deep", "x");
+  host.put("/opt/app/app.log", "keep");
+  const std::map<std::string, Json> specs = {{"app", spec},
+                                             {"conf", file_spec("/opt/app/etc.conf", "mine")}};
+  host.pass(specs);
+  host.twice(specs);
+  EXPECT_FALSE(fs::exists(host.at("/opt/app/extra")));
+  EXPECT_EQ(host.get("/opt/app/app.log"), "keep");
+  EXPECT_EQ(host.get("/opt/app/etc.conf"), "mine");
+}
+
+TEST_F(Tree, APurgeOfTooMuchIsRefused) {
+  spec["purge"] = true;
+  spec["maxPurge"] = 2;
+  for (const char* name : {"a", "b", "c"}) host.put(std::string("/opt/app/") + name, "x");
+  const auto report = host.pass({{"app", spec}});
+  EXPECT_EQ(report.exit_status(), 4);
+  EXPECT_THAT(report.find("app")->reason, HasSubstr("guard allows 2"));
+  EXPECT_EQ(host.get("/opt/app/c"), "x");
+}
+
+TEST(Directory, RecurseSetsTheModeOfAllAndExecuteBitsOnlyWhereTheyWere) {
+  HostFolder host;
+  host.put("/srv/data/sub/plain", "x");
+  host.put("/srv/data/tool", "x");
+  ::chmod(host.at("/srv/data/tool").c_str(), 0700);
+  Json spec = directory_spec("/srv/data");
+  spec["mode"] = "0755";
+  spec["recurse"] = true;
+  host.twice({{"data", spec}});
+  EXPECT_EQ(host.mode("/srv/data/sub"), 0755U);
+  EXPECT_EQ(host.mode("/srv/data/sub/plain"), 0644U);
+  EXPECT_EQ(host.mode("/srv/data/tool"), 0755U);
+}
+
+TEST(Directory, AbsenceOfAFullOneNeedsPurge) {
+  HostFolder host;
+  host.put("/srv/old/x", "x");
+  Json spec = directory_spec("/srv/old");
+  spec["ensure"] = "absent";
+  EXPECT_EQ(host.pass({{"old", spec}}).exit_status(), 4);
+  spec["purge"] = true;
+  EXPECT_EQ(host.twice({{"old", spec}}).repaired, 1U);
+  EXPECT_FALSE(fs::exists(host.at("/srv/old")));
+}
+
+}  // namespace
+}  // namespace consort::agent

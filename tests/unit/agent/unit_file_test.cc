@@ -1,0 +1,49 @@
+#include "agent/supervisors/unit_file.h"
+
+#include <gmock/gmock.h>
+
+namespace consort::agent {
+namespace {
+
+using ::testing::HasSubstr;
+
+DaemonSpec web() {
+  DaemonSpec spec;
+  spec.name = "web";
+  spec.argv = {"/usr/bin/web", "100%", "a \"b\" $C"};
+  spec.environment = {{"KEY", "two words"}};
+  spec.writable = {"/var/lib/web"};
+  spec.config_digest = Digest::of("x");
+  return spec;
+}
+
+TEST(UnitFile, QuotesWhatSystemdWouldInterpret) {
+  const std::string unit = render_unit(web()).value();
+  EXPECT_THAT(unit, HasSubstr("ExecStart=\":/usr/bin/web\" \"100%%\" \"a \\\"b\\\" $C\"\n"));
+  EXPECT_THAT(unit, HasSubstr("Environment=\"KEY=two words\"\n"));
+}
+
+TEST(UnitFile, IsHardenedUnlessToldOtherwise) {
+  EXPECT_THAT(render_unit(web()).value(), HasSubstr("ProtectSystem=strict"));
+  EXPECT_THAT(render_unit(web()).value(), HasSubstr("ReadWritePaths=\"-/var/lib/web\""));
+  DaemonSpec open = web();
+  open.hardening = Hardening::none;
+  EXPECT_THAT(render_unit(open).value(), ::testing::Not(HasSubstr("ProtectSystem")));
+}
+
+TEST(UnitFile, CarriesItsConfigurationDigest) {
+  EXPECT_EQ(digest_in_unit(render_unit(web()).value()), Digest::of("x"));
+  EXPECT_TRUE(digest_in_unit("[Unit]\n").is_none());
+}
+
+TEST(UnitFile, RefusesWhatItCannotHold) {
+  DaemonSpec bad = web();
+  bad.argv.emplace_back("a\rb");
+  EXPECT_FALSE(render_unit(bad));
+  bad = web();
+  bad.user = "x\nExecStartPre=/bin/evil";
+  EXPECT_FALSE(render_unit(bad));
+}
+
+}  // namespace
+}  // namespace consort::agent
