@@ -1,0 +1,75 @@
+// The table of commands: parsing, help, completions, man pages and the command reference all come from it.
+// One file per command; each exports a function that gives its row.
+#pragma once
+
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+
+namespace consort::cli {
+
+struct Option {
+  std::string_view name;        // "--site"
+  std::string_view value = "";  // what its value is called: "FILE"; "" for a flag
+  std::string_view doc = "";
+  bool repeated = false;
+  std::string_view short_name = "";  // "-m"
+};
+
+struct Positional {
+  enum class Count : std::uint8_t { one, optional, many };
+  std::string_view name;  // "HOST"
+  std::string_view doc;
+  Count count = Count::one;
+};
+
+// What was typed. Names as in the table.
+struct Arguments {
+  std::vector<std::string> words;                               // positionals, in order
+  std::map<std::string, std::vector<std::string>, std::less<>> options;  // of a flag: one empty string
+
+  [[nodiscard]] bool has(std::string_view name) const { return options.find(name) != options.end(); }
+  [[nodiscard]] std::string value(std::string_view name, std::string_view otherwise = "") const;
+  [[nodiscard]] std::vector<std::string> values(std::string_view name) const;
+  [[nodiscard]] std::string word(std::size_t index, std::string_view otherwise = "") const;
+  [[nodiscard]] bool json() const { return has("--json"); }
+};
+
+// Exit statuses (DESIGN.md section 12).
+enum ExitStatus : int { kOk = 0, kError = 1, kChanges = 2, kPartial = 3, kReverted = 4, kInconsistent = 5, kRefused = 6, kUsage = 64, kInterrupted = 130 };
+
+struct Command {
+  std::string name;  // "plan", "host list"
+  std::string summary;
+  std::string description;
+  std::vector<Positional> words;
+  std::vector<Option> options;
+  // The exit status, or an error that main() renders (or prints as JSON with --json).
+  Result<int> (*run)(const Arguments& arguments) = nullptr;
+  bool hidden = false;
+  // Everything after the command's name is its own business (`lab exec HOST -- …`).
+  bool passes_rest = false;
+  std::string example = {};
+};
+
+[[nodiscard]] const std::vector<Command>& commands();
+// Options that every command understands: --json --controller --no-color --help.
+[[nodiscard]] const std::vector<Option>& global_options();
+
+struct Parsed {
+  const Command* command = nullptr;  // null: `help` is to be printed and `status` is the exit status
+  Arguments arguments;
+  std::string help;
+  int status = 0;
+};
+[[nodiscard]] Result<Parsed> parse(const std::vector<std::string>& argv);
+
+// Generated from the table (generate.cc).
+[[nodiscard]] std::string command_reference();          // docs/reference/commands.md
+[[nodiscard]] std::string man_page(const Command* command);  // troff; null: consort(1)
+[[nodiscard]] std::string completions(std::string_view shell);  // bash | zsh | fish; "" for another
+
+}  // namespace consort::cli

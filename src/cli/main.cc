@@ -1,0 +1,45 @@
+// The consort program: one binary for the CLI, the controller and the agent.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+
+#include "agent/supervisors/shim.h"
+#include "base/json.h"
+#include "cli/command.h"
+#include "cli/terminal.h"
+
+namespace {
+
+using namespace consort;
+using namespace consort::cli;
+
+int print_error(const Error& error, bool json) {
+  if (json) {
+    print(Json::object({{"error", error_to_json(error)}}).dump() + "\n");
+  } else {
+    print_to_stderr(render_error(error));
+  }
+  return error_exit_status(error.code());
+}
+
+int run(const std::vector<std::string>& argv) {
+  const bool json = std::find(argv.begin(), argv.end(), "--json") != argv.end();
+  const auto parsed = parse(argv);
+  if (!parsed) return print_error(parsed.error(), json);
+  if (parsed->command == nullptr) {
+    print(parsed->help);
+    return parsed->status;
+  }
+  const Result<int> status = parsed->command->run(parsed->arguments);
+  return status ? *status : print_error(status.error(), json);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // The native supervisor's shim: as small as it can be, before anything else is set up.
+  if (argc > 1 && std::strcmp(argv[1], "daemon-shim") == 0) return agent::daemon_shim_main(argc - 1, argv + 1);
+  return run({argv + 1, argv + argc});
+}

@@ -1,0 +1,134 @@
+#include "cli/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+
+namespace consort::cli {
+namespace {
+
+bool colour_forbidden = false;
+
+bool colours(int fd) {
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  const bool dumb = term != nullptr && std::string_view(term) == "dumb";
+  return !colour_forbidden && ::isatty(fd) == 1 && (no_color == nullptr || *no_color == '\0') && !dumb;
+}
+
+std::string paint_on(int fd, Colour colour, std::string_view text) {
+  constexpr std::string_view codes[] = {"", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[34m", "\x1b[36m"};
+  if (colour == Colour::plain || !colours(fd)) return std::string(text);
+  return std::string(codes[static_cast<std::size_t>(colour)]) + std::string(text) + "\x1b[0m";
+}
+
+void write_out(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t n = ::write(fd, text.data(), text.size());
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EPIPE) ::_exit(128 + SIGPIPE);
+    if (n < 0) return;
+    text.remove_prefix(static_cast<std::size_t>(n));
+  }
+}
+
+// Columns on the screen: escape sequences and UTF-8 continuation bytes take none.
+std::size_t display_width(std::string_view text) {
+  std::size_t width = 0;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') {
+      while (i < text.size() && text[i] != 'm') ++i;
+      continue;
+    }
+    if ((static_cast<unsigned char>(text[i]) & 0xC0U) != 0x80U) ++width;
+  }
+  return width;
+}
+
+std::string cut(std::string_view text, std::size_t width) {
+  if (display_width(text) <= width) return std::string(text);
+  std::string out;
+  std::size_t used = 0;
+  bool coloured = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\x1b') {
+      coloured = true;
+      while (i < text.size() && text[i] != 'm') out += text[i++];
+      out += 'm';
+      continue;
+    }
+    if ((static_cast<unsigned char>(text[i]) & 0xC0U) != 0x80U && ++used >= width) break;
+    out += text[i];
+  }
+  return out + "…" + (coloured ? "\x1b[0m" : "");
+}
+
+}  // namespace
+
+void print(std::string_view text) { write_out(STDOUT_FILENO, text); }
+void print_to_stderr(std::string_view text) { write_out(STDERR_FILENO, text); }
+bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
+bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
+void forbid_colour() { colour_forbidden = true; }
+std::string paint(Colour colour, std::string_view text) { return paint_on(STDOUT_FILENO, colour, text); }
+std::string paint_for_stderr(Colour colour, std::string_view text) { return paint_on(STDERR_FILENO, colour, text); }
+
+std::size_t terminal_width() {
+  winsize size{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20) return size.ws_col;
+  return 100;
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows, Header header) {
+  std::vector<std::size_t> widths;
+  for (const auto& row : rows) {
+    if (widths.size() < row.size()) widths.resize(row.size(), 0);
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
+  }
+  std::string out;
+  for (std::size_t r = 0; r < rows.size(); ++r) {
+    std::string line;
+    for (std::size_t i = 0; i < rows[r].size(); ++i) {
+      line += rows[r][i];
+      if (i + 1 < rows[r].size()) line += std::string(widths[i] - display_width(rows[r][i]) + 2, ' ');
+    }
+    out += (r == 0 && header == Header::yes ? paint(Colour::bold, line) : line) + "\n";
+  }
+  return out;
+}
+
+LiveBlock::LiveBlock() : live_(stderr_is_terminal()) {}
+LiveBlock::~LiveBlock() { clear(); }
+
+void LiveBlock::erase() {
+  if (height_ == 0) return;
+  print_to_stderr("\r\x1b[" + std::to_string(height_) + "A\x1b[J");
+  height_ = 0;
+}
+
+void LiveBlock::line(std::string_view text) {
+  if (live_) erase();
+  print_to_stderr(std::string(text) + "\n");
+  if (live_) draw(lines_);
+}
+
+void LiveBlock::draw(const std::vector<std::string>& lines) {
+  lines_ = lines;
+  if (!live_) return;
+  erase();
+  std::string out;
+  for (const std::string& text : lines_) out += cut(text, terminal_width()) + "\n";
+  height_ = lines_.size();
+  print_to_stderr(out);
+}
+
+void LiveBlock::clear() {
+  erase();
+  lines_.clear();
+}
+
+}  // namespace consort::cli

@@ -1,0 +1,49 @@
+// What the CLI prints: colour only on a terminal, NO_COLOR obeyed; one live block of lines that is redrawn on
+// a terminal and is plain lines elsewhere. Not thread-safe.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace consort::cli {
+
+enum class Colour : std::uint8_t { plain, bold, dim, red, green, yellow, blue, cyan };
+
+// Written at once and completely; a closed pipe ends the program quietly, as other programs do.
+void print(std::string_view text);
+void print_to_stderr(std::string_view text);
+
+[[nodiscard]] bool stdout_is_terminal();
+[[nodiscard]] bool stderr_is_terminal();
+void forbid_colour();  // --no-color
+// The text in that colour when stdout (or stderr) shows colours, else as it is.
+[[nodiscard]] std::string paint(Colour colour, std::string_view text);
+[[nodiscard]] std::string paint_for_stderr(Colour colour, std::string_view text);
+[[nodiscard]] std::size_t terminal_width();
+
+// Columns aligned by display width; the first row is the header when `header`. Two spaces between columns.
+enum class Header : std::uint8_t { yes, no };
+[[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows, Header header = Header::yes);
+
+// A block at the bottom of the terminal that is redrawn; lines above it scroll. Without a terminal only
+// the lines are printed. On stderr.
+class LiveBlock {
+ public:
+  LiveBlock();
+  ~LiveBlock();
+  LiveBlock(const LiveBlock&) = delete;
+  LiveBlock& operator=(const LiveBlock&) = delete;
+  [[nodiscard]] bool live() const { return live_; }
+  void line(std::string_view text);                   // a lasting line above the block
+  void draw(const std::vector<std::string>& lines);   // replaces the block
+  void clear();
+
+ private:
+  void erase();
+  bool live_;
+  std::size_t height_ = 0;
+  std::vector<std::string> lines_;
+};
+
+}  // namespace consort::cli
