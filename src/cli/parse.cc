@@ -23,10 +23,11 @@ void add_option(Binding& binding, const Option& option) {
   std::string names(option.name);
   if (!option.short_name.empty()) names = fmt::format("{},{}", option.short_name, names);
   CLI::Option* made = nullptr;
+  const std::string doc(option.doc);
   if (option.value.empty()) {
-    made = binding.app->add_flag(names, std::string(option.doc));
+    made = binding.app->add_flag(names, doc);
   } else {
-    made = binding.app->add_option(names, std::string(option.doc))->type_name(std::string(option.value));
+    made = binding.app->add_option(names, doc)->type_name(std::string(option.value));
     if (option.repeated) {
       made->expected(1)->take_all()->delimiter(',');
     } else {

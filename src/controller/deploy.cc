@@ -83,7 +83,7 @@ Status Core::check_locks(const std::set<std::string>& services) const {
       if (!services.contains(step.service)) continue;
       return fail(ErrorCode::locked, fmt::format("service {} is being changed by rollout {} of {}, since {}{}", step.service, id, rollout.by.empty() ? "somebody" : rollout.by,
                                                  format_instant(rollout.started), rollout.message.empty() ? "" : " (" + rollout.message + ")"))
-          .hint(fmt::format("watch it: consort status; wait for it: --wait; stop it: consort rollback --abort {}", id));
+          .hint(fmt::format("watch it: consort status; wait for it: --wait; stop it: consort rollout abort {}", id));
     }
   }
   return {};

@@ -1,0 +1,44 @@
+// The rows of the command table, one function per command; see table.cc.
+#pragma once
+
+#include "cli/command.h"
+#include "plan/claims.h"
+
+namespace consort::cli {
+
+Command agent_command();
+Command apply_command();
+Command check_command();
+Command completions_command();
+Command controller_command();
+Command demo_client_command();
+Command demo_command();
+Command deploy_command();
+Command diff_command();
+Command docs_command();
+Command explain_command();
+Command graph_command();
+Command history_command();
+Command host_list_command();
+Command host_remove_command();
+Command host_show_command();
+Command init_command();
+Command lab_cut_command();
+Command lab_down_command();
+Command lab_exec_command();
+Command lab_heal_command();
+Command lab_kill_command();
+Command lab_reboot_command();
+Command lab_status_command();
+Command lab_up_command();
+Command logs_command();
+Command plan_command();
+Command requisites_command();
+Command rollback_command();
+Command rollout_abort_command();
+Command rollout_pause_command();
+Command rollout_resume_command();
+Command status_command();
+Command version_command();
+
+}  // namespace consort::cli

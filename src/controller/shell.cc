@@ -1,0 +1,203 @@
+#include "controller/shell.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+
+namespace consort::controller {
+namespace {
+
+constexpr std::size_t kRecentEvents = 2000;
+constexpr std::size_t kWorkers = 3;
+constexpr Duration kStartOverAfter = seconds(5);
+
+}  // namespace
+
+Shell::Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectStore objects, const Clock& clock)
+    : loop_(loop), store_(store), objects_(std::move(objects)), clock_(clock), workers_(kWorkers) {}
+
+Result<Store> Shell::load_store() {
+  Store out;
+  std::string after;
+  while (true) {
+    const auto entries = TRY(store_.range("", 1000, after));
+    for (const state::Entry& entry : entries) out.emplace(entry.key, entry.value);
+    if (entries.size() < 1000) return out;
+    after = entries.back().key;
+  }
+}
+
+Status Shell::start() {
+  const Store stored = TRY(load_store());
+  core_.emplace(TRY(Core::restore(stored)));
+  failed_ = false;
+  ++life_;
+  events_.clear();
+  for (const auto& [key, value] : stored) {
+    if (!key.starts_with("log/")) continue;
+    const auto json = parse_json(value);
+    if (!json) continue;
+    Event event;
+    event.number = static_cast<std::uint64_t>(json->int_or("number"));
+    event.at = parse_instant(json->string_or("at")).value_or(Instant{});
+    event.kind = json->string_or("kind");
+    event.rollout = json->string_or("rollout");
+    event.service = json->string_or("service");
+    event.host = json->string_or("host");
+    event.text = json->string_or("text");
+    events_.push_back(std::move(event));
+    if (events_.size() > kRecentEvents) events_.pop_front();
+  }
+  carry_out(core_->start(now()), [](const Status& status) {
+    if (!status) log_error("the new epoch could not be stored: {}", status.error().message());
+  });
+  log_info("epoch {}: {} hosts, {} generations, {} rollouts known", core_->epoch(), core_->hosts().size(), core_->generations().size(), core_->rollouts().size());
+  return {};
+}
+
+// The core has moved on in memory, but its store has not: what is durable is the truth.
+void Shell::start_over(const Error& error) {
+  ++metrics_.failed_commits;
+  if (failed_) return;
+  failed_ = true;
+  log_error("the store refused a write: {}; reading it anew in {}", error.message(), human_duration(kStartOverAfter));
+  loop_.after(kStartOverAfter, [this] {
+    if (auto status = start(); !status) {
+      failed_ = false;
+      start_over(status.error());
+    }
+  });
+}
+
+void Shell::carry_out(Output output, std::function<void(Status)> done) {
+  schedule_tick();
+  std::map<std::string, plan::Target> targets;
+  for (const std::string& host : output.targets) {
+    if (const auto target = core_->target_of(host)) targets.emplace(host, *target);
+  }
+  if (output.writes.empty()) {
+    published(targets, output.events);
+    if (done) done({});
+    return;
+  }
+  // In chunks of what one transaction of the store may hold; the last one is what makes it count, because
+  // commits are made in order and a crash between them is a crash before the later ones.
+  state::Transaction transaction;
+  for (auto& [key, value] : output.writes) {
+    transaction.writes.push_back(value ? state::Write::put(key, std::move(*value)) : state::Write::erase(key));
+  }
+  ++metrics_.commits;
+  store_.commit_async(std::move(transaction), [this, life = life_, targets = std::move(targets), events = std::move(output.events),
+                                               done = std::move(done)](const Result<state::CommitOutcome>& outcome) mutable {
+    loop_.post([this, life, targets = std::move(targets), events = std::move(events), done = std::move(done), outcome] {
+      if (!outcome) {
+        if (life == life_) start_over(outcome.error());
+        if (done) done(fail(outcome.error()));
+        return;
+      }
+      if (life == life_) published(targets, events);
+      if (done) done({});
+    });
+  });
+}
+
+void Shell::published(const std::map<std::string, plan::Target>& targets, const std::vector<Event>& events) {
+  for (const auto& [host, target] : targets) {
+    plan::Target& known = targets_[host];
+    if (std::pair(known.epoch, known.seq) <= std::pair(target.epoch, target.seq)) known = target;
+    answer_poll(host);
+  }
+  for (const Event& event : events) {
+    events_.push_back(event);
+    if (events_.size() > kRecentEvents) events_.pop_front();
+    const std::string data = event_to_json(event).dump();
+    std::erase_if(streams_, [&](const http::EventStream& stream) { return !stream.send(event.kind, std::to_string(event.number), data); });
+    log_debug("event {} {} {}@{} {}", event.number, event.kind, event.service, event.host, event.text);
+  }
+}
+
+void Shell::add_stream(const http::EventStream& stream, std::uint64_t after) {
+  for (const Event& event : events_) {
+    if (event.number > after) stream.send(event.kind, std::to_string(event.number), event_to_json(event).dump());
+  }
+  streams_.push_back(stream);
+}
+
+void Shell::hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq, const http::Responder& responder) {
+  ++metrics_.polls;
+  // A second poll of the same host takes the place of the first, whose connection is most likely dead.
+  if (const auto old = polls_.find(host); old != polls_.end()) old->second.responder.send(http::Response::empty(204));
+  const std::uint64_t number = next_poll_++;
+  polls_.insert_or_assign(host, Poll{number, epoch, seq, responder});
+  carry_out(core_->on_contact(host, now()));
+  responder.on_close([this, host, number] {
+    const auto it = polls_.find(host);
+    if (it == polls_.end() || it->second.number != number) return;
+    polls_.erase(it);
+    if (ready()) carry_out(core_->on_silence(host, now()));
+  });
+  loop_.after(kPollHold, [this, host, number] {
+    const auto it = polls_.find(host);
+    if (it == polls_.end() || it->second.number != number) return;
+    const http::Responder waiting = it->second.responder;
+    polls_.erase(it);
+    waiting.send(http::Response::empty(204));
+    if (ready()) carry_out(core_->on_contact(host, now()));
+  });
+  answer_poll(host);
+}
+
+void Shell::answer_poll(const std::string& host) {
+  const auto poll = polls_.find(host);
+  const auto target = targets_.find(host);
+  if (poll == polls_.end() || target == targets_.end()) return;
+  if (target->second.epoch == poll->second.epoch && target->second.seq == poll->second.seq) return;
+  const http::Responder responder = poll->second.responder;
+  polls_.erase(poll);
+  responder.send(http::Response::json(plan::target_to_json(target->second)));
+}
+
+void Shell::schedule_tick() {
+  const auto wake = core_->wake();
+  if (!wake || (tick_at_ && *tick_at_ <= *wake)) return;
+  tick_.cancel();
+  tick_at_ = *wake;
+  const Duration wait = std::max(Duration{1}, std::chrono::duration_cast<Duration>(*wake - now()));
+  tick_ = loop_.after(wait, [this] {
+    tick_at_.reset();
+    if (ready()) carry_out(core_->tick(now()));
+  });
+}
+
+void Shell::with_manifests(std::set<Digest> digests, std::function<void(Result<std::map<Digest, plan::Manifest>>)> use) {
+  std::map<Digest, plan::Manifest> known;
+  std::vector<Digest> wanted;
+  for (const Digest& digest : digests) {
+    const auto it = manifests_.find(digest);
+    if (it != manifests_.end()) {
+      known.emplace(digest, it->second);
+    } else if (!digest.is_none()) {
+      wanted.push_back(digest);
+    }
+  }
+  if (wanted.empty()) return use(std::move(known));
+  workers_.post([this, wanted = std::move(wanted), known = std::move(known), use = std::move(use)]() mutable {
+    Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
+    for (const Digest& digest : wanted) {
+      auto manifest = plan::get_manifest(objects_, digest);
+      if (!manifest) {
+        loaded = fail(std::move(manifest).error().context("while loading manifests"));
+        break;
+      }
+      loaded->insert_or_assign(digest, std::move(*manifest));
+    }
+    loop_.post([this, loaded = std::move(loaded), use = std::move(use)]() mutable {
+      if (loaded) manifests_.insert(loaded->begin(), loaded->end());
+      use(std::move(loaded));
+    });
+  });
+}
+
+}  // namespace consort::controller

@@ -1,0 +1,96 @@
+// What the routes share: the core and how its output is carried out. Internal to this room.
+// All members are touched on the loop's thread only, except where said.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "controller/core.h"
+#include "controller/workers.h"
+#include "http/event_loop.h"
+#include "http/event_stream.h"
+#include "http/responder.h"
+#include "http/server.h"
+#include "objects/store.h"
+#include "state/state_store.h"
+
+namespace consort::controller {
+
+struct Metrics {
+  std::uint64_t reports = 0;
+  std::uint64_t polls = 0;
+  std::uint64_t commits = 0;
+  std::uint64_t failed_commits = 0;
+};
+
+class Shell {
+ public:
+  Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectStore objects, const Clock& clock);
+
+  // Loads the store and begins a new epoch. Errors: io, corrupt.
+  [[nodiscard]] Status start();
+
+  // Makes the output durable; then publishes targets and events and calls `done` with how it went.
+  void carry_out(Output output, std::function<void(Status)> done = {});
+
+  // A poll that is answered when the host's target is another than (epoch, seq), or after kPollHold.
+  void hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq, const http::Responder& responder);
+  void add_stream(const http::EventStream& stream, std::uint64_t after);
+
+  // Loads the manifests of these digests on a worker; calls back on the loop. Cached.
+  void with_manifests(std::set<Digest> digests, std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
+
+  [[nodiscard]] Core& core() { return *core_; }
+  [[nodiscard]] bool ready() const { return core_.has_value() && !failed_; }
+  [[nodiscard]] Instant now() const { return clock_.now(); }
+  [[nodiscard]] const objects::ObjectStore& objects() const { return objects_; }
+  [[nodiscard]] Workers& workers() { return workers_; }
+  [[nodiscard]] http::EventLoop& loop() { return loop_; }
+  [[nodiscard]] Metrics& metrics() { return metrics_; }
+  // The last events, oldest first.
+  [[nodiscard]] const std::deque<Event>& events() const { return events_; }
+
+ private:
+  struct Poll {
+    std::uint64_t number;
+    std::uint64_t epoch;
+    std::uint64_t seq;
+    http::Responder responder;
+  };
+
+  [[nodiscard]] Result<Store> load_store();
+  void published(const std::map<std::string, plan::Target>& targets, const std::vector<Event>& events);
+  void answer_poll(const std::string& host);
+  void schedule_tick();
+  void start_over(const Error& error);
+
+  http::EventLoop& loop_;
+  state::StateStore& store_;
+  objects::ObjectStore objects_;
+  const Clock& clock_;
+  Workers workers_;
+  std::optional<Core> core_;
+  bool failed_ = false;  // the store refused a write: everything is read from it again
+  std::uint64_t life_ = 0;
+  std::map<std::string, plan::Target> targets_;  // durable ones only
+  std::map<std::string, Poll> polls_;
+  std::uint64_t next_poll_ = 1;
+  std::vector<http::EventStream> streams_;
+  std::deque<Event> events_;
+  std::map<Digest, plan::Manifest> manifests_;
+  std::optional<Instant> tick_at_;
+  http::Timer tick_;
+  Metrics metrics_;
+};
+
+void add_agent_routes(http::Server& server, Shell& shell);
+void add_object_routes(http::Server& server, Shell& shell);
+void add_operator_routes(http::Server& server, Shell& shell);
+void add_health_routes(http::Server& server, Shell& shell);
+
+}  // namespace consort::controller
