@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "cli/context.h"
+#include "plan/plan.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 

@@ -13,6 +13,7 @@ std::vector<Field> with_resource_fields(std::vector<Field> own) {
       {"enforcement", Kind::string, "What the agent may do about a difference.", false, nullptr, nullptr, {"enforce", "warn", "audit"}},
       {"timeout", Kind::duration, "How long applying it may take."},
       {"sensitive", Kind::boolean, "Its content appears in no diff, log or report."},
+      {"onChange", Kind::string, "Of what a daemon comes after: whether its change restarts the daemon; default restart.", false, nullptr, nullptr, {"restart", "ignore"}},
       {"onRemoval", Kind::string, "What happens to it when it leaves the site.", false, nullptr, nullptr, {"keep", "revert"}},
   };
   fields.insert(fields.end(), std::make_move_iterator(own.begin()), std::make_move_iterator(own.end()));

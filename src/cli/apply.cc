@@ -1,0 +1,36 @@
+// consort apply: converges one file of resources, without any controller.
+#include "agent/apply.h"
+
+#include <fmt/format.h>
+
+#include "cli/rows.h"
+#include "cli/terminal.h"
+#include "fleet/fleet.h"
+#include "site/document.h"
+
+namespace consort::cli {
+namespace {
+
+Result<int> run(const Arguments& arguments) {
+  const Json document = TRY(site::evaluate_document(arguments.word(0)));
+  agent::ApplyOptions options;
+  options.root = arguments.value("--root", "/");
+  options.rehearsal = arguments.has("--dry-run") ? agent::Rehearsal::dry_run : agent::Rehearsal::no;
+  options.state_folder = arguments.value("--state");
+  const agent::ApplyReport report = TRY(agent::apply_document(document, options));
+  if (arguments.json()) {
+    print(agent::apply_report_to_json(report).dump() + "\n");
+  } else {
+    print(agent::render_report(report.pass));
+  }
+  return report.exit_status();
+}
+
+}  // namespace
+
+Command apply_command() {
+  return {"apply", "Converge one file of resources on this machine, without any controller.", "Exit status 0: all kept; 2: repaired; 4: some failed; 6: both; 1: bad input.", {{"FILE", "{ resources: { name: { type, … } } }, Jsonnet or JSON.", Positional::Count::one}},
+          {{"--dry-run", "", "Say what would be done, change nothing."}, {"--root", "DIR", "Below this folder instead of /."}, {"--state", "DIR", "Where to keep what is owned; default ROOT/var/lib/consort/apply."}}, run, false, false, "consort apply motd.json --dry-run"};
+}
+
+}  // namespace consort::cli
