@@ -58,10 +58,19 @@ class Advance {
     return it == h->instances.end() ? nullptr : &it->second;
   }
 
+  // An instance that was told to change still reports healthy until it begins.
+  [[nodiscard]] bool is_changing(const std::string& service, const std::string& host) const {
+    const Course& c = r_.reverting ? r_.back : r_.forward;
+    return std::any_of(c.steps.begin(), c.steps.end(), [&](const Step& step) {
+      const StepPhase phase = c.runs[static_cast<std::size_t>(step.id)].phase;
+      return (phase == StepPhase::active || phase == StepPhase::unreachable) && step.host == host && step.service == service && !step.duty;
+    });
+  }
+
   [[nodiscard]] std::int64_t healthy_instances(const std::string& service, const std::string& except_host) const {
     std::int64_t count = 0;
     for (const auto& [name, h] : observed_) {
-      if (name == except_host || !h.reachable) continue;
+      if (name == except_host || !h.reachable || is_changing(service, name)) continue;
       const auto it = h.instances.find(service);
       if (it != h.instances.end() && it->second.applied && it->second.applied->mode == Mode::running && it->second.health == Health::healthy) ++count;
     }

@@ -172,9 +172,16 @@ class Story {
     }
     (void)world_.take_touched();
     world_.set_faults(faults);
-    const auto id = world_.deploy(candidate_);
+    auto id = world_.deploy(candidate_);
+    for (int tries = 0; tries < 50 && !id && id.error().code() == ErrorCode::unavailable; ++tries) {
+      (void)world_.run(seconds(5), Duration{0});
+      id = world_.deploy(candidate_);
+    }
     if (!id) return violate("deploy", "the upgrade was refused: " + id.error().message());
-    if (!world_.run(kLongEnough)) violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
+    // While faults go on there is no lasting rest: the first quiet moment ends it.
+    if (!world_.run(kLongEnough, Duration{0})) violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
+    // The controller may be down at this very moment.
+    while (!world_.current()) world_.run(seconds(1), Duration{0});
     second_ = id->empty() ? rollout::Result::done : world_.result_of(*id);
     told_ = fmt::format("upgrade of {} services: {}", changed_.size(), rollout::result_name(second_));
     for (const std::string& service : world_.take_touched()) {

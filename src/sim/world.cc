@@ -89,7 +89,10 @@ Result<std::string> World::deploy(plan::Generation candidate, bool allow_outage)
   if (!controller_) return fail(ErrorCode::unavailable, "the controller is down");
   controller::Output output;
   auto id = controller_->deploy(request(std::move(candidate), allow_outage), now_, output);
-  if (id) controller_output(std::move(output));
+  if (!id) return id;
+  controller_output(std::move(output));
+  // What was not durable when the controller died was never acknowledged.
+  if (!id->empty() && !controller_disk_.contains("rollouts/" + *id)) return fail(ErrorCode::unavailable, "the controller died before it answered");
   return id;
 }
 
@@ -304,7 +307,7 @@ bool World::at_rest() const {
   return true;
 }
 
-bool World::run(Duration limit) {
+bool World::run(Duration limit, Duration rest) {
   const Instant end = now_ + limit;
   Instant rest_since = now_;
   while (!queue_.empty() && queue_.top().at <= end) {
@@ -312,8 +315,11 @@ bool World::run(Duration limit) {
     queue_.pop();
     now_ = entry.at;
     entry.act();
-    if (!at_rest()) rest_since = now_;
-    if (now_ - rest_since > seconds(10)) return true;
+    if (!at_rest()) {
+      rest_since = now_;
+    } else if (now_ - rest_since >= rest) {
+      return true;
+    }
   }
   now_ = end;
   return at_rest();

@@ -56,9 +56,9 @@ class World {
   [[nodiscard]] Result<std::string> rollback();
   [[nodiscard]] Result<plan::Plan> plan(plan::Generation candidate) const;
 
-  // Runs until nothing is open any more and everything is at rest, or `limit` of virtual time has passed.
-  // True when it came to rest.
-  bool run(Duration limit);
+  // Runs until everything has been at rest (nothing open, nothing due, everybody alive) for `rest`, or
+  // `limit` of virtual time has passed. True when it came to rest.
+  bool run(Duration limit, Duration rest = seconds(10));
 
   [[nodiscard]] rollout::Result result_of(const std::string& rollout) const;
   [[nodiscard]] std::string summary_of(const std::string& rollout) const;
