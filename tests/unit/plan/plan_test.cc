@@ -1,0 +1,278 @@
+// The planner, told as situations (the ids are those of the scenarios in docs/testing.md).
+#include "plan/plan.h"
+
+#include <gmock/gmock.h>
+
+#include "fixtures/models.h"
+
+namespace consort::plan {
+namespace {
+
+using ::testing::HasSubstr;
+using tests::Model;
+using tests::Planning;
+using tests::story;
+
+Model two_hosts() {
+  Model model;
+  model.host("h1", "a").host("h2", "b");
+  return model;
+}
+
+TEST(Plan, S01_ChainStartsProvidersFirst) {
+  Model site = two_hosts();
+  site.service("s1", "a", "v1").service("s2", "b", "v1", {"s1"}).service("s3", "b", "v1", {"s1", "s2"});
+  const auto plan = Planning{.after = &site}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "install s1@h1 | install s2@h2 | install s3@h2");
+}
+
+TEST(Plan, S34_RightAfterADeployThereIsNothingToDo) {
+  Model site = two_hosts();
+  site.service("s1", "a", "v1").service("s2", "b", "v1", {"s1"});
+  const auto plan = Planning{.before = &site, .after = &site}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_TRUE(plan->empty());
+  EXPECT_THAT(plan_totals(*plan), HasSubstr("nothing to do, 2 kept"));
+}
+
+TEST(Plan, S02_MovingOneStopsItsDependentsFirstAndLeavesTheOthersAlone) {
+  Model before = two_hosts();
+  before.service("s1", "a", "v1").service("s2", "b", "v1", {"s1"}).service("s3", "b", "v1", {"s1", "s2"});
+  Model after = two_hosts();
+  after.service("s1", "a", "v1").service("s2", "a", "v1", {"s1"}, {"h1"});
+  Manifest changed = after.manifest("s3", "v1");
+  changed.provides["moved"] = "s2 is at h1 now";
+  after.service(changed, "b", {"s1", "s2"});
+  const auto plan = Planning{.before = &before, .after = &after, .allow_outage = false}.plan();
+  ASSERT_TRUE(plan) << render_error(plan.error());
+  EXPECT_EQ(story(*plan), "stop s3@h2 | stop s2@h2 | move s2@h1 | reconfigure s3@h2");
+  EXPECT_FALSE(plan->services().contains("s1"));
+}
+
+TEST(Plan, S03_RebindingStartsTheNewProviderBeforeTheDependentAndRemovesTheOldOneLast) {
+  Model before = two_hosts();
+  before.service("s1", "a", "v1").service("s2", "a", "v1", {"s1"}).service("s3", "b", "v1", {"s2"});
+  Model after = two_hosts();
+  after.service("s1", "a", "v1").service("s2B", "a", "v1", {"s1"}).service("s3", "b", "v1", {"s2B"});
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "install s2B@h1 | reconfigure s3@h2 | remove s2@h1");
+}
+
+TEST(Plan, S05_AHardCycleIsRefusedWithItsPath) {
+  Model site = two_hosts();
+  site.service("n1", "a", "v1", {"n2"}).service("n2", "a", "v1", {"n3"}).service("n3", "b", "v1", {"n4"}).service("n4", "b", "v1", {"n1"});
+  const auto plan = Planning{.after = &site}.plan();
+  ASSERT_FALSE(plan);
+  EXPECT_THAT(plan.error().message(), HasSubstr("n1 → n2 → n3 → n4 → n1"));
+}
+
+TEST(Plan, S05_ASoftCycleDeploysAndAnUpdateRestartsOnlyTheUpdated) {
+  const auto ring = [](const std::string& version_of_n2) {
+    Model site = two_hosts();
+    for (const std::string name : {"n1", "n2", "n3", "n4"}) {
+      site.service(name, "a", name == "n2" ? version_of_n2 : "v1");
+      auto& edges = site.generation.services[name].edges;
+      edges.push_back({Edge::Kind::uses, "next", name == "n4" ? "n1" : "n" + std::to_string(name[1] - '0' + 1), "e", 0});
+    }
+    return site;
+  };
+  const Model before = ring("v1");
+  const Model after = ring("v2");
+  ASSERT_TRUE(Planning{.after = &before}.plan());
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "upgrade n2@h1");
+}
+
+TEST(Plan, S06_AClassCycleIsNoCycle) {
+  Model site;
+  site.host("h1", "X").host("h2", "X").host("h3", "Y");
+  site.service("A", "X", "v1", {"B"}).service("B", "Y", "v1", {"Z"}).service("Z", "X", "v1");
+  const auto plan = Planning{.after = &site}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "install Z@h1, install Z@h2 | install B@h3 | install A@h1, install A@h2");
+}
+
+TEST(Plan, S04_TwoServicesOnOnePortAreRefused) {
+  Model site = two_hosts();
+  Manifest one = site.manifest("one", "v1");
+  one.provides["http"] = Json::object({{"port", 80}});
+  Manifest two = site.manifest("two", "v1");
+  two.provides["http"] = Json::object({{"port", 80}});
+  site.service(one, "a").service(two, "a");
+  const auto plan = Planning{.after = &site}.plan();
+  ASSERT_FALSE(plan);
+  EXPECT_THAT(plan.error().message(), HasSubstr("services.one and services.two both claim port 80 on host h1"));
+}
+
+TEST(Plan, S20_RemovingTheLastHolderOfDataIsRefused) {
+  Model before = two_hosts();
+  Manifest db = before.manifest("db", "v1");
+  db.data_version = 1;
+  before.service(db, "a").service("web", "b", "v1");
+  Model after = two_hosts();
+  after.service("web", "b", "v1");
+  const auto refused = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::refused);
+  EXPECT_THAT(refused.error().hint_text(), HasSubstr("--allow-unsafe-removal"));
+  EXPECT_EQ(story(*Planning{.before = &before, .after = &after, .allow_unsafe_removal = true}.plan()), "remove db@h1");
+}
+
+TEST(Plan, S29_OnlyTouchesWhatIsAskedFor) {
+  Model before = two_hosts();
+  before.service("a", "a", "v1").service("b", "a", "v1").service("c", "a", "v1");
+  Model after = two_hosts();
+  after.service("a", "a", "v2").service("b", "a", "v2").service("c", "a", "v2");
+  const auto plan = Planning{.before = &before, .after = &after, .only = {"b"}}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "upgrade b@h1");
+}
+
+TEST(Plan, OnlyAnUnknownServiceIsAnErrorWithAGuess) {
+  Model site = two_hosts();
+  site.service("shop", "a", "v1");
+  const auto plan = Planning{.after = &site, .only = {"shpo"}}.plan();
+  ASSERT_FALSE(plan);
+  EXPECT_THAT(plan.error().hint_text(), HasSubstr("'shop'"));
+}
+
+TEST(Plan, AnOnlyProviderThatMustStopIsAJointOutageAndNeedsPermission) {
+  Model before = two_hosts();
+  before.service("db", "a", "v1");
+  Manifest api = before.manifest("api", "v1");
+  api.hooks["drain"].argv = {"leave"};
+  before.service(api, "b", {"db"});
+  Model after = two_hosts();
+  after.service("db", "a", "v2").service(api, "b", {"db"});
+  const auto refused = Planning{.before = &before, .after = &after, .allow_outage = false}.plan();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(error_exit_status(refused.error().code()), 6);
+  EXPECT_THAT(refused.error().message(), HasSubstr("db cannot keep api up"));
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "drain api@h2 | upgrade db@h1 | resume api@h2");
+}
+
+TEST(Plan, AReplicatedProviderIsChangedWithoutHoldingItsDependents) {
+  const auto site = [](const std::string& version) {
+    Model model;
+    model.host("d1", "db").host("d2", "db").host("w1", "web");
+    model.service("db", "db", version).service("web", "web", "v1", {"db"});
+    return model;
+  };
+  const Model before = site("v1");
+  const Model after = site("v2");
+  const auto plan = Planning{.before = &before, .after = &after, .allow_outage = false}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "upgrade db@d1, upgrade db@d2");
+  EXPECT_EQ(plan->steps[0].keep_healthy, 1);
+}
+
+TEST(Plan, AServiceWideMigrationComesOnceBeforeTheFirstInstanceAndBackwardsAfterTheLast) {
+  const auto site = [](const std::string& version, std::int64_t data_version) {
+    Model model;
+    model.host("w1", "web").host("w2", "web");
+    Manifest shop = model.manifest("shop", version);
+    shop.data_version = data_version;
+    shop.hooks["migrate"].argv = {"migrate"};
+    shop.hooks["migrate"].scope = Hook::Scope::service;
+    model.service(shop, "web");
+    return model;
+  };
+  const Model v1 = site("v1", 1);
+  const Model v2 = site("v2", 2);
+  const auto up = Planning{.before = &v1, .after = &v2}.plan();
+  ASSERT_TRUE(up);
+  EXPECT_EQ(story(*up), "duty shop@w1 | upgrade shop@w1, upgrade shop@w2");
+  EXPECT_EQ(up->steps[0].duty->direction, "up");
+  EXPECT_EQ(up->steps[0].duty->owner, v2.generation.services.at("shop").manifest);
+  const auto down = Planning{.before = &v2, .after = &v1, .backwards = true}.plan();
+  ASSERT_TRUE(down);
+  EXPECT_EQ(story(*down), "upgrade shop@w1, upgrade shop@w2 | duty shop@w1");
+  EXPECT_EQ(down->steps[2].duty->direction, "down");
+  EXPECT_EQ(down->steps[2].duty->owner, v2.generation.services.at("shop").manifest);
+}
+
+TEST(Plan, HostsThatVanishedAreDetachedAndLeftAlone) {
+  Model before;
+  before.host("w1", "web").host("w2", "web");
+  before.service("nginx", "web", "v1");
+  Model after;
+  after.host("w1", "web");
+  after.service("nginx", "web", "v1");
+  const auto plan = Planning{.before = &before, .after = &after, .observed = before.running()}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_TRUE(plan->empty());
+  EXPECT_THAT(plan->detached, ::testing::ElementsAre("w2: nginx"));
+}
+
+TEST(Plan, OneDatacenterAtATimeIsTheOutermostOrder) {
+  const auto site = [](const std::string& version) {
+    Model model;
+    model.host("w1", "web", {{"dc", "north"}}).host("w2", "web", {{"dc", "south"}}).host("w3", "web", {{"dc", "north"}});
+    model.service("app", "web", version).service("edge", "web", version, {"app"});
+    model.generation.policy.one_at_a_time = "dc";
+    return model;
+  };
+  const Model before = site("v1");
+  const Model after = site("v2");
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan) << render_error(plan.error());
+  EXPECT_EQ(story(*plan), "upgrade app@w1, upgrade app@w3 | upgrade edge@w1, upgrade edge@w3 | upgrade app@w2 | upgrade edge@w2");
+}
+
+TEST(Plan, ADependentInAnEarlierGroupThanItsChangedProviderIsRefused) {
+  const auto site = [](const std::string& version) {
+    Model model;
+    model.host("w1", "web", {{"dc", "north"}}).host("d1", "db", {{"dc", "south"}}).host("d2", "db", {{"dc", "south"}});
+    model.service("db", "db", version).service("app", "web", version, {"db"});
+    model.generation.policy.one_at_a_time = "dc";
+    return model;
+  };
+  const Model before = site("v1");
+  const Model after = site("v2");
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_FALSE(plan);
+  EXPECT_THAT(plan.error().message(), HasSubstr("app would change in north before db"));
+}
+
+TEST(Plan, S21_BatchesExactly) {
+  using budget::Amount;
+  const std::vector<Amount> twenty = {{20, true}};
+  EXPECT_THAT(batch_sizes(twenty, 10, 10), ::testing::ElementsAre(2, 2, 2, 2, 2));
+  EXPECT_THAT(batch_sizes({{1, false}, {20, true}, {100, true}}, 10, 10), ::testing::ElementsAre(1, 2, 7));
+  EXPECT_THAT(batch_sizes(twenty, 3, 3), ::testing::ElementsAre(1, 1, 1));
+  EXPECT_THAT(batch_sizes(twenty, 11, 11), ::testing::ElementsAre(2, 2, 2, 2, 2, 1));
+}
+
+TEST(Plan, ReadsBackWhatItWrites) {
+  Model before = two_hosts();
+  before.service("db", "a", "v1").service("web", "b", "v1", {"db"});
+  Model after = two_hosts();
+  after.service("db", "a", "v2").service("web", "b", "v2", {"db"});
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  const Json json = plan_to_json(*plan);
+  const auto again = plan_from_json(json);
+  ASSERT_TRUE(again) << render_error(again.error());
+  EXPECT_EQ(plan_to_json(*again).dump(), json.dump());
+}
+
+TEST(Plan, SensitiveContentIsNeverShown) {
+  Model model = two_hosts();
+  const auto with = [&](const std::string& secret) {
+    Manifest m = model.manifest("s", "v1");
+    m.resources["key"] = Json::object({{"type", "file"}, {"path", "/k"}, {"content", secret}, {"sensitive", true}});
+    return m;
+  };
+  for (const Change& change : manifest_changes(with("poison-one"), with("poison-two"))) {
+    EXPECT_THAT(change.diff, ::testing::Not(HasSubstr("poison")));
+  }
+  EXPECT_EQ(change_reason(with("poison-one"), with("poison-two")), "resource key");
+}
+
+}  // namespace
+}  // namespace consort::plan

@@ -1,0 +1,219 @@
+// The transition engine (DESIGN.md section 7), walked by a small driver that answers each step.
+#include "transition/transition.h"
+
+#include <gmock/gmock.h>
+
+namespace consort::transition {
+namespace {
+
+using plan::InstanceState;
+using plan::Manifest;
+using plan::Mode;
+using plan::Outcome;
+using ::testing::HasSubstr;
+
+Manifest database(const std::string& version, std::int64_t data_version) {
+  Manifest out;
+  out.service = "db";
+  out.version = version;
+  out.data_version = data_version;
+  out.daemon = Json::object({{"argv", Json::Array{"db", version}}});
+  for (const std::string name : {"setup", "drain", "undrain", "backup", "restore", "migrate", "validate"}) out.hooks[name].argv = {name};
+  return out;
+}
+
+struct Walk {
+  std::string steps;  // names in order, with the answer where it was not ok
+  Ended end;
+};
+
+// Answers each step with what `answers` says (by step name), else ok.
+Walk walk(Transition t, std::map<std::string, StepStatus> answers = {}) {
+  Walk out;
+  for (int i = 0; i < 100; ++i) {
+    const Decision decision = decide(t);
+    if (const auto* end = std::get_if<Ended>(&decision)) {
+      out.end = *end;
+      return out;
+    }
+    const auto& order = std::get<StepOrder>(decision);
+    const std::string name(step_name(order.step));
+    t = with_intent(std::move(t));
+    // Whatever is journaled must be read back as it was.
+    const auto again = transition_from_json(transition_to_json(t));
+    EXPECT_TRUE(again);
+    EXPECT_EQ(transition_to_json(*again).dump(), transition_to_json(t).dump());
+    StepResult result;
+    if (const auto it = answers.find(name); it != answers.end()) result.status = it->second;
+    if (order.step == Step::backup) result.snapshot = "sha256:snapshot";
+    if (result.status != StepStatus::ok) result.message = "did not work";
+    out.steps += (out.steps.empty() ? "" : " ") + name;
+    t = with_result(*again, result);
+  }
+  ADD_FAILURE() << "the transition never ends: " << out.steps;
+  return out;
+}
+
+class TransitionTest : public ::testing::Test {
+ protected:
+  Begin upgrade() {
+    Begin begin;
+    begin.service = "db";
+    begin.attempt = "r1/1";
+    begin.from = InstanceState{Digest::of("v1"), Mode::running};
+    begin.to = InstanceState{Digest::of("v2"), Mode::running};
+    begin.old_manifest = &v1;
+    begin.new_manifest = &v2;
+    begin.has_data = true;
+    return begin;
+  }
+
+  Manifest v1 = database("v1", 1);
+  Manifest v2 = database("v2", 2);
+};
+
+TEST_F(TransitionTest, AnUpgradeOfDataTakesEveryStepInOrder) {
+  const Walk done = walk(begin(upgrade()));
+  EXPECT_EQ(done.steps, "fetch preflight drain stop backup migrate switch start validate confirm commit undrain");
+  EXPECT_EQ(done.end.outcome.result, Outcome::Result::done);
+  EXPECT_EQ(done.end.applied->manifest, Digest::of("v2"));
+}
+
+TEST_F(TransitionTest, WithoutANewDataVersionNothingIsBackedUpOrMigrated) {
+  v2.data_version = 1;
+  EXPECT_EQ(walk(begin(upgrade())).steps, "fetch preflight drain stop switch start validate confirm commit undrain");
+}
+
+TEST_F(TransitionTest, S18_AFailedValidationAfterTheMigrationRestoresTheSnapshot) {
+  const Walk back = walk(begin(upgrade()), {{"validate", StepStatus::failed}});
+  EXPECT_EQ(back.steps, "fetch preflight drain stop backup migrate switch start validate stop_new restore switch_back start_old validate_old undrain_old");
+  EXPECT_EQ(back.end.outcome.result, Outcome::Result::reverted);
+  EXPECT_EQ(back.end.outcome.step, "validate");
+  EXPECT_EQ(back.end.applied->manifest, Digest::of("v1"));
+  EXPECT_EQ(back.end.applied->mode, Mode::running);
+}
+
+TEST_F(TransitionTest, ADirtyMigrationMustBeRestored) {
+  EXPECT_EQ(walk(begin(upgrade()), {{"migrate", StepStatus::dirty}}).steps, "fetch preflight drain stop backup migrate restore start_old validate_old undrain_old");
+}
+
+TEST_F(TransitionTest, AMigrationThatFailedCleanlyHasTouchedNothing) {
+  EXPECT_EQ(walk(begin(upgrade()), {{"migrate", StepStatus::failed}}).steps, "fetch preflight drain stop backup migrate start_old validate_old undrain_old");
+}
+
+TEST_F(TransitionTest, WithoutASnapshotTheNewVersionMigratesDown) {
+  v1.hooks.erase("backup");
+  const Transition t = begin(upgrade());
+  EXPECT_EQ(walk(t, {{"validate", StepStatus::failed}}).steps,
+            "fetch preflight drain stop migrate switch start validate stop_new migrate_back switch_back start_old validate_old undrain_old");
+}
+
+TEST_F(TransitionTest, AFailureBeforeAnythingWasTouchedNeedsNoWayBack) {
+  const Walk back = walk(begin(upgrade()), {{"preflight", StepStatus::failed}});
+  EXPECT_EQ(back.steps, "fetch preflight");
+  EXPECT_EQ(back.end.outcome.result, Outcome::Result::reverted);
+  EXPECT_EQ(back.end.applied->manifest, Digest::of("v1"));
+}
+
+TEST_F(TransitionTest, AfterCommitNothingIsRestored) {
+  const Walk late = walk(begin(upgrade()), {{"undrain", StepStatus::failed}});
+  EXPECT_THAT(late.steps, ::testing::EndsWith("commit undrain"));
+  EXPECT_EQ(late.end.outcome.result, Outcome::Result::failed);
+  EXPECT_EQ(late.end.applied->manifest, Digest::of("v2"));
+  EXPECT_EQ(late.end.applied->mode, Mode::drained);
+}
+
+TEST_F(TransitionTest, AFailureOnTheWayBackIsInconsistentAndTellsTheTruth) {
+  const Walk stuck = walk(begin(upgrade()), {{"validate", StepStatus::failed}, {"restore", StepStatus::failed}});
+  EXPECT_THAT(stuck.steps, ::testing::EndsWith("stop_new restore")) << "the old version must not be started on broken data";
+  EXPECT_EQ(stuck.end.outcome.result, Outcome::Result::inconsistent);
+  EXPECT_EQ(stuck.end.applied->manifest, Digest::of("v2"));
+  EXPECT_EQ(stuck.end.applied->mode, Mode::stopped);
+}
+
+TEST_F(TransitionTest, S10_AFreshInstallThatFailsLeavesNothing) {
+  Begin input = upgrade();
+  input.from.reset();
+  input.old_manifest = nullptr;
+  input.has_data = false;
+  const Walk back = walk(begin(input), {{"start", StepStatus::failed}});
+  EXPECT_EQ(back.steps, "fetch preflight switch setup start stop_new switch_back");
+  EXPECT_EQ(back.end.outcome.result, Outcome::Result::reverted);
+  EXPECT_FALSE(back.end.applied);
+}
+
+TEST_F(TransitionTest, GoingDownTheNewerManifestMigrates) {
+  Begin input = upgrade();
+  std::swap(input.from, input.to);
+  std::swap(input.old_manifest, input.new_manifest);
+  input.downwards = true;
+  Transition t = begin(input);
+  while (true) {
+    const Decision decision = decide(t);
+    const auto* order = std::get_if<StepOrder>(&decision);
+    ASSERT_NE(order, nullptr) << "no migrate step came";
+    if (order->step == Step::migrate) {
+      EXPECT_EQ(order->owner, Owner::old_manifest) << "the version that is left knows the way down";
+      return;
+    }
+    t = with_result(with_intent(std::move(t)), {});
+  }
+}
+
+TEST_F(TransitionTest, AHookMayAskToBeTriedAgainThreeTimes) {
+  const Walk tired = walk(begin(upgrade()), {{"migrate", StepStatus::again}});
+  EXPECT_EQ(tired.steps, "fetch preflight drain stop backup migrate migrate migrate migrate restore start_old validate_old undrain_old");
+}
+
+TEST_F(TransitionTest, I7_AfterACrashAnIdempotentHookRunsAgainWithItsToken) {
+  Transition t = with_intent(begin(upgrade()));
+  const std::string token = std::get<StepOrder>(decide(t)).token;
+  const Transition resumed = recover(*transition_from_json(transition_to_json(t)));
+  const auto order = std::get<StepOrder>(decide(resumed));
+  EXPECT_EQ(order.token, token);
+  EXPECT_TRUE(order.again);
+}
+
+TEST_F(TransitionTest, I7_AfterACrashAHookThatIsNotIdempotentIsNeverRunAgain) {
+  v2.hooks["migrate"].idempotent = false;
+  Transition t = begin(upgrade());
+  while (std::get<StepOrder>(decide(t)).step != Step::migrate) {
+    StepResult ok;
+    ok.snapshot = "sha256:snapshot";
+    t = with_result(with_intent(std::move(t)), ok);
+  }
+  t = recover(with_intent(std::move(t)));
+  const Walk rest = walk(std::move(t));
+  EXPECT_EQ(rest.steps, "restore start_old validate_old undrain_old");
+  EXPECT_THAT(rest.end.outcome.message, HasSubstr("idempotent: false"));
+}
+
+TEST_F(TransitionTest, DrainingAndResumingTouchNothingElse) {
+  Begin input = upgrade();
+  input.to = InstanceState{input.from->manifest, Mode::drained};
+  input.new_manifest = &v1;
+  EXPECT_EQ(walk(begin(input)).steps, "drain commit");
+  std::swap(input.from, input.to);
+  EXPECT_EQ(walk(begin(input)).steps, "commit undrain");
+}
+
+TEST_F(TransitionTest, LeavingStopsAndRemoves) {
+  Begin input = upgrade();
+  input.to.reset();
+  input.new_manifest = nullptr;
+  const Walk gone = walk(begin(input));
+  EXPECT_EQ(gone.steps, "drain stop remove commit");
+  EXPECT_FALSE(gone.end.applied);
+}
+
+TEST(ExitStatus, MeansWhatTheDesignSays) {
+  EXPECT_EQ(status_of_exit(0, false), StepStatus::ok);
+  EXPECT_EQ(status_of_exit(75, false), StepStatus::again);
+  EXPECT_EQ(status_of_exit(70, false), StepStatus::dirty);
+  EXPECT_EQ(status_of_exit(1, false), StepStatus::failed);
+  EXPECT_EQ(status_of_exit(137, false), StepStatus::dirty) << "killed half-way";
+  EXPECT_EQ(status_of_exit(0, true), StepStatus::dirty);
+}
+
+}  // namespace
+}  // namespace consort::transition
