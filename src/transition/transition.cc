@@ -300,7 +300,9 @@ Ended end_of(const Transition& transition) {
 }
 
 void note_failure(Transition& transition, StepRecord& record, const StepResult& result) {
-  record.progress = result.status == StepStatus::dirty ? Progress::failed_dirty : Progress::failed;
+  // Who asked to be tried again, and never came to an end, may have left anything.
+  const bool clean = result.status == StepStatus::failed;
+  record.progress = clean ? Progress::failed : Progress::failed_dirty;
   Failure failure{std::string(step_name(record.step)), result.exit_status, result.message, result.tail};
   if (transition.walking_back) {
     transition.back_failure = std::move(failure);

@@ -93,7 +93,7 @@ TEST(Amount, RoundsDownButNeverToNothing) {
 }
 
 TEST(Amount, RefusesWhatIsNoAmount) {
-  for (const Json bad : {Json("30 %"), Json("-1"), Json("101%"), Json(-1), Json(2.5), Json(""), Json("%"), Json("9999999")}) {
+  for (const Json& bad : std::vector<Json>{Json("30 %"), Json("-1"), Json("101%"), Json(-1), Json(2.5), Json(""), Json("%"), Json("9999999")}) {
     EXPECT_FALSE(amount_from_json(bad, "policy.maxUnavailable")) << bad.dump();
   }
   EXPECT_EQ(*amount_from_json("30%", "p"), (Amount{30, true}));

@@ -1,0 +1,286 @@
+// A controller of a few lines (plain JSON over a real server) and agents as real processes.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <set>
+#include <thread>
+
+#include "base/process.h"
+#include "base/text.h"
+#include "http/server.h"
+#include "objects/tree.h"
+#include "plan/manifest.h"
+#include "plan/target.h"
+
+namespace consort::agent {
+
+using ::testing::HasSubstr;
+
+inline constexpr Duration kPatience = seconds(30);
+
+// Waits for what other processes bring about; there is no event for all of it.
+inline bool eventually(const std::function<bool()>& holds, Duration limit = kPatience) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+inline std::string text_of(const fs::path& path) { return read_file(path).value_or(""); }
+
+class FakeController {
+ public:
+  explicit FakeController(const fs::path& folder) : store(objects::ObjectStore::open(folder).value()) { loop.start(); }
+  ~FakeController() {
+    down();
+    loop.stop();
+  }
+
+  // Listens; again at the same address when it was up before.
+  void up() {
+    on_loop([this] {
+      auto made = http::Server::create(loop, {{address_.empty() ? "127.0.0.1:0" : address_}, {}});
+      ASSERT_TRUE(made) << render_error(made.error());
+      server_ = std::make_unique<http::Server>(std::move(*made));
+      address_ = server_->addresses().front();
+      server_->route("GET", "/healthz", [](const http::Request&, const http::Responder& r) { r.send(http::Response::text("ok")); });
+      server_->route("GET", "/v1/agents/{name}/target", [this](const http::Request& q, const http::Responder& r) { poll(q, r); });
+      server_->route("POST", "/v1/agents/{name}/reports", [this](const http::Request& q, const http::Responder& r) { report(q, r); });
+      server_->route("GET", "/v1/objects/{digest}", [this](const http::Request& q, const http::Responder& r) { object(q, r); });
+      server_->start();
+    });
+  }
+  void down() {
+    on_loop([this] {
+      held_.clear();
+      server_.reset();
+    });
+  }
+  [[nodiscard]] std::string url() const { return "http://" + address_; }
+
+  Digest publish(const plan::Manifest& manifest) const { return plan::put_manifest(store, manifest).value(); }
+  plan::Hook script(const std::string& text) const {
+    plan::Hook hook;
+    hook.program = store.put("#!/bin/sh\n" + text + "\n").value();
+    return hook;
+  }
+
+  void want(const std::string& service, std::optional<plan::InstanceState> state, const std::string& attempt) {
+    on_loop([&] {
+      target_.epoch = 1;
+      ++target_.seq;
+      plan::TargetEntry entry;
+      entry.wanted = state;
+      entry.attempt = attempt;
+      target_.instances[service] = entry;
+      auto held = std::exchange(held_, {});
+      for (auto& [id, responder] : held) responder.send(http::Response::json(plan::target_to_json(target_)));
+    });
+  }
+
+  // The newest report that satisfies this, or nullopt when the deadline has passed first.
+  std::optional<plan::HostReport> wait(const std::function<bool(const plan::HostReport&)>& wanted, Duration limit = kPatience) {
+    std::unique_lock lock(mutex_);
+    const bool found = changed_.wait_for(lock, limit, [&] { return last_ && wanted(*last_); });
+    return found ? last_ : std::nullopt;
+  }
+  // How this attempt ended.
+  std::optional<plan::InstanceReport> outcome(const std::string& service, const std::string& attempt, Duration limit = kPatience) {
+    const auto report = wait([&](const plan::HostReport& r) {
+      const auto it = r.instances.find(service);
+      return it != r.instances.end() && it->second.outcome && it->second.outcome->attempt == attempt && it->second.outcome->result != plan::Outcome::Result::waiting;
+    }, limit);
+    return report ? std::optional(report->instances.at(service)) : std::nullopt;
+  }
+  std::vector<Json> events(const std::string& kind) {
+    const std::lock_guard lock(mutex_);
+    std::vector<Json> out;
+    for (const Json& event : events_) {
+      if (event.string_or("kind") == kind) out.push_back(event);
+    }
+    return out;
+  }
+  std::vector<std::string> ranges() {
+    const std::lock_guard lock(mutex_);
+    return ranges_;
+  }
+
+  objects::ObjectStore store;
+  http::EventLoop loop;
+  std::atomic<int> pieces_left = 1'000'000;         // then objects are answered with 503
+  std::atomic<std::size_t> piece_bytes = 4U << 20U;
+
+ private:
+  void on_loop(const std::function<void()>& function) {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool done = false;
+    loop.post([&] {
+      function();
+      const std::lock_guard lock(mutex);
+      done = true;
+      changed.notify_all();
+    });
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return done; });
+  }
+
+  void poll(const http::Request& request, const http::Responder& responder) {
+    const auto text = [&](const char* key) { return request.query_value(key).value_or(""); };
+    if (text("epoch") != std::to_string(target_.epoch) || text("seq") != std::to_string(target_.seq)) {
+      responder.send(http::Response::json(plan::target_to_json(target_)));
+      return;
+    }
+    const int id = ++polls_;
+    held_.emplace(id, responder);
+    loop.after(seconds(3), [this, id] {
+      const auto it = held_.find(id);
+      if (it == held_.end()) return;
+      it->second.send(http::Response::empty());
+      held_.erase(it);
+    });
+  }
+
+  void report(const http::Request& request, const http::Responder& responder) {
+    const auto report = plan::host_report_from_json(request.json().value());
+    ASSERT_TRUE(report) << render_error(report.error());
+    const std::lock_guard lock(mutex_);
+    EXPECT_GT(report->number, number_) << "numbers of reports grow";
+    number_ = report->number;
+    last_ = *report;
+    events_.insert(events_.end(), report->events.begin(), report->events.end());
+    changed_.notify_all();
+    responder.send(http::Response::json(Json::object()));
+  }
+
+  void object(const http::Request& request, const http::Responder& responder) {
+    const Digest digest = Digest::parse(request.param("digest")).value();
+    if (!store.has(digest)) {
+      responder.send(Error(fail(ErrorCode::not_found, "no such object")));
+      return;
+    }
+    if (--pieces_left < 0) {
+      responder.send(Error(fail(ErrorCode::unavailable, "not now")));
+      return;
+    }
+    const std::string range(request.headers.get("Range").value_or("bytes=0-"));
+    const std::uint64_t from = std::stoull(range.substr(6));
+    const std::string bytes = store.slice(digest, from, piece_bytes).value();
+    {
+      const std::lock_guard lock(mutex_);
+      ranges_.push_back(digest.brief() + "@" + std::to_string(from));
+    }
+    http::Response response;
+    response.status = 206;
+    response.headers.set("Content-Range", "bytes " + std::to_string(from) + "-" + std::to_string(from + bytes.size() - 1) + "/" + std::to_string(store.size(digest).value()));
+    response.body = bytes;
+    responder.send(std::move(response));
+  }
+
+  // The loop's only:
+  std::string address_;
+  std::unique_ptr<http::Server> server_;
+  plan::Target target_;
+  std::map<int, http::Responder> held_;
+  int polls_ = 0;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::optional<plan::HostReport> last_;
+  std::uint64_t number_ = 0;
+  std::vector<Json> events_;
+  std::vector<std::string> ranges_;
+};
+
+class AgentShellTest : public ::testing::Test {
+ protected:
+  AgentShellTest() { controller.up(); }
+  ~AgentShellTest() override {
+    kill_agent();
+    // Daemons outlive their agent: they end with their shims, each in a session of its own.
+    std::error_code ec;
+    for (const auto& item : fs::directory_iterator(data() / "daemons", ec)) {
+      const auto state = parse_json(text_of(item.path() / "state.json"));
+      if (!state) continue;
+      if (const auto shim = static_cast<pid_t>(state->int_or("shim")); shim > 1) ::kill(shim, SIGKILL);
+    }
+    if (HasFailure()) {
+      for (const auto& item : fs::directory_iterator(data() / "services", ec)) {
+        std::fprintf(stderr, "== %s\n%s\n", item.path().c_str(), text_of(item.path() / "log").c_str());
+      }
+      std::fprintf(stderr, "== history\n%s\n== agent\n%s\n", text_of(data() / "history.jsonl").c_str(), text_of(folder.path() / "agent.log").c_str());
+    }
+  }
+
+  [[nodiscard]] fs::path data() const { return folder.path() / "data"; }
+  [[nodiscard]] fs::path root() const { return folder.path() / "root"; }
+  [[nodiscard]] fs::path service(const std::string& name = "shop") const { return data() / "services" / name; }
+
+  void start_agent() {
+    fs::create_directories(root() / "etc");
+    const std::string log = (folder.path() / "agent.log").string();
+    pid = ::fork();
+    if (pid == 0) {
+      ::freopen(log.c_str(), "a", stderr);
+      ::setpgid(0, 0);
+      ::execl(CONSORT_AGENT, CONSORT_AGENT, "web1", data().c_str(), root().c_str(), controller.url().c_str(), nullptr);
+      ::_exit(127);
+    }
+  }
+  void end_agent(int signal) {
+    if (pid <= 0) return;
+    ::kill(pid, signal);
+    ::waitpid(pid, nullptr, 0);
+    pid = -1;
+  }
+  void kill_agent() { end_agent(SIGKILL); }
+
+  // A service that writes its version into its data folder, again and again.
+  [[nodiscard]] plan::Manifest heart(const std::string& version, std::int64_t data_version = 1) const {
+    plan::Manifest out;
+    out.service = "shop";
+    out.host_class = "web";
+    out.version = version;
+    out.data_version = data_version;
+    out.resources["config"] = Json::object({{"type", "file"}, {"path", "/etc/shop.conf"}, {"content", "version " + version + " on ${host.name} in ${host.labels.dc}\n"}, {"mode", "0644"}});
+    out.resources["own"] = Json::object({{"type", "file"}, {"path", "${service.dir}/own.conf"}, {"content", version + "\n"}, {"mode", "0644"}});
+    out.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{"/bin/sh", "-c", "while :; do cat ${service.dir}/own.conf >> ${service.data}/beat; sleep 0.02; done"})},
+                               {"stopTimeout", "5s"}});
+    // The schema is what the data folder holds: written by setup, changed by migrations.
+    out.hooks["setup"] = controller.script("echo " + std::to_string(data_version) + " > $CONSORT_DATA/schema");
+    out.hooks["backup"] = controller.script("cp $CONSORT_DATA/schema $CONSORT_SNAPSHOT/");
+    out.hooks["restore"] = controller.script("cp $CONSORT_SNAPSHOT/schema $CONSORT_DATA/schema");
+    out.hooks["migrate"] = controller.script("echo \"migrate $CONSORT_DIRECTION\" >> $CONSORT_DATA/trace; case $CONSORT_DIRECTION in up) echo " + std::to_string(data_version) + ";; down) echo " + std::to_string(data_version - 1) + ";; esac > $CONSORT_DATA/schema");
+    out.hooks["validate"] = controller.script("test \"$(cat $CONSORT_DATA/schema)\" = " + std::to_string(data_version));
+    return out;
+  }
+  [[nodiscard]] Digest install(const plan::Manifest& manifest, const std::string& attempt) {
+    const Digest digest = controller.publish(manifest);
+    controller.want(manifest.service, plan::InstanceState{digest, plan::Mode::running}, attempt);
+    return digest;
+  }
+  // Its daemon writes this version now.
+  [[nodiscard]] bool beats(const std::string& version) const {
+    fs::remove(service() / "data/beat");
+    return eventually([&] {
+      const std::string beat = text_of(service() / "data/beat");
+      return !beat.empty() && last_lines(beat, 1) == version;
+    });
+  }
+  [[nodiscard]] std::string schema() const { return std::string(trim(text_of(service() / "data/schema"))); }
+
+  TempFolder folder = TempFolder::create("consort-agent-").value();
+  FakeController controller{folder.path() / "controller"};
+  pid_t pid = -1;
+};
+
+}  // namespace consort::agent

@@ -1,0 +1,92 @@
+#include "fixture.h"
+
+namespace consort::agent {
+namespace {
+
+using Result = plan::Outcome::Result;
+
+class HookTest : public AgentShellTest {
+ protected:
+  void SetUp() override {
+    start_agent();
+    static_cast<void>(install(heart("1", 1), "r1"));
+    ASSERT_TRUE(controller.outcome("shop", "r1"));
+  }
+  std::optional<plan::InstanceReport> upgrade(const plan::Manifest& manifest) {
+    static_cast<void>(install(manifest, "r2"));
+    return controller.outcome("shop", "r2");
+  }
+};
+
+TEST_F(HookTest, AHangingHookIsKilledWithItsChildrenAndCountsAsDirt) {
+  plan::Manifest two = heart("2", 2);
+  two.hooks["migrate"] = controller.script("echo half > $CONSORT_DATA/schema; sleep 1000 & echo $! > $CONSORT_DATA/child; wait");
+  two.hooks["migrate"].timeout = Duration(500);
+  const auto report = upgrade(two);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::reverted) << report->outcome->message;
+  EXPECT_EQ(report->outcome->step, "migrate");
+  EXPECT_THAT(report->outcome->message, HasSubstr("did not end within"));
+  EXPECT_EQ(schema(), "1") << "restored from the snapshot";
+  EXPECT_TRUE(beats("1"));
+  const pid_t child = std::stoi(text_of(service() / "data/child"));
+  EXPECT_TRUE(eventually([&] { return ::kill(child, 0) != 0 || text_of("/proc/" + std::to_string(child) + "/stat").find(") Z") != std::string::npos; }));
+}
+
+TEST_F(HookTest, ABackupThatLiesIsFoundByTheOldVersionsValidation) {
+  // Given a backup that says it is done and has saved nothing, and a migration that leaves dirt,
+  plan::Manifest liar = heart("1.1", 1);
+  liar.hooks["backup"] = controller.script("exit 0");
+  liar.hooks["restore"] = controller.script("cp $CONSORT_SNAPSHOT/schema $CONSORT_DATA/schema");
+  static_cast<void>(install(liar, "liar"));
+  ASSERT_TRUE(controller.outcome("shop", "liar"));
+  plan::Manifest two = heart("2", 2);
+  two.hooks["migrate"] = controller.script("echo dirt > $CONSORT_DATA/schema; exit 70");
+  const auto report = upgrade(two);
+  ASSERT_TRUE(report);
+  // then the truth is told instead of a good end.
+  EXPECT_EQ(report->outcome->result, Result::inconsistent);
+  EXPECT_THAT(report->outcome->message, HasSubstr("restore"));
+}
+
+TEST_F(HookTest, AHundredMegabytesOfOutputLeaveTheLastLines) {
+  plan::Manifest two = heart("2", 2);
+  two.hooks["migrate"] = controller.script("head -c 100000000 /dev/zero | tr '\\0' 'x'; echo; for i in 1 2 3; do echo line $i; done; exit 1");
+  const auto report = upgrade(two);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::reverted);
+  EXPECT_THAT(report->outcome->tail, HasSubstr("line 1\nline 2\nline 3"));
+  EXPECT_LT(report->outcome->tail.size(), 10'000U);
+  EXPECT_LT(fs::file_size(service() / "log"), 2U << 20U);
+  EXPECT_TRUE(beats("1"));
+}
+
+TEST_F(HookTest, TryAgainIsTriedAgain) {
+  plan::Manifest two = heart("2", 2);
+  two.hooks["migrate"] = controller.script("echo $CONSORT_TOKEN >> $CONSORT_DATA/tokens; test $(wc -l < $CONSORT_DATA/tokens) -ge 2 || exit 75; echo 2 > $CONSORT_DATA/schema");
+  const auto report = upgrade(two);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_EQ(text_of(service() / "data/tokens"), "r2/shop/migrate\nr2/shop/migrate\n");
+}
+
+TEST_F(HookTest, OneServicesHangingHookKeepsNoOtherWaiting) {
+  plan::Manifest other = heart("1");
+  other.service = "other";
+  other.resources.clear();
+  other.daemon.reset();
+  other.hooks.clear();
+  other.hooks["setup"] = controller.script("while test ! -e $CONSORT_DATA/go; do sleep 0.01; done");
+  static_cast<void>(install(other, "o1"));
+  ASSERT_TRUE(controller.wait([](const plan::HostReport& r) { return r.instances.contains("other") && r.instances.at("other").step == "setup"; }));
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "drift\n"));
+  EXPECT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  const auto report = upgrade(heart("2", 2));
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  ASSERT_TRUE(write_file_atomic(service("other") / "data/go", ""));
+  EXPECT_TRUE(controller.outcome("other", "o1"));
+}
+
+}  // namespace
+}  // namespace consort::agent

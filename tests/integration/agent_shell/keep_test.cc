@@ -1,0 +1,92 @@
+#include "fixture.h"
+
+namespace consort::agent {
+namespace {
+
+class KeepTest : public AgentShellTest {
+ protected:
+  void SetUp() override {
+    start_agent();
+    static_cast<void>(install(heart("1"), "r1"));
+    ASSERT_TRUE(controller.outcome("shop", "r1"));
+  }
+  [[nodiscard]] pid_t daemon() const { return static_cast<pid_t>(parse_json(text_of(data() / "daemons/shop/state.json")).value_or(Json()).int_or("pid")); }
+  [[nodiscard]] bool healthy(plan::Health wanted) {
+    return controller.wait([&](const plan::HostReport& r) { return r.instances.at("shop").health == wanted; }).has_value();
+  }
+};
+
+TEST_F(KeepTest, RepairsDriftWithinMillisecondsAndTellsIt) {
+  // The first look after the transition arms the watch; it is over when an edit is repaired.
+  const fs::path config = root() / "etc/shop.conf";
+  const auto edit = [&] {
+    ASSERT_TRUE(write_file_atomic(config, "edited by hand\n", 0644, Durability::cached));
+    ASSERT_TRUE(eventually([&] { return text_of(config).starts_with("version 1"); }));
+  };
+  edit();
+  const auto begun = std::chrono::steady_clock::now();
+  edit();
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(500));
+  ASSERT_TRUE(eventually([&] { return controller.events("repaired").size() >= 3; })) << "one intended at the install, two corrective";
+  const Json event = controller.events("repaired").back();
+  EXPECT_EQ(event.string_or("resource"), "config");
+  EXPECT_EQ(event.string_or("cause"), "corrective");
+  EXPECT_THAT(event.string_or("diff"), HasSubstr("-edited by hand"));
+  EXPECT_THAT(text_of(data() / "history.jsonl"), HasSubstr("edited by hand"));
+}
+
+TEST_F(KeepTest, AKilledDaemonComesBackAlsoTogetherWithItsShim) {
+  const pid_t first = daemon();
+  ASSERT_GT(first, 1);
+  ::kill(first, SIGKILL);
+  ASSERT_TRUE(eventually([&] { return daemon() > 1 && daemon() != first; }));
+  ASSERT_TRUE(beats("1"));
+  const auto shim = static_cast<pid_t>(parse_json(text_of(data() / "daemons/shop/state.json")).value().int_or("shim"));
+  ::kill(shim, SIGKILL);
+  ASSERT_TRUE(beats("1"));
+  EXPECT_TRUE(eventually([&] { return !controller.events("restarted").empty() || !controller.events("repaired").empty(); }));
+}
+
+TEST_F(KeepTest, WorksWithoutTheControllerAndReportsLater) {
+  controller.down();
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "while nobody looks\n"));
+  ASSERT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  // Also an agent that is started without any controller keeps what it knows.
+  end_agent(SIGTERM);
+  ASSERT_TRUE(beats("1")) << "services outlive the agent";
+  const pid_t before = daemon();
+  fs::remove(root() / "etc/shop.conf");
+  start_agent();
+  ASSERT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  EXPECT_EQ(daemon(), before) << "it adopted the daemon";
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "again\n"));
+  ASSERT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  controller.up();
+  EXPECT_TRUE(eventually([&] {
+    const auto events = controller.events("repaired");
+    return !events.empty() && events.back().string_or("diff").find("again") != std::string::npos;
+  }));
+  EXPECT_TRUE(healthy(plan::Health::healthy));
+}
+
+TEST_F(KeepTest, HealthFollowsTheValidateHook) {
+  ASSERT_TRUE(healthy(plan::Health::healthy));
+  ASSERT_TRUE(write_file_atomic(service() / "data/schema", "wrong\n"));
+  ASSERT_TRUE(healthy(plan::Health::unhealthy));
+  ASSERT_TRUE(write_file_atomic(service() / "data/schema", "1\n"));
+  EXPECT_TRUE(healthy(plan::Health::healthy));
+}
+
+TEST_F(KeepTest, AFailedResourceIsToldOnceAndHealsByItself) {
+  // Given something in the way that Consort does not remove unasked,
+  const fs::path config = root() / "etc/shop.conf";
+  fs::remove(config);
+  fs::create_directories(config / "in-the-way");
+  ASSERT_TRUE(healthy(plan::Health::unhealthy));
+  fs::remove_all(config);
+  EXPECT_TRUE(healthy(plan::Health::healthy));
+  EXPECT_TRUE(eventually([&] { return text_of(config).starts_with("version 1"); }));
+}
+
+}  // namespace
+}  // namespace consort::agent

@@ -1,0 +1,144 @@
+#include "fixture.h"
+
+namespace consort::agent {
+namespace {
+
+using Result = plan::Outcome::Result;
+
+TEST_F(AgentShellTest, InstallsAServiceWithItsArtifactsAndHostValues) {
+  // Given a service with an artifact tree that its daemon runs from,
+  fs::create_directories(folder.path() / "app/bin");
+  ASSERT_TRUE(write_file_atomic(folder.path() / "app/bin/shop", "#!/bin/sh\nwhile :; do echo app >> $1/app; sleep 0.02; done\n", 0755));
+  plan::Manifest shop = heart("1");
+  shop.artifacts["app"] = {plan::Artifact::Kind::tree, objects::put_folder(controller.store, folder.path() / "app").value()};
+  shop.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{"${artifact.app}/bin/shop", "${service.data}"})}});
+  shop.hooks["setup"] = controller.script("echo 1 > $CONSORT_DATA/schema; ls $CONSORT_NEW/artifacts/app/bin > $CONSORT_DATA/seen; echo $CONSORT_ARTIFACT_APP >> $CONSORT_DATA/seen; cat > $CONSORT_DATA/stdin");
+  start_agent();
+  // when the target names it,
+  const Digest digest = install(shop, "r1");
+  // then it runs, its files are in place, and the report says so.
+  const auto report = controller.outcome("shop", "r1");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_EQ(report->applied->manifest, digest);
+  EXPECT_EQ(report->health, plan::Health::healthy);
+  EXPECT_EQ(text_of(root() / "etc/shop.conf"), "version 1 on web1 in east\n");
+  EXPECT_TRUE(eventually([&] { return text_of(service() / "data/app").starts_with("app"); }));
+  EXPECT_THAT(text_of(service() / "data/seen"), HasSubstr("shop\n" + data().string()));
+  const auto input = parse_json(text_of(service() / "data/stdin"));
+  ASSERT_TRUE(input);
+  EXPECT_TRUE(input->find("old")->is_null());
+  EXPECT_EQ(input->find("new")->string_or("version"), "1");
+}
+
+TEST_F(AgentShellTest, UpgradesDataAndGoesDownAgain) {
+  start_agent();
+  const Digest one = install(heart("1", 1), "r1");
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  ASSERT_TRUE(beats("1"));
+  // When a release with another dataVersion comes, the data are backed up and migrated.
+  static_cast<void>(install(heart("2", 2), "r2"));
+  auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_EQ(schema(), "2");
+  EXPECT_TRUE(beats("2"));
+  EXPECT_EQ(text_of(root() / "etc/shop.conf"), "version 2 on web1 in east\n");
+  // Going back is a transition downwards, by the newer release's hook.
+  controller.want("shop", plan::InstanceState{one, plan::Mode::running}, "r3");
+  report = controller.outcome("shop", "r3");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_EQ(schema(), "1");
+  EXPECT_EQ(text_of(service() / "data/trace"), "migrate up\nmigrate down\n");
+  EXPECT_TRUE(beats("1"));
+}
+
+TEST_F(AgentShellTest, WalksBackWhenTheNewVersionDoesNotValidate) {
+  start_agent();
+  const Digest one = install(heart("1", 1), "r1");
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  plan::Manifest bad = heart("2", 2);
+  bad.hooks["validate"] = controller.script("echo the new one is broken; exit 3");
+  static_cast<void>(install(bad, "r2"));
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::reverted);
+  EXPECT_EQ(report->outcome->step, "validate");
+  EXPECT_EQ(report->outcome->exit_status, 3);
+  EXPECT_THAT(report->outcome->tail, HasSubstr("the new one is broken"));
+  EXPECT_EQ(report->applied->manifest, one);
+  EXPECT_EQ(schema(), "1") << "the snapshot was restored";
+  EXPECT_TRUE(beats("1"));
+  EXPECT_EQ(text_of(root() / "etc/shop.conf"), "version 1 on web1 in east\n");
+}
+
+TEST_F(AgentShellTest, ADaemonThatDiesAtOnceIsAFailureWithItsLastWords) {
+  start_agent();
+  static_cast<void>(install(heart("1"), "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  plan::Manifest bad = heart("2");
+  bad.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{"/bin/sh", "-c", "echo no such table; exit 7"})}});
+  static_cast<void>(install(bad, "r2"));
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::reverted);
+  EXPECT_THAT(report->outcome->tail, HasSubstr("no such table"));
+  EXPECT_TRUE(beats("1"));
+}
+
+TEST_F(AgentShellTest, StopsDrainsAndRemovesAndKeepsTheData) {
+  start_agent();
+  plan::Manifest shop = heart("1");
+  shop.resources["config"]["onRemoval"] = "revert";
+  shop.hooks["drain"] = controller.script("echo drain >> $CONSORT_DATA/trace");
+  shop.hooks["undrain"] = controller.script("echo undrain >> $CONSORT_DATA/trace");
+  const Digest digest = install(shop, "r1");
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  controller.want("shop", plan::InstanceState{digest, plan::Mode::stopped}, "r2");
+  ASSERT_TRUE(controller.outcome("shop", "r2"));
+  fs::remove(service() / "data/beat");
+  controller.want("shop", plan::InstanceState{digest, plan::Mode::running}, "r3");
+  ASSERT_TRUE(controller.outcome("shop", "r3"));
+  EXPECT_TRUE(beats("1"));
+  EXPECT_EQ(text_of(service() / "data/trace"), "undrain\ndrain\nundrain\n");
+  // When it is taken out of the site, what asked for it goes, and the data stay.
+  controller.want("shop", std::nullopt, "r4");
+  const auto report = controller.outcome("shop", "r4");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_FALSE(report->applied);
+  EXPECT_FALSE(fs::exists(root() / "etc/shop.conf"));
+  EXPECT_FALSE(fs::exists(service() / "versions"));
+  EXPECT_EQ(schema(), "1");
+  // And a release that cannot use these data is refused before anything changes.
+  static_cast<void>(install(heart("2", 2), "r5"));
+  const auto refused = controller.outcome("shop", "r5");
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->outcome->step, "preflight");
+  EXPECT_THAT(refused->outcome->message, HasSubstr("dataVersion 1 first"));
+}
+
+TEST_F(AgentShellTest, AChangeThatCutsTheHostOffGoesBackOnce) {
+  start_agent();
+  const Digest one = install(heart("1"), "r1");
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  // Given a release whose start takes the way to the controller away (here: the controller goes),
+  plan::Manifest cut = heart("2");
+  cut.hooks["validate"] = controller.script("touch $CONSORT_DATA/cut; while test ! -e $CONSORT_DATA/gone; do sleep 0.01; done");
+  static_cast<void>(install(cut, "r2"));
+  ASSERT_TRUE(eventually([&] { return fs::exists(service() / "data/cut"); }));
+  controller.down();
+  ASSERT_TRUE(write_file_atomic(service() / "data/gone", ""));
+  // then the host is on the old release again, without anybody's help.
+  ASSERT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  ASSERT_TRUE(beats("1"));
+  controller.up();
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->step, "confirm");
+  EXPECT_EQ(report->applied->manifest, one);
+}
+
+}  // namespace
+}  // namespace consort::agent
