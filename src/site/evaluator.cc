@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <libjsonnet.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+extern "C" {
+#include <libjsonnet.h>  // a C header without its own guard for C++
+}
 
 #include <algorithm>
 #include <array>
