@@ -380,7 +380,7 @@ Converger::~Converger() = default;
 
 Result<std::unique_ptr<Converger>> Converger::create(ConvergerOptions options) {
   auto impl = std::make_unique<Impl>(std::move(options));
-  impl->files = TRY(RealFiles::open(impl->options.root));
+  impl->files = TRY(RealFiles::open(impl->options.root, impl->options.own_folder));
   impl->options.root = impl->files->host_path("");
   if (impl->options.root.empty()) impl->options.root = "/";
   impl->accounts = std::make_unique<Accounts>(*impl->files, impl->options.root == "/");

@@ -21,6 +21,7 @@ namespace consort::agent {
 
 struct ConvergerOptions {
   fs::path root = "/";
+  fs::path own_folder;                            // of the agent: never below another root
   fs::path state_folder;                          // ledger and stamps of commands
   LabelMap labels;                                // facts and labels, for `when`
   const objects::ObjectStore* backups = nullptr;  // must outlive the converger, like the next three

@@ -107,7 +107,11 @@ Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec) {
     if (status.running && status.ready &&
         probe(spec.readiness, std::max(Duration(left_of(end)), Duration(1))))
       return {};
-    const bool over = !status.running && spec.restart == RestartPolicy::never;
+    // What ends again and again will not get ready by waiting; with a check of its own it may wait
+    // for others and gets more tries.
+    const std::int64_t tries = spec.readiness.type == ReadinessSpec::Type::none ? 3 : 8;
+    const bool over =
+        !status.running && (spec.restart == RestartPolicy::never || status.restarts >= tries);
     if (over || Steady::now() >= end) {
       const std::string tail = supervisor.log_tail(spec.name, 10);
       const std::string text = tail.empty() ? "" : "; its last output: " + tail;

@@ -10,7 +10,8 @@ namespace consort::agent {
 [[nodiscard]] bool probe(const ReadinessSpec& spec, Duration limit);
 
 // Until the deadline spec.readiness.timeout has passed. Errors: timeout, or unavailable as soon as
-// the daemon has ended for good; both end with the last lines of its output.
+// the daemon has ended for good or again and again (3 times; 8 with a readiness check of its own);
+// both end with the last lines of its output.
 [[nodiscard]] Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec);
 
 }  // namespace consort::agent

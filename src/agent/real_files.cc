@@ -114,7 +114,7 @@ Status sync_directory(int path_fd, const std::string& path) {
 
 }  // namespace
 
-Result<std::unique_ptr<RealFiles>> RealFiles::open(const fs::path& root) {
+Result<std::unique_ptr<RealFiles>> RealFiles::open(const fs::path& root, const fs::path& own) {
   Fd fd(::open(root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return fail_errno(errno, fmt::format("cannot open the root {}", root.string()));
   const Fd probe(open_below(fd.get(), ".", O_PATH | O_DIRECTORY));
@@ -124,15 +124,25 @@ Result<std::unique_ptr<RealFiles>> RealFiles::open(const fs::path& root) {
   }
   std::error_code ec;
   fs::path real = fs::canonical(root, ec);
-  return std::unique_ptr<RealFiles>(new RealFiles(ec ? root : real, std::move(fd)));
+  auto out = std::unique_ptr<RealFiles>(new RealFiles(ec ? root : real, std::move(fd)));
+  if (own.empty() || out->root_ == "/") return out;
+  out->machine_fd_ = Fd(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+  if (!out->machine_fd_.valid()) return fail_errno(errno, "cannot open /");
+  out->own_ = own.string();
+  return out;
+}
+
+bool RealFiles::is_own(const std::string& path) const {
+  return !own_.empty() && path.starts_with(own_) &&
+         (path.size() == own_.size() || path[own_.size()] == '/');
 }
 
 fs::path RealFiles::host_path(const std::string& path) const {
-  return root_ == "/" ? fs::path(path) : fs::path(root_.string() + path);
+  return root_ == "/" || is_own(path) ? fs::path(path) : fs::path(root_.string() + path);
 }
 
 Result<Fd> RealFiles::open_directory(const std::string& path) const {
-  Fd fd(open_below(root_fd_.get(), below(path).c_str(), O_PATH | O_DIRECTORY));
+  Fd fd(open_below(base_fd(path), below(path).c_str(), O_PATH | O_DIRECTORY));
   if (fd.valid()) return fd;
   if (errno == ELOOP) {
     std::error_code ec;
@@ -148,7 +158,7 @@ Result<Fd> RealFiles::open_directory(const std::string& path) const {
 }
 
 Result<Fd> RealFiles::open_file(const std::string& path, int flags) const {
-  Fd fd(open_below(root_fd_.get(), below(path).c_str(),
+  Fd fd(open_below(base_fd(path), below(path).c_str(),
                    flags | O_NOFOLLOW | ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK)));
   if (fd.valid()) return fd;
   if (errno == ELOOP)
@@ -181,7 +191,7 @@ Result<Entry> RealFiles::look(const std::string& path) const {
 
 Stamp RealFiles::stamp(const std::string& path) const {
   struct stat info {};
-  if (::fstatat(root_fd_.get(), path.size() <= 1 ? "." : path.c_str() + 1, &info,
+  if (::fstatat(base_fd(path), path.size() <= 1 ? "." : path.c_str() + 1, &info,
                 AT_SYMLINK_NOFOLLOW) != 0)
     return {};
   return stamp_of(info);

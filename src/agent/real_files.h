@@ -11,8 +11,10 @@ namespace consort::agent {
 
 class RealFiles final : public HostFiles {
  public:
-  // Errors: not_found, io, unsupported (no openat2).
-  [[nodiscard]] static Result<std::unique_ptr<RealFiles>> open(const fs::path& root);
+  // Paths below `own` (the agent's own folder, canonical; may be empty) are this machine's, also
+  // with another root. Errors: not_found, io, unsupported (no openat2).
+  [[nodiscard]] static Result<std::unique_ptr<RealFiles>> open(const fs::path& root,
+                                                               const fs::path& own = {});
 
   [[nodiscard]] Result<Entry> look(const std::string& path) const override;
   [[nodiscard]] Stamp stamp(const std::string& path) const override;
@@ -38,8 +40,15 @@ class RealFiles final : public HostFiles {
   [[nodiscard]] Result<Fd> open_directory(const std::string& path) const;
   [[nodiscard]] Result<Fd> open_file(const std::string& path, int flags) const;
 
+  [[nodiscard]] bool is_own(const std::string& path) const;
+  [[nodiscard]] int base_fd(const std::string& path) const {
+    return is_own(path) ? machine_fd_.get() : root_fd_.get();
+  }
+
   fs::path root_;
   Fd root_fd_;
+  std::string own_;  // "" when there is none
+  Fd machine_fd_;    // of "/", when there is one
   std::atomic<std::uint64_t> changes_{0};
 };
 

@@ -7,7 +7,8 @@
 
 int main(int argc, char** argv) {
   using namespace consort;
-  if (argc > 1 && std::strcmp(argv[1], "daemon-shim") == 0) return agent::daemon_shim_main(argc - 1, argv + 1);
+  if (argc > 1 && std::strcmp(argv[1], "daemon-shim") == 0)
+    return agent::daemon_shim_main(argc - 1, argv + 1);
   if (argc != 5) return 64;
   agent::AgentOptions options;
   options.name = argv[1];

@@ -5,7 +5,8 @@ namespace {
 
 using Result = plan::Outcome::Result;
 
-// Killed at many moments of an upgrade with data, the host ends on the old or the new version, whole.
+// Killed at many moments of an upgrade with data, the host ends on the old or the new version,
+// whole.
 class CrashTest : public AgentShellTest, public ::testing::WithParamInterface<int> {};
 
 TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
@@ -14,10 +15,13 @@ TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
   ASSERT_TRUE(controller.outcome("shop", "r1"));
   plan::Manifest two = heart("2", 2);
   // A migration that must not run twice, and shows it when it does.
-  two.hooks["migrate"] = controller.script("echo $CONSORT_DIRECTION >> $CONSORT_DATA/runs; sleep 0.05; echo 2 > $CONSORT_DATA/schema; sleep 0.05");
+  two.hooks["migrate"] = controller.script(
+      "echo $CONSORT_DIRECTION >> $CONSORT_DATA/runs; sleep 0.05; echo 2 > $CONSORT_DATA/schema; "
+      "sleep 0.05");
   two.hooks["migrate"].idempotent = false;
   static_cast<void>(install(two, "r2"));
-  // Every run of the agent lives a little longer than the one before, so the kills fall on all steps.
+  // Every run of the agent lives a little longer than the one before, so the kills fall on all
+  // steps.
   for (int life = 0; life < 25; ++life) {
     std::this_thread::sleep_for(std::chrono::milliseconds(GetParam() + life * 23));
     kill_agent();
@@ -27,24 +31,29 @@ TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
   const auto report = controller.outcome("shop", "r2");
   ASSERT_TRUE(report);
   const bool is_new = report->outcome->result == Result::done;
-  ASSERT_TRUE(is_new || report->outcome->result == Result::reverted) << plan::outcome_name(report->outcome->result) << ": " << report->outcome->message;
+  ASSERT_TRUE(is_new || report->outcome->result == Result::reverted)
+      << plan::outcome_name(report->outcome->result) << ": " << report->outcome->message;
   EXPECT_EQ(schema(), is_new ? "2" : "1");
   EXPECT_TRUE(beats(is_new ? "2" : "1"));
   EXPECT_THAT(text_of(root() / "etc/shop.conf"), HasSubstr(is_new ? "version 2" : "version 1"));
-  EXPECT_LE(split(text_of(service() / "data/runs"), '\n').size(), 2U) << "the migration ran once at most";
+  EXPECT_LE(split(text_of(service() / "data/runs"), '\n').size(), 2U)
+      << "the migration ran once at most";
 }
 
-INSTANTIATE_TEST_SUITE_P(Moments, CrashTest, ::testing::Values(5, 20, 40, 70, 110, 170, 260, 400, 620));
+INSTANTIATE_TEST_SUITE_P(Moments, CrashTest,
+                         ::testing::Values(5, 20, 40, 70, 110, 170, 260, 400, 620));
 
 TEST_F(AgentShellTest, AHookOfAKilledAgentDoesNotRunBesideItsSecondTry) {
   start_agent();
   static_cast<void>(install(heart("1", 1), "r1"));
   ASSERT_TRUE(controller.outcome("shop", "r1"));
   plan::Manifest two = heart("2", 2);
-  two.hooks["migrate"] = controller.script("mkdir $CONSORT_DATA/alone || { echo not alone; exit 1; }\n"
-                                           "echo $$ >> $CONSORT_DATA/pids\n"
-                                           "test -e $CONSORT_DATA/second || { touch $CONSORT_DATA/second; rmdir $CONSORT_DATA/alone; sleep 1000; }\n"
-                                           "echo 2 > $CONSORT_DATA/schema; rmdir $CONSORT_DATA/alone");
+  two.hooks["migrate"] = controller.script(
+      "mkdir $CONSORT_DATA/alone || { echo not alone; exit 1; }\n"
+      "echo $$ >> $CONSORT_DATA/pids\n"
+      "test -e $CONSORT_DATA/second || { touch $CONSORT_DATA/second; rmdir $CONSORT_DATA/alone; "
+      "sleep 1000; }\n"
+      "echo 2 > $CONSORT_DATA/schema; rmdir $CONSORT_DATA/alone");
   static_cast<void>(install(two, "r2"));
   ASSERT_TRUE(eventually([&] { return fs::exists(service() / "data/second"); }));
   const pid_t hook = std::stoi(text_of(service() / "data/pids"));
@@ -52,8 +61,12 @@ TEST_F(AgentShellTest, AHookOfAKilledAgentDoesNotRunBesideItsSecondTry) {
   start_agent();
   const auto report = controller.outcome("shop", "r2");
   ASSERT_TRUE(report);
-  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message << report->outcome->tail;
-  EXPECT_TRUE(eventually([&] { return ::kill(hook, 0) != 0 || text_of("/proc/" + std::to_string(hook) + "/stat").find(") Z") != std::string::npos; })) << "the first try was ended";
+  EXPECT_EQ(report->outcome->result, Result::done)
+      << report->outcome->message << report->outcome->tail;
+  EXPECT_TRUE(eventually([&] {
+    return ::kill(hook, 0) != 0 ||
+           text_of("/proc/" + std::to_string(hook) + "/stat").find(") Z") != std::string::npos;
+  })) << "the first try was ended";
 }
 
 }  // namespace

@@ -28,8 +28,11 @@ TEST_F(AgentShellTest, ATransferGoesOnWhereItBrokeOffAlsoInAnotherLife) {
   const auto ranges = controller.ranges();
   EXPECT_GT(ranges.size(), before);
   EXPECT_EQ(std::set<std::string>(ranges.begin(), ranges.end()).size(), ranges.size());
-  EXPECT_EQ(text_of(service() / "versions" / report->applied->manifest.brief() / "artifacts/blob"), bytes);
-  EXPECT_EQ(std::count_if(ranges.begin(), ranges.end(), [&](const std::string& r) { return r.starts_with(digest.brief()); }), 10);
+  EXPECT_EQ(text_of(service() / "versions" / report->applied->manifest.brief() / "artifacts/blob"),
+            bytes);
+  EXPECT_EQ(std::count_if(ranges.begin(), ranges.end(),
+                          [&](const std::string& r) { return r.starts_with(digest.brief()); }),
+            10);
 }
 
 TEST_F(AgentShellTest, AMissingObjectIsAClearFailureAndChangesNothing) {

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,7 +41,10 @@ inline std::string text_of(const fs::path& path) { return read_file(path).value_
 
 class FakeController {
  public:
-  explicit FakeController(const fs::path& folder) : store(objects::ObjectStore::open(folder).value()) { loop.start(); }
+  explicit FakeController(const fs::path& folder)
+      : store(objects::ObjectStore::open(folder).value()) {
+    loop.start();
+  }
   ~FakeController() {
     down();
     loop.stop();
@@ -53,10 +57,15 @@ class FakeController {
       ASSERT_TRUE(made) << render_error(made.error());
       server_ = std::make_unique<http::Server>(std::move(*made));
       address_ = server_->addresses().front();
-      server_->route("GET", "/healthz", [](const http::Request&, const http::Responder& r) { r.send(http::Response::text("ok")); });
-      server_->route("GET", "/v1/agents/{name}/target", [this](const http::Request& q, const http::Responder& r) { poll(q, r); });
-      server_->route("POST", "/v1/agents/{name}/reports", [this](const http::Request& q, const http::Responder& r) { report(q, r); });
-      server_->route("GET", "/v1/objects/{digest}", [this](const http::Request& q, const http::Responder& r) { object(q, r); });
+      server_->route("GET", "/healthz", [](const http::Request&, const http::Responder& r) {
+        r.send(http::Response::text("ok"));
+      });
+      server_->route("GET", "/v1/agents/{name}/target",
+                     [this](const http::Request& q, const http::Responder& r) { poll(q, r); });
+      server_->route("POST", "/v1/agents/{name}/reports",
+                     [this](const http::Request& q, const http::Responder& r) { report(q, r); });
+      server_->route("GET", "/v1/objects/{digest}",
+                     [this](const http::Request& q, const http::Responder& r) { object(q, r); });
       server_->start();
     });
   }
@@ -68,14 +77,17 @@ class FakeController {
   }
   [[nodiscard]] std::string url() const { return "http://" + address_; }
 
-  Digest publish(const plan::Manifest& manifest) const { return plan::put_manifest(store, manifest).value(); }
+  Digest publish(const plan::Manifest& manifest) const {
+    return plan::put_manifest(store, manifest).value();
+  }
   plan::Hook script(const std::string& text) const {
     plan::Hook hook;
     hook.program = store.put("#!/bin/sh\n" + text + "\n").value();
     return hook;
   }
 
-  void want(const std::string& service, std::optional<plan::InstanceState> state, const std::string& attempt) {
+  void want(const std::string& service, std::optional<plan::InstanceState> state,
+            const std::string& attempt) {
     on_loop([&] {
       target_.epoch = 1;
       ++target_.seq;
@@ -84,22 +96,30 @@ class FakeController {
       entry.attempt = attempt;
       target_.instances[service] = entry;
       auto held = std::exchange(held_, {});
-      for (auto& [id, responder] : held) responder.send(http::Response::json(plan::target_to_json(target_)));
+      for (auto& [id, responder] : held)
+        responder.send(http::Response::json(plan::target_to_json(target_)));
     });
   }
 
   // The newest report that satisfies this, or nullopt when the deadline has passed first.
-  std::optional<plan::HostReport> wait(const std::function<bool(const plan::HostReport&)>& wanted, Duration limit = kPatience) {
+  std::optional<plan::HostReport> wait(const std::function<bool(const plan::HostReport&)>& wanted,
+                                       Duration limit = kPatience) {
     std::unique_lock lock(mutex_);
     const bool found = changed_.wait_for(lock, limit, [&] { return last_ && wanted(*last_); });
     return found ? last_ : std::nullopt;
   }
   // How this attempt ended.
-  std::optional<plan::InstanceReport> outcome(const std::string& service, const std::string& attempt, Duration limit = kPatience) {
-    const auto report = wait([&](const plan::HostReport& r) {
-      const auto it = r.instances.find(service);
-      return it != r.instances.end() && it->second.outcome && it->second.outcome->attempt == attempt && it->second.outcome->result != plan::Outcome::Result::waiting;
-    }, limit);
+  std::optional<plan::InstanceReport> outcome(const std::string& service,
+                                              const std::string& attempt,
+                                              Duration limit = kPatience) {
+    const auto report = wait(
+        [&](const plan::HostReport& r) {
+          const auto it = r.instances.find(service);
+          return it != r.instances.end() && it->second.outcome &&
+                 it->second.outcome->attempt == attempt &&
+                 it->second.outcome->result != plan::Outcome::Result::waiting;
+        },
+        limit);
     return report ? std::optional(report->instances.at(service)) : std::nullopt;
   }
   std::vector<Json> events(const std::string& kind) {
@@ -117,7 +137,7 @@ class FakeController {
 
   objects::ObjectStore store;
   http::EventLoop loop;
-  std::atomic<int> pieces_left = 1'000'000;         // then objects are answered with 503
+  std::atomic<int> pieces_left = 1'000'000;  // then objects are answered with 503
   std::atomic<std::size_t> piece_bytes = 4U << 20U;
 
  private:
@@ -137,7 +157,8 @@ class FakeController {
 
   void poll(const http::Request& request, const http::Responder& responder) {
     const auto text = [&](const char* key) { return request.query_value(key).value_or(""); };
-    if (text("epoch") != std::to_string(target_.epoch) || text("seq") != std::to_string(target_.seq)) {
+    if (text("epoch") != std::to_string(target_.epoch) ||
+        text("seq") != std::to_string(target_.seq)) {
       responder.send(http::Response::json(plan::target_to_json(target_)));
       return;
     }
@@ -182,7 +203,9 @@ class FakeController {
     }
     http::Response response;
     response.status = 206;
-    response.headers.set("Content-Range", "bytes " + std::to_string(from) + "-" + std::to_string(from + bytes.size() - 1) + "/" + std::to_string(store.size(digest).value()));
+    response.headers.set("Content-Range", "bytes " + std::to_string(from) + "-" +
+                                              std::to_string(from + bytes.size() - 1) + "/" +
+                                              std::to_string(store.size(digest).value()));
     response.body = bytes;
     responder.send(std::move(response));
   }
@@ -211,19 +234,25 @@ class AgentShellTest : public ::testing::Test {
     for (const auto& item : fs::directory_iterator(data() / "daemons", ec)) {
       const auto state = parse_json(text_of(item.path() / "state.json"));
       if (!state) continue;
-      if (const auto shim = static_cast<pid_t>(state->int_or("shim")); shim > 1) ::kill(shim, SIGKILL);
+      if (const auto shim = static_cast<pid_t>(state->int_or("shim")); shim > 1)
+        ::kill(shim, SIGKILL);
     }
     if (HasFailure()) {
       for (const auto& item : fs::directory_iterator(data() / "services", ec)) {
-        std::fprintf(stderr, "== %s\n%s\n", item.path().c_str(), text_of(item.path() / "log").c_str());
+        std::fprintf(stderr, "== %s\n%s\n", item.path().c_str(),
+                     text_of(item.path() / "log").c_str());
       }
-      std::fprintf(stderr, "== history\n%s\n== agent\n%s\n", text_of(data() / "history.jsonl").c_str(), text_of(folder.path() / "agent.log").c_str());
+      std::fprintf(stderr, "== history\n%s\n== agent\n%s\n",
+                   text_of(data() / "history.jsonl").c_str(),
+                   text_of(folder.path() / "agent.log").c_str());
     }
   }
 
   [[nodiscard]] fs::path data() const { return folder.path() / "data"; }
   [[nodiscard]] fs::path root() const { return folder.path() / "root"; }
-  [[nodiscard]] fs::path service(const std::string& name = "shop") const { return data() / "services" / name; }
+  [[nodiscard]] fs::path service(const std::string& name = "shop") const {
+    return data() / "services" / name;
+  }
 
   void start_agent() {
     fs::create_directories(root() / "etc");
@@ -232,7 +261,9 @@ class AgentShellTest : public ::testing::Test {
     if (pid == 0) {
       ::freopen(log.c_str(), "a", stderr);
       ::setpgid(0, 0);
-      ::execl(CONSORT_AGENT, CONSORT_AGENT, "web1", data().c_str(), root().c_str(), controller.url().c_str(), nullptr);
+      ::syscall(SYS_close_range, 3U, ~0U, 0U);  // the controller's sockets are not the agent's
+      ::execl(CONSORT_AGENT, CONSORT_AGENT, "web1", data().c_str(), root().c_str(),
+              controller.url().c_str(), nullptr);
       ::_exit(127);
     }
   }
@@ -245,22 +276,39 @@ class AgentShellTest : public ::testing::Test {
   void kill_agent() { end_agent(SIGKILL); }
 
   // A service that writes its version into its data folder, again and again.
-  [[nodiscard]] plan::Manifest heart(const std::string& version, std::int64_t data_version = 1) const {
+  [[nodiscard]] plan::Manifest heart(const std::string& version,
+                                     std::int64_t data_version = 1) const {
     plan::Manifest out;
     out.service = "shop";
     out.host_class = "web";
     out.version = version;
     out.data_version = data_version;
-    out.resources["config"] = Json::object({{"type", "file"}, {"path", "/etc/shop.conf"}, {"content", "version " + version + " on ${host.name} in ${host.labels.dc}\n"}, {"mode", "0644"}});
-    out.resources["own"] = Json::object({{"type", "file"}, {"path", "${service.dir}/own.conf"}, {"content", version + "\n"}, {"mode", "0644"}});
-    out.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{"/bin/sh", "-c", "while :; do cat ${service.dir}/own.conf >> ${service.data}/beat; sleep 0.02; done"})},
+    out.resources["config"] =
+        Json::object({{"type", "file"},
+                      {"path", "/etc/shop.conf"},
+                      {"content", "version " + version + " on ${host.name} in ${host.labels.dc}\n"},
+                      {"mode", "0644"}});
+    out.resources["own"] = Json::object({{"type", "file"},
+                                         {"path", "${service.dir}/own.conf"},
+                                         {"content", version + "\n"},
+                                         {"mode", "0644"}});
+    out.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{
+                                            "/bin/sh", "-c",
+                                            "while :; do cat ${service.dir}/own.conf >> "
+                                            "${service.data}/beat; sleep 0.02; done"})},
                                {"stopTimeout", "5s"}});
     // The schema is what the data folder holds: written by setup, changed by migrations.
-    out.hooks["setup"] = controller.script("echo " + std::to_string(data_version) + " > $CONSORT_DATA/schema");
+    out.hooks["setup"] =
+        controller.script("echo " + std::to_string(data_version) + " > $CONSORT_DATA/schema");
     out.hooks["backup"] = controller.script("cp $CONSORT_DATA/schema $CONSORT_SNAPSHOT/");
     out.hooks["restore"] = controller.script("cp $CONSORT_SNAPSHOT/schema $CONSORT_DATA/schema");
-    out.hooks["migrate"] = controller.script("echo \"migrate $CONSORT_DIRECTION\" >> $CONSORT_DATA/trace; case $CONSORT_DIRECTION in up) echo " + std::to_string(data_version) + ";; down) echo " + std::to_string(data_version - 1) + ";; esac > $CONSORT_DATA/schema");
-    out.hooks["validate"] = controller.script("test \"$(cat $CONSORT_DATA/schema)\" = " + std::to_string(data_version));
+    out.hooks["migrate"] = controller.script(
+        "echo \"migrate $CONSORT_DIRECTION\" >> $CONSORT_DATA/trace; case $CONSORT_DIRECTION in "
+        "up) echo " +
+        std::to_string(data_version) + ";; down) echo " + std::to_string(data_version - 1) +
+        ";; esac > $CONSORT_DATA/schema");
+    out.hooks["validate"] =
+        controller.script("test \"$(cat $CONSORT_DATA/schema)\" = " + std::to_string(data_version));
     return out;
   }
   [[nodiscard]] Digest install(const plan::Manifest& manifest, const std::string& attempt) {
@@ -276,7 +324,9 @@ class AgentShellTest : public ::testing::Test {
       return !beat.empty() && last_lines(beat, 1) == version;
     });
   }
-  [[nodiscard]] std::string schema() const { return std::string(trim(text_of(service() / "data/schema"))); }
+  [[nodiscard]] std::string schema() const {
+    return std::string(trim(text_of(service() / "data/schema")));
+  }
 
   TempFolder folder = TempFolder::create("consort-agent-").value();
   FakeController controller{folder.path() / "controller"};

@@ -20,7 +20,8 @@ class HookTest : public AgentShellTest {
 
 TEST_F(HookTest, AHangingHookIsKilledWithItsChildrenAndCountsAsDirt) {
   plan::Manifest two = heart("2", 2);
-  two.hooks["migrate"] = controller.script("echo half > $CONSORT_DATA/schema; sleep 1000 & echo $! > $CONSORT_DATA/child; wait");
+  two.hooks["migrate"] = controller.script(
+      "echo half > $CONSORT_DATA/schema; sleep 1000 & echo $! > $CONSORT_DATA/child; wait");
   two.hooks["migrate"].timeout = Duration(500);
   const auto report = upgrade(two);
   ASSERT_TRUE(report);
@@ -30,7 +31,10 @@ TEST_F(HookTest, AHangingHookIsKilledWithItsChildrenAndCountsAsDirt) {
   EXPECT_EQ(schema(), "1") << "restored from the snapshot";
   EXPECT_TRUE(beats("1"));
   const pid_t child = std::stoi(text_of(service() / "data/child"));
-  EXPECT_TRUE(eventually([&] { return ::kill(child, 0) != 0 || text_of("/proc/" + std::to_string(child) + "/stat").find(") Z") != std::string::npos; }));
+  EXPECT_TRUE(eventually([&] {
+    return ::kill(child, 0) != 0 ||
+           text_of("/proc/" + std::to_string(child) + "/stat").find(") Z") != std::string::npos;
+  }));
 }
 
 TEST_F(HookTest, ABackupThatLiesIsFoundByTheOldVersionsValidation) {
@@ -51,7 +55,9 @@ TEST_F(HookTest, ABackupThatLiesIsFoundByTheOldVersionsValidation) {
 
 TEST_F(HookTest, AHundredMegabytesOfOutputLeaveTheLastLines) {
   plan::Manifest two = heart("2", 2);
-  two.hooks["migrate"] = controller.script("head -c 100000000 /dev/zero | tr '\\0' 'x'; echo; for i in 1 2 3; do echo line $i; done; exit 1");
+  two.hooks["migrate"] = controller.script(
+      "head -c 100000000 /dev/zero | tr '\\0' 'x'; echo; for i in 1 2 3; do echo line $i; done; "
+      "exit 1");
   const auto report = upgrade(two);
   ASSERT_TRUE(report);
   EXPECT_EQ(report->outcome->result, Result::reverted);
@@ -63,7 +69,9 @@ TEST_F(HookTest, AHundredMegabytesOfOutputLeaveTheLastLines) {
 
 TEST_F(HookTest, TryAgainIsTriedAgain) {
   plan::Manifest two = heart("2", 2);
-  two.hooks["migrate"] = controller.script("echo $CONSORT_TOKEN >> $CONSORT_DATA/tokens; test $(wc -l < $CONSORT_DATA/tokens) -ge 2 || exit 75; echo 2 > $CONSORT_DATA/schema");
+  two.hooks["migrate"] = controller.script(
+      "echo $CONSORT_TOKEN >> $CONSORT_DATA/tokens; test $(wc -l < $CONSORT_DATA/tokens) -ge 2 || "
+      "exit 75; echo 2 > $CONSORT_DATA/schema");
   const auto report = upgrade(two);
   ASSERT_TRUE(report);
   EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
@@ -78,9 +86,12 @@ TEST_F(HookTest, OneServicesHangingHookKeepsNoOtherWaiting) {
   other.hooks.clear();
   other.hooks["setup"] = controller.script("while test ! -e $CONSORT_DATA/go; do sleep 0.01; done");
   static_cast<void>(install(other, "o1"));
-  ASSERT_TRUE(controller.wait([](const plan::HostReport& r) { return r.instances.contains("other") && r.instances.at("other").step == "setup"; }));
+  ASSERT_TRUE(controller.wait([](const plan::HostReport& r) {
+    return r.instances.contains("other") && r.instances.at("other").step == "setup";
+  }));
   ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "drift\n"));
-  EXPECT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  EXPECT_TRUE(
+      eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
   const auto report = upgrade(heart("2", 2));
   ASSERT_TRUE(report);
   EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;

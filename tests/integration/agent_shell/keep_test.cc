@@ -10,9 +10,14 @@ class KeepTest : public AgentShellTest {
     static_cast<void>(install(heart("1"), "r1"));
     ASSERT_TRUE(controller.outcome("shop", "r1"));
   }
-  [[nodiscard]] pid_t daemon() const { return static_cast<pid_t>(parse_json(text_of(data() / "daemons/shop/state.json")).value_or(Json()).int_or("pid")); }
+  [[nodiscard]] pid_t daemon() const {
+    return static_cast<pid_t>(
+        parse_json(text_of(data() / "daemons/shop/state.json")).value_or(Json()).int_or("pid"));
+  }
   [[nodiscard]] bool healthy(plan::Health wanted) {
-    return controller.wait([&](const plan::HostReport& r) { return r.instances.at("shop").health == wanted; }).has_value();
+    return controller
+        .wait([&](const plan::HostReport& r) { return r.instances.at("shop").health == wanted; })
+        .has_value();
   }
 };
 
@@ -27,7 +32,8 @@ TEST_F(KeepTest, RepairsDriftWithinMillisecondsAndTellsIt) {
   const auto begun = std::chrono::steady_clock::now();
   edit();
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(500));
-  ASSERT_TRUE(eventually([&] { return controller.events("repaired").size() >= 3; })) << "one intended at the install, two corrective";
+  ASSERT_TRUE(eventually([&] { return controller.events("repaired").size() >= 3; }))
+      << "one intended at the install, two corrective";
   const Json event = controller.events("repaired").back();
   EXPECT_EQ(event.string_or("resource"), "config");
   EXPECT_EQ(event.string_or("cause"), "corrective");
@@ -41,26 +47,32 @@ TEST_F(KeepTest, AKilledDaemonComesBackAlsoTogetherWithItsShim) {
   ::kill(first, SIGKILL);
   ASSERT_TRUE(eventually([&] { return daemon() > 1 && daemon() != first; }));
   ASSERT_TRUE(beats("1"));
-  const auto shim = static_cast<pid_t>(parse_json(text_of(data() / "daemons/shop/state.json")).value().int_or("shim"));
+  const auto shim = static_cast<pid_t>(
+      parse_json(text_of(data() / "daemons/shop/state.json")).value().int_or("shim"));
   ::kill(shim, SIGKILL);
   ASSERT_TRUE(beats("1"));
-  EXPECT_TRUE(eventually([&] { return !controller.events("restarted").empty() || !controller.events("repaired").empty(); }));
+  EXPECT_TRUE(eventually([&] {
+    return !controller.events("restarted").empty() || !controller.events("repaired").empty();
+  }));
 }
 
 TEST_F(KeepTest, WorksWithoutTheControllerAndReportsLater) {
   controller.down();
   ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "while nobody looks\n"));
-  ASSERT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  ASSERT_TRUE(
+      eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
   // Also an agent that is started without any controller keeps what it knows.
   end_agent(SIGTERM);
   ASSERT_TRUE(beats("1")) << "services outlive the agent";
   const pid_t before = daemon();
   fs::remove(root() / "etc/shop.conf");
   start_agent();
-  ASSERT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  ASSERT_TRUE(
+      eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
   EXPECT_EQ(daemon(), before) << "it adopted the daemon";
   ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "again\n"));
-  ASSERT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  ASSERT_TRUE(
+      eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
   controller.up();
   EXPECT_TRUE(eventually([&] {
     const auto events = controller.events("repaired");

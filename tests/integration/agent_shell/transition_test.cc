@@ -8,11 +8,17 @@ using Result = plan::Outcome::Result;
 TEST_F(AgentShellTest, InstallsAServiceWithItsArtifactsAndHostValues) {
   // Given a service with an artifact tree that its daemon runs from,
   fs::create_directories(folder.path() / "app/bin");
-  ASSERT_TRUE(write_file_atomic(folder.path() / "app/bin/shop", "#!/bin/sh\nwhile :; do echo app >> $1/app; sleep 0.02; done\n", 0755));
+  ASSERT_TRUE(write_file_atomic(folder.path() / "app/bin/shop",
+                                "#!/bin/sh\nwhile :; do echo app >> $1/app; sleep 0.02; done\n",
+                                0755));
   plan::Manifest shop = heart("1");
-  shop.artifacts["app"] = {plan::Artifact::Kind::tree, objects::put_folder(controller.store, folder.path() / "app").value()};
-  shop.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{"${artifact.app}/bin/shop", "${service.data}"})}});
-  shop.hooks["setup"] = controller.script("echo 1 > $CONSORT_DATA/schema; ls $CONSORT_NEW/artifacts/app/bin > $CONSORT_DATA/seen; echo $CONSORT_ARTIFACT_APP >> $CONSORT_DATA/seen; cat > $CONSORT_DATA/stdin");
+  shop.artifacts["app"] = {plan::Artifact::Kind::tree,
+                           objects::put_folder(controller.store, folder.path() / "app").value()};
+  shop.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{
+                                           "${artifact.app}/bin/shop", "${service.data}"})}});
+  shop.hooks["setup"] = controller.script(
+      "echo 1 > $CONSORT_DATA/schema; ls $CONSORT_NEW/artifacts/app/bin > $CONSORT_DATA/seen; echo "
+      "$CONSORT_ARTIFACT_APP >> $CONSORT_DATA/seen; cat > $CONSORT_DATA/stdin");
   start_agent();
   // when the target names it,
   const Digest digest = install(shop, "r1");
@@ -78,7 +84,8 @@ TEST_F(AgentShellTest, ADaemonThatDiesAtOnceIsAFailureWithItsLastWords) {
   static_cast<void>(install(heart("1"), "r1"));
   ASSERT_TRUE(controller.outcome("shop", "r1"));
   plan::Manifest bad = heart("2");
-  bad.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{"/bin/sh", "-c", "echo no such table; exit 7"})}});
+  bad.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{
+                                          "/bin/sh", "-c", "echo no such table; exit 7"})}});
   static_cast<void>(install(bad, "r2"));
   const auto report = controller.outcome("shop", "r2");
   ASSERT_TRUE(report);
@@ -125,13 +132,15 @@ TEST_F(AgentShellTest, AChangeThatCutsTheHostOffGoesBackOnce) {
   ASSERT_TRUE(controller.outcome("shop", "r1"));
   // Given a release whose start takes the way to the controller away (here: the controller goes),
   plan::Manifest cut = heart("2");
-  cut.hooks["validate"] = controller.script("touch $CONSORT_DATA/cut; while test ! -e $CONSORT_DATA/gone; do sleep 0.01; done");
+  cut.hooks["validate"] = controller.script(
+      "touch $CONSORT_DATA/cut; while test ! -e $CONSORT_DATA/gone; do sleep 0.01; done");
   static_cast<void>(install(cut, "r2"));
   ASSERT_TRUE(eventually([&] { return fs::exists(service() / "data/cut"); }));
   controller.down();
   ASSERT_TRUE(write_file_atomic(service() / "data/gone", ""));
   // then the host is on the old release again, without anybody's help.
-  ASSERT_TRUE(eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  ASSERT_TRUE(
+      eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
   ASSERT_TRUE(beats("1"));
   controller.up();
   const auto report = controller.outcome("shop", "r2");

@@ -1,0 +1,310 @@
+#include "agent/caretaker.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "agent/history.h"
+#include "agent/steps.h"
+#include "agent/supervisors/process_facts.h"
+#include "base/log.h"
+
+namespace consort::agent {
+namespace {
+
+constexpr unsigned kWorkers = 6;
+constexpr unsigned kHealthWorkers = 3;
+constexpr std::int64_t kObjectGrace = 3600;              // seconds
+constexpr std::int64_t kBackupGrace = 30LL * 24 * 3600;  // seconds
+constexpr Duration kLongestLoadPause = seconds(30);
+
+// After "try again": 1 s, 2 s, 4 s.
+Duration pause_before(const PerformStep& work) {
+  const auto& list = work.transition.walking_back ? work.transition.back : work.transition.forward;
+  for (const transition::StepRecord& record : list) {
+    if (record.step == work.order.step && record.progress == transition::Progress::intent &&
+        record.tries > 0)
+      return seconds(1) * (1 << std::min(record.tries - 1, 5));
+  }
+  return Duration(0);
+}
+
+}  // namespace
+
+Caretaker::Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Duration health_interval,
+                     std::function<void(plan::HostReport)> tell)
+    : shop_(workshop),
+      loop_(loop),
+      core_(std::move(core)),
+      health_interval_(health_interval),
+      tell_(std::move(tell)),
+      work_(kWorkers),
+      health_(kHealthWorkers) {
+  position_ = {core_.target().epoch, core_.target().seq};
+}
+
+Caretaker::~Caretaker() { close(Duration(0)); }
+
+Result<Store> Caretaker::load(const fs::path& state) {
+  Store out;
+  auto target = read_file(state / "target.json");
+  if (target) out["target"] = std::move(*target);
+  if (!target && target.error().code() != ErrorCode::not_found)
+    return tl::unexpected<Error>(target.error());
+  std::error_code ec;
+  for (const auto& item : fs::directory_iterator(state / "instances", ec)) {
+    if (item.path().extension() == ".json")
+      out["instances/" + item.path().stem().string()] = TRY(read_file(item.path()));
+  }
+  return out;
+}
+
+Status Caretaker::begin() {
+  watch_ = TRY(Watch::create(
+      [this](const Drift& drift) { loop_.post([this, drift] { on_drift(drift); }); }));
+  for (const auto& [name, instance] : core_.instances()) {
+    const ServicePtr s = service(name);
+    if (!instance.transition) continue;
+    s->busy = true;
+    const transition::Decision decision = transition::decide(*instance.transition);
+    // A hook of the killed agent may still run; it must not run beside its own second try.
+    if (const auto* order = std::get_if<transition::StepOrder>(&decision))
+      end_leftovers(ServiceFiles(shop_.host, name).data(), order->token);
+  }
+  take(core_.start());
+  for (const auto& [name, s] : services_) {
+    if (!s->busy) settle(s);
+  }
+  audit();
+  return {};
+}
+
+bool Caretaker::close(Duration grace) {
+  if (!closing_.exchange(true)) {
+    shop_.fetcher->cancel();
+    health_.close(Duration(0));
+  }
+  bool done = work_.close(grace);
+  shop_.hooks->end_all();
+  done = work_.close(seconds(2)) && health_.close(seconds(2));
+  const std::lock_guard lock(watch_mutex_);
+  watch_.reset();
+  return done;
+}
+
+std::pair<std::uint64_t, std::uint64_t> Caretaker::position() const {
+  const std::lock_guard lock(position_mutex_);
+  return position_;
+}
+
+// --- what the core says
+// -------------------------------------------------------------------------------------
+
+Status Caretaker::on_target(const plan::Target& target) {
+  take(TRY(core_.on_target(target)));
+  if (deferred_.empty()) return {};
+  return fail(ErrorCode::io,
+              fmt::format("the target cannot be written below {}", shop_.host.data.string()))
+      .hint("make room on this host's disk");
+}
+
+void Caretaker::on_connected() {
+  load_pause_ = seconds(2);
+  take(core_.retry());
+  tell();
+}
+
+// Nothing is done, and nothing is told, before it is on the disk.
+void Caretaker::take(Output output) {
+  if (closing_) return;
+  if (!deferred_.empty()) {
+    deferred_.push_back(std::move(output));
+    return;
+  }
+  if (const Status status = write(output.writes); !status) {
+    log_error("the agent's journal cannot be written; it tries again every second: {}",
+              status.error().message());
+    deferred_.push_back(std::move(output));
+    loop_.after(seconds(1), [this] { retry_writes(); });
+    return;
+  }
+  carry_out(std::move(output));
+}
+
+void Caretaker::retry_writes() {
+  std::vector<Output> waiting = std::exchange(deferred_, {});
+  for (Output& output : waiting) take(std::move(output));
+}
+
+Status Caretaker::write(const Writes& writes) const {
+  for (const auto& [key, value] : writes) {
+    const fs::path path = shop_.host.data / "state" / (key + ".json");
+    if (value) {
+      TRYV(write_file_atomic(path, *value + "\n", 0600));
+    } else {
+      TRYV(remove_tree(path));
+    }
+  }
+  return {};
+}
+
+void Caretaker::carry_out(Output output) {
+  {
+    const std::lock_guard lock(position_mutex_);
+    position_ = {core_.target().epoch, core_.target().seq};
+  }
+  note_transitions();
+  for (Work& item : output.work) {
+    if (const auto* manifests = std::get_if<LoadManifests>(&item)) load_manifests(*manifests);
+    if (const auto* step = std::get_if<PerformStep>(&item)) perform(*step);
+  }
+  if (output.report) tell();
+}
+
+void Caretaker::tell() {
+  plan::HostReport report = core_.report();
+  report.host = shop_.host.name;
+  report.boot_id = boot_id();
+  report.facts.insert(shop_.host.facts.begin(), shop_.host.facts.end());
+  report.facts["address"] = shop_.host.address;
+  for (const auto& [key, value] : shop_.host.labels) report.facts["label." + key] = value;
+  tell_(std::move(report));
+}
+
+void Caretaker::note_transitions() {
+  for (const auto& [name, instance] : core_.instances()) {
+    const ServicePtr s = service(name);
+    if (instance.transition && !s->busy) {
+      s->busy = true;
+      ++s->generation;
+      s->care.reset();
+      const bool duty = instance.transition->duty.has_value();
+      shop_.note(make_event(
+          SystemClock().now(), duty ? "duty-began" : "transition-began", name, "",
+          fmt::format(
+              "{} → {}",
+              instance.transition->from ? instance.transition->from->manifest.brief() : "nothing",
+              instance.transition->to ? instance.transition->to->manifest.brief() : "nothing")));
+    } else if (!instance.transition && s->busy) {
+      s->busy = false;
+      ended(*s, instance);
+      settle(s);
+      clean_up(s);
+    }
+  }
+}
+
+void Caretaker::ended(Service& service, const Instance& instance) {
+  Json event = make_event(SystemClock().now(), "transition-ended", service.name, "", "");
+  if (instance.outcome) {
+    event["text"] = fmt::format("{}{}", plan::outcome_name(instance.outcome->result),
+                                instance.outcome->message.empty()
+                                    ? ""
+                                    : ": " + presentable(instance.outcome->message, 2048));
+    event["outcome"] = plan::outcome_to_json(*instance.outcome);
+  }
+  shop_.note(std::move(event));
+}
+
+void Caretaker::load_manifests(const LoadManifests& work) {
+  // Not on the service's own strand: without a controller this takes long, and drift is repaired
+  // meanwhile.
+  work_.submit("load " + work.service, [this, work] {
+    std::map<Digest, plan::Manifest> found;
+    Status status;
+    for (const Digest& digest : work.digests) {
+      status = shop_.fetcher->object(digest);
+      if (!status) break;
+      auto manifest = plan::get_manifest(shop_.store, digest);
+      if (!manifest) {
+        status = tl::unexpected<Error>(manifest.error());
+        break;
+      }
+      found.emplace(digest, std::move(*manifest));
+    }
+    loop_.post([this, work, found = std::move(found), status] {
+      if (status) return take(core_.on_manifests(work.service, found));
+      take(core_.on_manifests_failed(work.service, status.error().message()));
+      loop_.after(load_pause_, [this] {
+        if (!closing_) take(core_.retry());
+      });
+      load_pause_ = std::min(load_pause_ * 2, kLongestLoadPause);
+    });
+  });
+}
+
+void Caretaker::perform(const PerformStep& work) {
+  const ServicePtr s = service(work.service);
+  const auto submit = [this, s, work] {
+    work_.submit(s->name, [this, s, work] {
+      if (closing_) return;
+      const auto begun = std::chrono::steady_clock::now();
+      transition::StepResult result;
+      if (const Status status = make_keeper(shop_, *s); !status) {
+        result.status = transition::StepStatus::failed;
+        result.message = status.error().message();
+      } else {
+        result = Steps(shop_, s->name, *s->keeper).perform(work);
+      }
+      const auto elapsed =
+          std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun);
+      // What was broken off has no result: the journal says that it began, and the next life goes
+      // on.
+      if (closing_) return;
+      Json event = make_event(SystemClock().now(), "step", s->name, "",
+                              fmt::format("{}{}", transition::step_name(work.order.step),
+                                          result.message.empty() ? "" : ": " + result.message));
+      event["millis"] = elapsed.count();
+      shop_.record(std::move(event));
+      loop_.post(
+          [this, work, result] { take(core_.on_step(work.service, work.order.token, result)); });
+    });
+  };
+  const Duration pause = pause_before(work);
+  if (pause.count() == 0) return submit();
+  loop_.after(pause, submit);
+}
+
+// --- cleaning up
+// ----------------------------------------------------------------------------------------------
+
+void Caretaker::clean_up(const ServicePtr& service) {
+  const Instance& instance = core_.instances().at(service->name);
+  std::set<Digest> keep;
+  if (instance.applied) keep.insert(instance.applied->manifest);
+  work_.submit(service->name, [this, service, keep]() mutable {
+    const auto kept = shop_.kept.load(service->name);
+    if (!kept) return;
+    if (!keep.empty() && kept->previous) keep.insert(*kept->previous);
+    std::vector<Version> versions;
+    for (const Digest& digest : keep) {
+      if (auto manifest = plan::get_manifest(shop_.store, digest))
+        versions.push_back({digest, std::move(*manifest)});
+    }
+    if (const Status status = ServiceFiles(shop_.host, service->name).keep_only(versions); !status)
+      log_warn("{}", status.error().message());
+  });
+  collect();
+}
+
+void Caretaker::collect() {
+  work_.submit("collect", [this, roots = core_.manifests_in_use()]() mutable {
+    const auto kept = shop_.kept.roots();
+    if (!kept) return log_warn("no objects are collected: {}", kept.error().message());
+    roots.insert(kept->begin(), kept->end());
+    const auto references = [this](const Digest& digest) {
+      return plan::object_references(shop_.store, digest);
+    };
+    const auto report =
+        shop_.store.collect(roots, references, kObjectGrace, objects::ObjectStore::Mode::remove);
+    if (!report) log_warn("objects could not be collected: {}", report.error().message());
+    const auto nothing = [](const Digest&) -> Result<std::vector<Digest>> {
+      return std::vector<Digest>{};
+    };
+    const auto backups =
+        shop_.backups.collect({}, nothing, kBackupGrace, objects::ObjectStore::Mode::remove);
+    if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
+  });
+}
+
+}  // namespace consort::agent

@@ -1,0 +1,133 @@
+#include "agent/fetch.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+
+#include "agent/backoff.h"
+#include "objects/tree.h"
+#include "plan/manifest.h"
+
+namespace consort::agent {
+namespace {
+
+constexpr std::uint64_t kPieceBytes = 2U << 20U;
+
+// "bytes 0-99/1234" → 1234.
+std::optional<std::uint64_t> total_of(const http::Response& response) {
+  const auto header = response.headers.get("Content-Range");
+  const std::size_t slash = header ? header->rfind('/') : std::string_view::npos;
+  if (slash == std::string_view::npos) return std::nullopt;
+  std::uint64_t out = 0;
+  const std::string_view text = header->substr(slash + 1);
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), out);
+  return parsed.ec == std::errc() ? std::optional(out) : std::nullopt;
+}
+
+bool worth_another_try(const Error& error) {
+  return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::timeout ||
+         error.code() == ErrorCode::corrupt;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Fetcher>> Fetcher::create(const std::string& url,
+                                                 const objects::ObjectStore& store) {
+  auto out = std::unique_ptr<Fetcher>(new Fetcher(store));
+  out->url_ = url;
+  if (url.empty()) return out;
+  out->client_ = std::make_unique<http::Client>(TRY(http::Client::create(url)));
+  http::ClientOptions quick;
+  quick.connect_timeout = seconds(3);
+  quick.timeout = seconds(5);
+  out->ping_ = std::make_unique<http::Client>(TRY(http::Client::create(url, quick)));
+  return out;
+}
+
+Status Fetcher::object(const Digest& digest) {
+  if (store_.has(digest)) return {};
+  if (!client_)
+    return fail(ErrorCode::unavailable,
+                fmt::format("{} is not here, and this agent knows no controller", digest.str()))
+        .hint("start it with --controller URL");
+  const std::lock_guard lock(mutex_);
+  if (store_.has(digest)) return {};
+  Status status = transfer(digest);
+  // Wrong bytes were thrown away: the second try begins at the first byte.
+  if (!status && status.error().code() == ErrorCode::corrupt) status = transfer(digest);
+  if (!status)
+    status.error().add_context(fmt::format("fetching the object {} from {}", digest.str(), url_));
+  return status;
+}
+
+Status Fetcher::transfer(const Digest& digest) {
+  while (!TRY(piece(digest))) {
+  }
+  return store_.complete_partial(digest);
+}
+
+Result<bool> Fetcher::piece(const Digest& digest) {
+  const std::uint64_t have = TRY(store_.partial_size(digest));
+  http::Headers headers;
+  headers.set("Range", fmt::format("bytes={}-{}", have, have + kPieceBytes - 1));
+  const http::Response response =
+      TRY(client_->request("GET", "/v1/objects/" + digest.str(), headers));
+  if (response.status == 416 && have > 0) return true;
+  if (!response.ok()) return fail(http::error_of(response));
+  if (response.status == 206) {
+    if (!response.body.empty()) TRYV(store_.append_partial(digest, have, response.body));
+    const auto total = total_of(response);
+    if (total ? have + response.body.size() >= *total : response.body.size() < kPieceBytes)
+      return true;
+    if (response.body.empty())
+      return fail(ErrorCode::unavailable, "the controller sent an empty piece");
+    return false;
+  }
+  // A server that knows no ranges sends all of it again.
+  if (response.body.size() > have)
+    TRYV(store_.append_partial(digest, have, std::string_view(response.body).substr(have)));
+  return true;
+}
+
+Status Fetcher::closure_once(const Digest& digest) {
+  TRYV(object(digest));
+  const plan::Manifest manifest = TRY(plan::get_manifest(store_, digest));
+  for (const Digest& reference : plan::manifest_references(manifest)) TRYV(object(reference));
+  for (const auto& [name, artifact] : manifest.artifacts) {
+    if (artifact.kind != plan::Artifact::Kind::tree) continue;
+    for (const Digest& blob :
+         objects::tree_references(TRY(objects::get_tree(store_, artifact.digest))))
+      TRYV(object(blob));
+  }
+  return {};
+}
+
+Status Fetcher::closure(const Digest& digest, Duration patience) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  Backoff backoff(Duration(200), seconds(10), stable_hash(digest.str()));
+  while (true) {
+    Status status = closure_once(digest);
+    if (status || !client_ || !worth_another_try(status.error())) return status;
+    const Duration pause = backoff.next();
+    if (std::chrono::steady_clock::now() + pause > end) return status;
+    std::unique_lock lock(wait_mutex_);
+    if (cancelled_.wait_for(lock, pause, [&] { return cancel_; })) return status;
+  }
+}
+
+bool Fetcher::reachable() {
+  // Any answer will do: the way to the controller is what is asked about.
+  return ping_ && ping_->get("/healthz").has_value();
+}
+
+void Fetcher::cancel() {
+  {
+    const std::lock_guard lock(wait_mutex_);
+    cancel_ = true;
+  }
+  cancelled_.notify_all();
+  if (client_) client_->cancel();
+  if (ping_) ping_->cancel();
+}
+
+}  // namespace consort::agent

@@ -1,0 +1,196 @@
+#include "agent/keeper.h"
+
+#include <fmt/format.h>
+
+#include "agent/graph.h"
+#include "agent/history.h"
+
+namespace consort::agent {
+namespace {
+
+constexpr std::size_t kDiffBytes = 8192;
+
+// Where the wish lives: a resource that keeps its name but moves elsewhere leaves something behind.
+std::string place_of(const Json& spec) {
+  std::string out = spec.string_or("type");
+  for (const char* key : {"path", "name"}) out += "\n" + spec.string_or(key);
+  return out;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Keeper>> Keeper::create(Workshop& workshop, const std::string& service) {
+  auto out = std::unique_ptr<Keeper>(new Keeper(workshop, service));
+  ConvergerOptions options;
+  options.root = workshop.host.root;
+  options.own_folder = workshop.host.data;
+  options.state_folder = workshop.host.data / "state/converge" / service;
+  options.labels = workshop.host.facts;
+  for (const auto& [key, value] : workshop.host.labels) options.labels[key] = value;
+  options.backups = &workshop.backups;
+  options.supervisor = workshop.supervisor.get();
+  out->converger_ = TRY(Converger::create(std::move(options)));
+  return out;
+}
+
+Result<Json> Keeper::daemon_spec(const Version& version) const {
+  Json spec = TRY(files_.fill(*version.manifest.daemon, version, "daemon"));
+  if (!spec.is_object()) return fail(ErrorCode::invalid_input, "daemon must be an object");
+  spec["type"] = "daemon";
+  if (const Json* readiness = spec.find("readiness");
+      readiness != nullptr && readiness->is_object() && readiness->find("address") == nullptr) {
+    const std::string type = readiness->string_or("type");
+    if (type == "tcp" || type == "http") spec["readiness"]["address"] = workshop_.host.address;
+  }
+  Json writable = Json::array();
+  if (const Json* given = spec.find("writable"); given != nullptr && given->is_array())
+    writable = *given;
+  for (const fs::path& folder : {files_.data(), files_.run()}) writable.push_back(folder.string());
+  spec["writable"] = writable;
+  return spec;
+}
+
+Result<std::map<std::string, Json>> Keeper::specs_of(const Version& version,
+                                                     DaemonPart daemon) const {
+  std::map<std::string, Json> out;
+  for (const auto& [name, spec] : version.manifest.resources) {
+    Json filled = TRY(files_.fill(spec, version, "resources." + name));
+    if (const Json* after = filled.find("after"); after != nullptr && after->is_array()) {
+      Json renamed = Json::array();
+      for (const Json& other : after->as_array())
+        renamed.push_back(other.is_string() ? Json(name_of(other.as_string())) : other);
+      filled["after"] = renamed;
+    }
+    out.emplace(name_of(name), std::move(filled));
+  }
+  if (daemon == DaemonPart::with && version.manifest.daemon)
+    out.emplace(service_, TRY(daemon_spec(version)));
+  return out;
+}
+
+Status Keeper::check(const Version& version) const {
+  const auto specs = TRY(specs_of(version, DaemonPart::with));
+  std::vector<std::unique_ptr<Resource>> resources;
+  for (const auto& [name, spec] : specs)
+    resources.push_back(TRY(parse_resource(name, spec, workshop_.host.root)));
+  TRY(build_graph(resources));
+  return {};
+}
+
+Status Keeper::set(const Version& version, DaemonPart daemon) {
+  auto specs = TRY(specs_of(version, daemon));
+  std::set<std::string> moved;
+  for (const auto& [name, spec] : specs_) {
+    const auto it = specs.find(name);
+    if (it != specs.end() && name != service_ && place_of(it->second) != place_of(spec))
+      moved.insert(name);
+  }
+  TRYV(converger_->set_resources(specs));
+  if (!moved.empty()) TRY(converger_->release(moved));
+  specs_ = std::move(specs);
+  daemon_.reset();
+  if (!version.manifest.daemon) return {};
+  // Only what readiness needs; the resource builds the whole from the same specification.
+  const Json spec = TRY(daemon_spec(version));
+  DaemonSpec out;
+  out.name = service_;
+  if (const Json* readiness = spec.find("readiness"); readiness != nullptr) {
+    const std::string type = readiness->string_or("type", "none");
+    using Type = ReadinessSpec::Type;
+    out.readiness.type = type == "notify"    ? Type::notify
+                         : type == "tcp"     ? Type::tcp
+                         : type == "http"    ? Type::http
+                         : type == "command" ? Type::command
+                                             : Type::none;
+    const Json* port = readiness->find("port");
+    out.readiness.port = port == nullptr     ? 0
+                         : port->is_int()    ? static_cast<int>(port->as_int())
+                         : port->is_string() ? std::atoi(port->as_string().c_str())
+                                             : 0;
+    out.readiness.address = readiness->string_or("address", "127.0.0.1");
+    out.readiness.path = readiness->string_or("path", "/");
+    if (const Json* argv = readiness->find("argv"); argv != nullptr && argv->is_array()) {
+      for (const Json& word : argv->as_array()) out.readiness.argv.push_back(word.as_string());
+    }
+    if (const auto timeout = parse_duration(readiness->string_or("timeout", "60s")))
+      out.readiness.timeout = *timeout;
+  }
+  if (spec.string_or("restart") == "never") out.restart = RestartPolicy::never;
+  if (spec.string_or("restart") == "on-failure") out.restart = RestartPolicy::on_failure;
+  out.stop_timeout = parse_duration(spec.string_or("stopTimeout", "30s")).value_or(seconds(30));
+  daemon_ = std::move(out);
+  return {};
+}
+
+Status Keeper::clear() {
+  TRYV(converger_->set_resources({}));
+  specs_.clear();
+  daemon_.reset();
+  return {};
+}
+
+PassReport Keeper::pass(const PassOptions& options) { return converger_->pass(options); }
+
+Status Keeper::release_leftovers() {
+  std::set<std::string> names;
+  for (std::string& name : converger_->leftovers()) {
+    if (name != service_) names.insert(std::move(name));
+  }
+  if (names.empty()) return {};
+  const ReleaseReport report = TRY(converger_->release(names));
+  for (const std::string& warning : report.warnings) {
+    workshop_.note(make_event(SystemClock().now(), "warning", service_, "",
+                              "could not be undone: " + warning));
+  }
+  for (const std::string& name : report.reverted) {
+    workshop_.note(make_event(SystemClock().now(), "released", service_, resource_of(name),
+                              "taken out of the site and undone"));
+  }
+  return {};
+}
+
+std::string Keeper::resource_of(const std::string& name) const {
+  if (name == service_) return "daemon";
+  return name.starts_with(service_ + ".") ? name.substr(service_.size() + 1) : name;
+}
+
+std::string first_trouble(const Keeper& keeper, const PassReport& report) {
+  for (const ResourceReport& item : report.resources) {
+    if (item.outcome != Outcome::failed && !item.blocks) continue;
+    return fmt::format("{}: {}", keeper.resource_of(item.name), item.reason);
+  }
+  return "";
+}
+
+std::vector<Json> events_of(const Keeper& keeper, const std::string& service,
+                            const PassReport& report, Instant now) {
+  std::vector<Json> out;
+  for (const std::string& warning : report.warnings)
+    out.push_back(make_event(now, "warning", service, "", warning));
+  for (const ResourceReport& item : report.resources) {
+    if (item.outcome != Outcome::repaired && item.outcome != Outcome::failed) continue;
+    const bool repaired = item.outcome == Outcome::repaired;
+    std::string text = item.reason;
+    std::string diff;
+    for (const Change& change : item.changes) {
+      if (repaired)
+        text += fmt::format("{}{}: {} → {}", text.empty() ? "" : ", ", change.what, change.before,
+                            change.after);
+      diff += change.diff;
+    }
+    Json event = make_event(now,
+                            repaired        ? "repaired"
+                            : item.flapping ? "flapping"
+                                            : "failed",
+                            service, keeper.resource_of(item.name), text);
+    event["cause"] = item.cause == Cause::intended ? "intended" : "corrective";
+    event["diff"] = presentable(diff, kDiffBytes);
+    event["millis"] = item.elapsed.count();
+    if (!item.hint.empty()) event["hint"] = item.hint;
+    if (item.backup) event["backup"] = item.backup->str();
+    out.push_back(std::move(event));
+  }
+  return out;
+}
+
+}  // namespace consort::agent

@@ -1,0 +1,69 @@
+// Keeps one service's resources and its daemon as its manifest says. Used by one thread at a time,
+// except note_drift() and take_drift().
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/converge.h"
+#include "agent/supervisors/supervisor.h"
+#include "agent/workshop.h"
+
+namespace consort::agent {
+
+enum class DaemonPart : std::uint8_t { with, without };
+
+class Keeper {
+ public:
+  // Errors: io.
+  [[nodiscard]] static Result<std::unique_ptr<Keeper>> create(Workshop& workshop,
+                                                              const std::string& service);
+
+  // What a set of resources would be, checked whole. Errors: invalid_input, conflict, not_found (a
+  // placeholder).
+  [[nodiscard]] Status check(const Version& version) const;
+  // Sets what is to be kept from now on; changes nothing by itself. Errors: as check().
+  [[nodiscard]] Status set(const Version& version, DaemonPart daemon);
+  [[nodiscard]] Status clear();
+  [[nodiscard]] PassReport pass(const PassOptions& options = {});
+  // Gives up what is owned and no longer in the set, the daemon aside.
+  [[nodiscard]] Status release_leftovers();
+  [[nodiscard]] std::map<std::string, std::vector<std::string>> watches() const {
+    return converger_->watches();
+  }
+
+  // The daemon of the version that is set, as far as readiness is concerned; nullopt when it has
+  // none.
+  [[nodiscard]] const std::optional<DaemonSpec>& daemon() const { return daemon_; }
+  // "daemon", or the name in the manifest.
+  [[nodiscard]] std::string resource_of(const std::string& name) const;
+  [[nodiscard]] std::string name_of(const std::string& resource) const {
+    return service_ + "." + resource;
+  }
+
+ private:
+  Keeper(Workshop& workshop, std::string service)
+      : workshop_(workshop), service_(std::move(service)), files_(workshop.host, service_) {}
+  [[nodiscard]] Result<std::map<std::string, Json>> specs_of(const Version& version,
+                                                             DaemonPart daemon) const;
+  [[nodiscard]] Result<Json> daemon_spec(const Version& version) const;
+
+  Workshop& workshop_;
+  std::string service_;
+  ServiceFiles files_;
+  std::unique_ptr<Converger> converger_;
+  std::map<std::string, Json> specs_;  // as set now
+  std::optional<DaemonSpec> daemon_;
+};
+
+// The first resource that is not as it should be, as a sentence; "" when all are.
+[[nodiscard]] std::string first_trouble(const Keeper& keeper, const PassReport& report);
+// Tells what a pass repaired and what failed.
+[[nodiscard]] std::vector<Json> events_of(const Keeper& keeper, const std::string& service,
+                                          const PassReport& report, Instant now);
+
+}  // namespace consort::agent

@@ -1,0 +1,170 @@
+#include "agent/service_files.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+
+#include "agent/real_files.h"
+#include "base/text.h"
+#include "objects/tree.h"
+#include "site/placeholder.h"
+
+namespace consort::agent {
+namespace {
+
+Result<std::string> lookup(const LabelMap& map, std::string_view key, std::string_view kind) {
+  const auto it = map.find(key);
+  if (it != map.end()) return it->second;
+  const std::string meant = did_you_mean(key, map);
+  return fail(ErrorCode::not_found, fmt::format("this host has no {} '{}'", kind, key))
+      .hint(!meant.empty()    ? fmt::format("did you mean '{}'?", meant)
+            : kind == "label" ? "start its agent with --label, or remove the placeholder"
+                              : "write $${ for a literal ${");
+}
+
+// The link is replaced in one step, so that nobody ever sees it missing.
+Status link_to(const fs::path& link, const fs::path& target) {
+  std::error_code ec;
+  if (fs::read_symlink(link, ec) == target) return {};
+  const fs::path fresh = link.string() + ".new";
+  fs::remove(fresh, ec);
+  fs::create_symlink(target, fresh, ec);
+  if (!ec) fs::rename(fresh, link, ec);
+  if (ec) return fail_errno(ec.value(), fmt::format("cannot link {}", link.string()));
+  return {};
+}
+
+}  // namespace
+
+bool is_service_name(std::string_view text) {
+  return is_name(text.starts_with("class:") ? text.substr(6) : text);
+}
+
+ServiceFiles::ServiceFiles(const HostIdentity& host, const std::string& service)
+    : host_(host), folder_(host.data / "services" / service) {}
+
+Status ServiceFiles::unpack(const objects::ObjectStore& store, const Version& version) const {
+  for (const char* name : {"versions", "artifacts", "run"})
+    TRYV(make_folders(folder_ / name, 0755));
+  TRYV(make_folders(data(), 0750));
+  const fs::path links = this->version(version.digest) / "artifacts";
+  TRYV(make_folders(links, 0755));
+  for (const auto& [name, artifact] : version.manifest.artifacts) {
+    const fs::path path = this->artifact(artifact.digest);
+    std::error_code ec;
+    if (!fs::exists(path, ec)) {
+      if (artifact.kind == plan::Artifact::Kind::tree) {
+        TRYV(objects::materialise_tree(store, artifact.digest, path));
+      } else {
+        TRYV(store.materialise(artifact.digest, path, 0755));
+      }
+    }
+    TRYV(link_to(links / name, path));
+  }
+  return {};
+}
+
+Status ServiceFiles::hand_over(const Version& version) const {
+  if (::geteuid() != 0 || !version.manifest.daemon) return {};
+  const std::string user = version.manifest.daemon->string_or("user");
+  if (user.empty()) return {};
+  const auto files = TRY(RealFiles::open(host_.root, host_.data));
+  const Accounts accounts(*files, host_.root == "/");
+  const uid_t uid = TRY(accounts.uid_of(user));
+  const auto account = accounts.user(user);
+  const std::string group = version.manifest.daemon->string_or("group");
+  const gid_t gid = group.empty() ? (account ? account->gid : static_cast<gid_t>(-1))
+                                  : TRY(accounts.gid_of(group));
+  for (const fs::path& folder : {data(), run()}) {
+    struct stat info {};
+    if (::lstat(folder.c_str(), &info) == 0 && info.st_uid != uid &&
+        ::lchown(folder.c_str(), uid, gid) != 0) {
+      return fail_errno(errno, fmt::format("cannot give {} to {}", folder.string(), user));
+    }
+  }
+  return {};
+}
+
+Result<std::uint64_t> ServiceFiles::unpacked_size(const objects::ObjectStore& store,
+                                                  const plan::Manifest& manifest) const {
+  std::uint64_t out = 0;
+  for (const auto& [name, artifact] : manifest.artifacts) {
+    std::error_code ec;
+    if (fs::exists(this->artifact(artifact.digest), ec)) continue;
+    if (artifact.kind == plan::Artifact::Kind::file) {
+      out += TRY(store.size(artifact.digest));
+      continue;
+    }
+    for (const auto& [path, entry] : TRY(objects::get_tree(store, artifact.digest)))
+      out += entry.size + 4096;
+  }
+  return out;
+}
+
+Status ServiceFiles::keep_only(const std::vector<Version>& versions) const {
+  std::set<std::string> keep;
+  for (const Version& version : versions) {
+    keep.insert("versions/" + version.digest.brief());
+    for (const auto& [name, artifact] : version.manifest.artifacts)
+      keep.insert("artifacts/" + artifact.digest.brief());
+    for (const auto& [name, hook] : version.manifest.hooks)
+      keep.insert("hooks/" + hook.program.brief());
+  }
+  for (const std::string kind : {"versions", "artifacts", "hooks"}) {
+    std::error_code ec;
+    std::vector<fs::path> old;
+    for (const auto& item : fs::directory_iterator(folder_ / kind, ec)) {
+      if (!keep.contains(kind + "/" + item.path().filename().string())) old.push_back(item.path());
+    }
+    for (const fs::path& path : old) TRYV(remove_tree(path));
+  }
+  return {};
+}
+
+Result<std::string> ServiceFiles::value_of(std::string_view name, const Version& version) const {
+  if (name == "host.name") return host_.name;
+  if (name == "host.address") return host_.address;
+  if (name.starts_with("host.labels.")) return lookup(host_.labels, name.substr(12), "label");
+  if (name.starts_with("fact.")) return lookup(host_.facts, name.substr(5), "fact");
+  if (name == "service.dir") return this->version(version.digest).string();
+  if (name == "service.data") return data().string();
+  if (name == "service.run") return run().string();
+  if (name.starts_with("artifact.")) {
+    const auto it = version.manifest.artifacts.find(std::string(name.substr(9)));
+    if (it != version.manifest.artifacts.end()) return artifact(it->second.digest).string();
+  }
+  return fail(ErrorCode::invalid_input, fmt::format("there is no value ${{{}}} on this host", name))
+      .hint("write $${ for a literal ${");
+}
+
+Result<Json> ServiceFiles::fill(const Json& json, const Version& version,
+                                const std::string& path) const {
+  return site::expand_all(
+      json, site::PlaceholderStage::host,
+      [&](std::string_view name) { return value_of(name, version); }, path);
+}
+
+Json ServiceFiles::describe(const Version& version) const {
+  Json::Object artifacts;
+  for (const auto& [name, artifact] : version.manifest.artifacts)
+    artifacts.emplace(name, this->artifact(artifact.digest).string());
+  Json::Object labels;
+  for (const auto& [key, value] : host_.labels) labels.emplace(key, value);
+  return Json::object(
+      {{"manifest", version.digest.str()},
+       {"version", version.manifest.version},
+       {"dataVersion", version.manifest.data_version},
+       {"needs", version.manifest.needs},
+       {"provides", version.manifest.provides},
+       {"service", Json::object({{"dir", this->version(version.digest).string()},
+                                 {"data", data().string()},
+                                 {"run", run().string()}})},
+       {"artifacts", artifacts},
+       {"host",
+        Json::object({{"name", host_.name}, {"address", host_.address}, {"labels", labels}})}});
+}
+
+}  // namespace consort::agent

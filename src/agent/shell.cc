@@ -1,0 +1,232 @@
+#include "agent/shell.h"
+
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <netdb.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <future>
+
+#include "agent/caretaker.h"
+#include "agent/facts.h"
+#include "agent/history.h"
+#include "agent/outbox.h"
+#include "agent/supervisors/native.h"
+#include "agent/supervisors/systemd.h"
+#include "agent/target_poll.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "http/url.h"
+
+namespace consort::agent {
+namespace {
+
+// The address of this host from which the controller is reached; loopback when there is none.
+std::string address_towards(const std::string& url) {
+  const std::string otherwise = "127.0.0.1";
+  const auto parsed = http::parse_url(url);
+  if (!parsed) return otherwise;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_DGRAM;
+  addrinfo* found = nullptr;
+  if (::getaddrinfo(parsed->at.host.c_str(), std::to_string(parsed->at.port).c_str(), &hints,
+                    &found) != 0)
+    return otherwise;
+  // Connecting a datagram socket sends nothing; it only asks the routes.
+  const Fd fd(::socket(found->ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage own{};
+  socklen_t size = sizeof own;
+  const bool known = fd.valid() && ::connect(fd.get(), found->ai_addr, found->ai_addrlen) == 0 &&
+                     ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&own), &size) == 0;
+  ::freeaddrinfo(found);
+  std::array<char, NI_MAXHOST> text{};
+  if (!known || ::getnameinfo(reinterpret_cast<sockaddr*>(&own), size, text.data(), text.size(),
+                              nullptr, 0, NI_NUMERICHOST) != 0)
+    return otherwise;
+  return text.data();
+}
+
+Status make_layout(const fs::path& data) {
+  TRYV(make_folders(data, 0755));
+  TRYV(make_folders(data / "services", 0755));
+  for (const char* name : {"state", "state/instances", "state/kept", "state/converge"})
+    TRYV(make_folders(data / name, 0700));
+  return {};
+}
+
+Result<HostIdentity> identify(const AgentOptions& options) {
+  HostIdentity host;
+  std::error_code ec;
+  host.root = fs::canonical(options.root, ec);
+  if (ec)
+    return fail_errno(ec.value(), fmt::format("cannot use the root {}", options.root.string()));
+  // No symlink may be in it: resources are never written through one.
+  host.data = fs::canonical(options.data, ec);
+  if (ec)
+    return fail_errno(ec.value(),
+                      fmt::format("cannot use the data folder {}", options.data.string()));
+  host.facts = gather_facts(host.root);
+  host.name = options.name.empty() ? host.facts["hostname"] : options.name;
+  if (!is_name(host.name)) {
+    return fail(ErrorCode::invalid_input, fmt::format("'{}' is no name for a host", host.name))
+        .hint("letters, digits, '.', '_', '-'; at most 63: give one with --name");
+  }
+  host.address =
+      options.address.empty() ? address_towards(options.controller_url) : options.address;
+  host.labels.insert(options.labels.begin(), options.labels.end());
+  return host;
+}
+
+Result<std::unique_ptr<Supervisor>> make_supervisor(const AgentOptions& options,
+                                                    const HostIdentity& host) {
+  const bool systemd = options.supervisor == SupervisorChoice::systemd ||
+                       (options.supervisor == SupervisorChoice::automatic && systemd_is_running() &&
+                        host.root == "/" && ::geteuid() == 0);
+  if (systemd) return make_systemd_supervisor({host.data / "units"});
+  return make_native_supervisor({host.data / "daemons", options.shim_argv});
+}
+
+}  // namespace
+
+Result<SupervisorChoice> supervisor_choice_from_name(std::string_view name) {
+  if (name == "auto") return SupervisorChoice::automatic;
+  if (name == "systemd") return SupervisorChoice::systemd;
+  if (name == "native") return SupervisorChoice::native;
+  return fail(ErrorCode::invalid_input, fmt::format("there is no supervisor '{}'", name))
+      .hint("auto, systemd or native");
+}
+
+struct Agent::Impl {
+  Impl(AgentOptions given, FileLock held, Workshop made)
+      : options(std::move(given)),
+        lock(std::move(held)),
+        workshop(std::move(made)),
+        history(workshop.host.data / "history.jsonl") {}
+
+  AgentOptions options;
+  FileLock lock;
+  Workshop workshop;
+  History history;
+  http::EventLoop loop;
+  std::unique_ptr<Caretaker> caretaker;
+  std::unique_ptr<Outbox> outbox;
+  std::unique_ptr<TargetPoll> poll;
+  bool stopped = false;
+
+  // Runs it on the loop and waits for its result; `unavailable` when the loop ends first.
+  Status on_loop(const std::function<Status()>& function) {
+    auto promise = std::make_shared<std::promise<Status>>();
+    auto future = promise->get_future();
+    loop.post([promise, function] { promise->set_value(function()); });
+    promise.reset();
+    try {
+      return future.get();
+    } catch (const std::future_error&) {
+      return fail(ErrorCode::unavailable, "the agent is ending");
+    }
+  }
+
+  Status begin() {
+    workshop.record = [this](const Json& event) { history.append(event); };
+    workshop.note = [this](Json event) {
+      history.append(event);
+      if (outbox) outbox->event(std::move(event));
+    };
+    const std::string& url = options.controller_url;
+    // Numbers of reports grow also over restarts.
+    if (!url.empty())
+      outbox = TRY(Outbox::create(url, static_cast<std::uint64_t>(to_millis(SystemClock().now()))));
+    Core core = TRY(Core::restore(TRY(Caretaker::load(workshop.host.data / "state"))));
+    caretaker = std::make_unique<Caretaker>(
+        workshop, loop, std::move(core), options.health_interval, [this](plan::HostReport report) {
+          if (outbox) outbox->state(std::move(report));
+        });
+    workshop.supervisor->on_state_change([this](const std::string& name) {
+      loop.post([this, name] { caretaker->on_daemon(name); });
+    });
+    loop.start();
+    TRYV(on_loop([this] { return caretaker->begin(); }));
+    if (url.empty()) return {};
+    TargetPoll::Callbacks callbacks;
+    callbacks.position = [this] { return caretaker->position(); };
+    callbacks.take = [this](const plan::Target& target) {
+      return on_loop([this, &target] { return caretaker->on_target(target); });
+    };
+    callbacks.connected = [this] {
+      outbox->resend();
+      loop.post([this] { caretaker->on_connected(); });
+    };
+    poll = TRY(TargetPoll::create(url, workshop.host.name, std::move(callbacks)));
+    return {};
+  }
+
+  bool stop() {
+    if (std::exchange(stopped, true)) return true;
+    if (poll) poll->stop();
+    const bool done = !caretaker || caretaker->close(options.stop_grace);
+    workshop.supervisor->on_state_change({});
+    if (outbox) outbox->stop();
+    loop.stop();
+    return done;
+  }
+};
+
+Agent::Agent(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Agent::~Agent() { impl_->stop(); }
+bool Agent::stop() { return impl_->stop(); }
+const std::string& Agent::name() const { return impl_->workshop.host.name; }
+
+Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
+  if (options.data.empty())
+    return fail(ErrorCode::invalid_input, "the agent needs a folder for its data")
+        .hint("--data /var/lib/consort");
+  TRYV(make_layout(options.data));
+  FileLock lock = TRY(FileLock::acquire(
+      options.data / "lock", fmt::format("the agent's data folder {}", options.data.string())));
+  HostIdentity host = TRY(identify(options));
+  const fs::path data = host.data;
+  objects::ObjectStore store = TRY(objects::ObjectStore::open(data / "objects"));
+  objects::ObjectStore backups = TRY(objects::ObjectStore::open(data / "backups"));
+  auto supervisor = TRY(make_supervisor(options, host));
+  auto nothing = [](const Json&) {};
+  Workshop workshop{std::move(host),
+                    options.confirm_time,
+                    options.fetch_patience,
+                    std::move(store),
+                    std::move(backups),
+                    std::move(supervisor),
+                    nullptr,
+                    KeptFiles(data / "state/kept"),
+                    nothing,
+                    nothing};
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(lock), std::move(workshop));
+  // Only now: it keeps a reference to the store at its final place.
+  impl->workshop.fetcher = TRY(Fetcher::create(impl->options.controller_url, impl->workshop.store));
+  auto agent = std::unique_ptr<Agent>(new Agent(std::move(impl)));
+  TRYV(agent->impl_->begin());
+  log_info("agent {} ({}) keeps this host; data in {}", agent->name(),
+           agent->impl_->workshop.host.address, data.string());
+  return agent;
+}
+
+Status run_agent(AgentOptions options) {
+  std::promise<int> signalled;
+  std::atomic<bool> once = false;
+  http::EventLoop signals;
+  signals.on_signal([&](int number) {
+    if (!once.exchange(true)) signalled.set_value(number);
+  });
+  signals.start();
+  auto agent = TRY(Agent::start(std::move(options)));
+  signalled.get_future().wait();
+  log_info("agent {} ends; its services go on", agent->name());
+  // A worker that hangs in the kernel or waits for a daemon must not keep the agent from ending:
+  // what it did is in the journal.
+  if (!agent->stop()) ::_exit(0);
+  return {};
+}
+
+}  // namespace consort::agent
