@@ -62,6 +62,20 @@ Failure unknown_command(const std::vector<std::string>& argv) {
   return fail(ErrorCode::usage, fmt::format("there is no command '{}'", typed)).hint(guess.empty() ? "see them all with: consort --help" : fmt::format("did you mean: consort {}", guess));
 }
 
+// Of a command that passes the rest on: what follows "--", which CLI11 would take for words of a parent.
+std::vector<std::string> take_rest(std::vector<std::string>& argv) {
+  const auto mark = std::find(argv.begin(), argv.end(), "--");
+  if (mark == argv.end()) return {};
+  const bool passes = std::any_of(commands().begin(), commands().end(), [&](const Command& command) {
+    const std::vector<std::string> name = split(command.name, ' ');
+    return command.passes_rest && static_cast<std::size_t>(mark - argv.begin()) >= name.size() && std::equal(name.begin(), name.end(), argv.begin());
+  });
+  if (!passes) return {};
+  std::vector<std::string> rest(mark + 1, argv.end());
+  argv.erase(mark, argv.end());
+  return rest;
+}
+
 }  // namespace
 
 std::string Arguments::value(std::string_view name, std::string_view otherwise) const {
@@ -76,7 +90,9 @@ std::vector<std::string> Arguments::values(std::string_view name) const {
 
 std::string Arguments::word(std::size_t index, std::string_view otherwise) const { return index < words.size() ? words[index] : std::string(otherwise); }
 
-Result<Parsed> parse(const std::vector<std::string>& argv) {
+Result<Parsed> parse(const std::vector<std::string>& typed) {
+  std::vector<std::string> argv = typed;
+  const std::vector<std::string> rest_of_line = take_rest(argv);
   CLI::App root("Consort deploys, upgrades and keeps whole distributed systems.", "consort");
   root.require_subcommand(0, 1);
   root.set_help_all_flag("");
@@ -131,6 +147,7 @@ Result<Parsed> parse(const std::vector<std::string>& argv) {
     }
     out.arguments.words = binding->word_values;
     for (const std::string& rest : binding->app->remaining()) out.arguments.words.push_back(rest);
+    out.arguments.words.insert(out.arguments.words.end(), rest_of_line.begin(), rest_of_line.end());
     return out;
   }
   out.help = app->help();
