@@ -102,7 +102,7 @@ Result<Parsed> parse(const std::vector<std::string>& typed) {
     auto binding = std::make_unique<Binding>();
     binding->command = &command;
     binding->app = app_for(root, command.name, command.summary);
-    binding->app->description(command.description.empty() ? command.summary : command.summary + "\n\n" + command.description);
+    binding->app->description(command.summary);
     if (command.hidden) binding->app->group("");
     for (const Option& option : command.options) add_option(*binding, option);
     for (const Option& option : global_options()) add_option(*binding, option);
@@ -118,7 +118,10 @@ Result<Parsed> parse(const std::vector<std::string>& typed) {
       if (least > 0) binding->words->required();
     }
     if (command.passes_rest) binding->app->prefix_command();
-    if (!command.example.empty()) binding->app->footer("Example:\n  " + command.example);
+    // The list of commands shows one line each; the rest stands at the end of the command's own help.
+    std::string footer = command.description;
+    if (!command.example.empty()) footer += fmt::format("{}Example:\n  {}", footer.empty() ? "" : "\n\n", command.example);
+    if (!footer.empty()) binding->app->footer(footer);
     bindings.push_back(std::move(binding));
   }
   std::vector<std::string> reversed(argv.rbegin(), argv.rend());
