@@ -159,7 +159,10 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
     }
   }
   for (const Json& item : report.events) {
-    tell(now, out, {0, now, item.string_or("kind", "report"), "", item.string_or("service"), report.host, item.string_or("text")});
+    std::string text = item.string_or("text");
+    if (const std::string resource = item.string_or("resource"); !resource.empty()) text = resource + ": " + text;
+    if (const std::string diff = item.string_or("diff"); !diff.empty() && diff.size() < 4000) text += "\n" + diff;
+    tell(now, out, {0, now, item.string_or("kind", "report"), "", item.string_or("service"), report.host, std::move(text)});
   }
   host.report = report;
   host.report.events.clear();

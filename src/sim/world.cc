@@ -130,19 +130,27 @@ void World::start_agent(const std::string& host) {
   ++agent.life;
   say(fmt::format("agent {} starts (life {})", host, agent.life));
   agent_output(host, agent.core->start());
-  // The converge loop finds out how the instances are.
-  if (agent.core) {
-    for (const auto& [service, instance] : agent.core->instances()) {
-      const Machine& machine = agent.machines[service];
-      const bool good = instance.applied && instance.applied->mode == plan::Mode::running && machine.running == instance.applied->manifest;
-      schedule(seconds(1), [this, host, service = service, good, life = agent.life] {
-        Agent& a = agents_.at(host);
-        if (a.core && a.life == life) agent_output(host, a.core->on_health(service, good ? plan::Health::healthy : plan::Health::unhealthy, good ? "" : "does not run"));
-      });
-    }
-  }
+  watch_health(host, agent.life);
   schedule(Duration{random_.between(1, 1000)}, [this, host, life = agent.life] {
     if (agents_.at(host).life == life) poll(host);
+  });
+}
+
+// The converge loop: it looks again and again how the instances are.
+void World::watch_health(const std::string& host, std::uint64_t life) {
+  schedule(seconds(1), [this, host, life] {
+    Agent& agent = agents_.at(host);
+    if (!agent.core || agent.life != life) return;
+    std::map<std::string, bool> good;
+    for (const auto& [service, instance] : agent.core->instances()) {
+      if (!instance.applied || instance.applied->mode != plan::Mode::running || !agent.core->is_settled(service)) continue;
+      good[service] = agent.machines[service].running == instance.applied->manifest || !manifests_.at(instance.applied->manifest).runs();
+    }
+    for (const auto& [service, healthy] : good) {
+      if (!agent.core || agent.life != life) return;
+      agent_output(host, agent.core->on_health(service, healthy ? plan::Health::healthy : plan::Health::unhealthy, healthy ? "" : "does not run"));
+    }
+    watch_health(host, life);
   });
 }
 

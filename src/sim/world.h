@@ -103,6 +103,7 @@ class World {
   void agent_output(const std::string& host, agent::Output output);
   void crash_agent(const std::string& host);
   void start_agent(const std::string& host);
+  void watch_health(const std::string& host, std::uint64_t life);
   void poll(const std::string& host);
   void report(const std::string& host);
   void load(const std::string& host, const agent::LoadManifests& work);
