@@ -78,6 +78,8 @@ void remove_control_group(const std::string& path) {
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(20));
     }
+    // The parent goes with the last of its children; until then this fails.
+    ::rmdir((hierarchy / path).parent_path().c_str());
   }
 }
 
