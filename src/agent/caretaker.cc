@@ -1,6 +1,7 @@
 #include "agent/caretaker.h"
 
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 
@@ -304,6 +305,7 @@ void Caretaker::collect() {
     const auto backups =
         shop_.backups.collect({}, nothing, kBackupGrace, objects::ObjectStore::Mode::remove);
     if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
+    ::malloc_trim(0);  // what the transition needed is not needed any more
   });
 }
 

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -213,6 +214,8 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
 }
 
 Status run_agent(AgentOptions options) {
+  // One heap for all threads: an agent is idle most of its life and should be small then.
+  ::mallopt(M_ARENA_MAX, 1);
   std::promise<int> signalled;
   std::atomic<bool> once = false;
   http::EventLoop signals;

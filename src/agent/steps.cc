@@ -381,7 +381,8 @@ Status Steps::switch_to(const Version* version, const Version* from) {
 }
 
 Status Steps::remove() {
-  TRYV(shop_.supervisor->remove(service_));
+  // The base service of a class has no name for a daemon, and none.
+  if (is_name(service_)) TRYV(shop_.supervisor->remove(service_));
   TRYV(keeper_.clear());
   TRYV(keeper_.release_leftovers());
   for (const char* name : {"versions", "artifacts", "hooks", "run", "scratch"})

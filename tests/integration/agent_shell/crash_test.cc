@@ -69,5 +69,44 @@ TEST_F(AgentShellTest, AHookOfAKilledAgentDoesNotRunBesideItsSecondTry) {
   })) << "the first try was ended";
 }
 
+TEST_F(AgentShellTest, ToldToStopInTheMiddleItGoesOnInItsNextLife) {
+  start_agent();
+  static_cast<void>(install(heart("1", 1), "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  plan::Manifest two = heart("2", 2);
+  two.hooks["migrate"] = controller.script(
+      "echo try >> $CONSORT_DATA/tries; test $(wc -l < $CONSORT_DATA/tries) -ge 2 || sleep 1000; "
+      "echo 2 > $CONSORT_DATA/schema");
+  static_cast<void>(install(two, "r2"));
+  ASSERT_TRUE(eventually([&] { return fs::exists(service() / "data/tries"); }));
+  const auto begun = std::chrono::steady_clock::now();
+  end_agent(SIGTERM);
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, seconds(5));
+  start_agent();
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_EQ(schema(), "2");
+}
+
+TEST_F(AgentShellTest, AFullDiskForTheJournalStopsNothingHalfWay) {
+  // Given a journal that cannot be written when the target comes,
+  start_agent();
+  static_cast<void>(install(heart("1", 1), "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  fs::rename(data() / "state/instances", data() / "state/elsewhere");
+  static_cast<void>(install(heart("2", 2), "r2"));
+  ASSERT_TRUE(eventually([&] {
+    return text_of(folder.path() / "agent.log").find("cannot be written") != std::string::npos;
+  }));
+  // then nothing is begun, the old version is kept, and all goes on when there is room again.
+  EXPECT_TRUE(beats("1"));
+  fs::rename(data() / "state/elsewhere", data() / "state/instances");
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_TRUE(beats("2"));
+}
+
 }  // namespace
 }  // namespace consort::agent

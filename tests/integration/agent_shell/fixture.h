@@ -87,13 +87,14 @@ class FakeController {
   }
 
   void want(const std::string& service, std::optional<plan::InstanceState> state,
-            const std::string& attempt) {
+            const std::string& attempt, const std::optional<plan::Duty>& duty = std::nullopt) {
     on_loop([&] {
       target_.epoch = 1;
       ++target_.seq;
       plan::TargetEntry entry;
       entry.wanted = state;
       entry.attempt = attempt;
+      entry.duty = duty;
       target_.instances[service] = entry;
       auto held = std::exchange(held_, {});
       for (auto& [id, responder] : held)

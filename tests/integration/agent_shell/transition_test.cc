@@ -58,6 +58,54 @@ TEST_F(AgentShellTest, UpgradesDataAndGoesDownAgain) {
   EXPECT_EQ(schema(), "1");
   EXPECT_EQ(text_of(service() / "data/trace"), "migrate up\nmigrate down\n");
   EXPECT_TRUE(beats("1"));
+  // Only what runs and what ran before it stay unpacked.
+  static_cast<void>(install(heart("1.1", 1), "r4"));
+  ASSERT_TRUE(controller.outcome("shop", "r4"));
+  EXPECT_TRUE(eventually(
+      [&] { return std::distance(fs::directory_iterator(service() / "versions"), {}) == 2; }));
+}
+
+TEST_F(AgentShellTest, PerformsADutyOnceBeforeItsOwnChange) {
+  start_agent();
+  const Digest one = install(heart("1", 1), "r1");
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  plan::Manifest two = heart("2", 2);
+  two.hooks["migrate"] = controller.script(
+      "echo \"$CONSORT_DIRECTION $CONSORT_TOKEN\" >> $CONSORT_DATA/duty; echo 2 > "
+      "$CONSORT_DATA/schema");
+  two.hooks["migrate"].scope = plan::Hook::Scope::service;
+  const Digest digest = controller.publish(two);
+  plan::Duty duty;
+  duty.token = "r2/migrate/up";
+  duty.hook = "migrate";
+  duty.direction = "up";
+  duty.owner = duty.to = digest;
+  duty.from = one;
+  controller.want("shop", plan::InstanceState{digest, plan::Mode::running}, "r2", duty);
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_EQ(report->duties.at("r2/migrate/up").result, Result::done);
+  EXPECT_EQ(text_of(service() / "data/duty"), "up r2/migrate/up\n");
+}
+
+TEST_F(AgentShellTest, ABaseServiceOfAClassComesAndGoes) {
+  start_agent();
+  plan::Manifest base;
+  base.service = "class:web";
+  base.host_class = "web";
+  base.resources["motd"] = Json::object(
+      {{"type", "file"}, {"path", "/etc/motd"}, {"content", "hello\n"}, {"onRemoval", "revert"}});
+  static_cast<void>(install(base, "b1"));
+  const auto report = controller.outcome("class:web", "b1");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_EQ(text_of(root() / "etc/motd"), "hello\n");
+  controller.want("class:web", std::nullopt, "b2");
+  const auto gone = controller.outcome("class:web", "b2");
+  ASSERT_TRUE(gone);
+  EXPECT_EQ(gone->outcome->result, Result::done) << gone->outcome->message;
+  EXPECT_FALSE(fs::exists(root() / "etc/motd"));
 }
 
 TEST_F(AgentShellTest, WalksBackWhenTheNewVersionDoesNotValidate) {
