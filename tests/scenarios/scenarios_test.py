@@ -1,0 +1,269 @@
+"""The scenarios of docs/testing.md with real processes, by their ids."""
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+from harness import CONSORT, PLATFORM, Scenario
+
+A_B = {"a": ["h1"], "b": ["h2"]}
+
+
+class Chain(Scenario):
+    def test_S01_chain_then_nothing(self):
+        site = self.site(A_B, {"s1": self.service("s1", "a"), "s2": self.service("s2", "b", needs=["s1"]), "s3": self.service("s3", "b", needs=["s1", "s2"])})
+        self.must_deploy(site)
+        self.assertEqual(self.story(), ["start s1@h1", "start s2@h2", "start s3@h2"])
+        before, generation = self.mark(), self.generation()
+        again = self.must_deploy(site)
+        self.assertEqual(again["summary"], "nothing to do")
+        self.assertEqual(self.mark(), before)
+        self.assertEqual(self.generation(), generation)
+        self.assertEqual(self.plan(site).status, 0)
+
+    def test_S02_move_one_and_back(self):
+        services = lambda on: {"s1": self.service("s1", "a"), "s2": self.service("s2", on, needs=["s1"]), "s3": self.service("s3", "b", needs=["s1", "s2"])}
+        home = self.site(A_B, services("b"), name="home.json")
+        self.must_deploy(home)
+        first = {k: v["manifest"] for k, v in self.instances().items()}
+        mark = self.mark()
+        self.must_deploy(self.site(A_B, services("a"), name="moved.json"))
+        self.assertEqual(self.story(mark), ["stop s3@h2", "stop s2@h2", "start s2@h1", "start s3@h2"])
+        self.must_deploy(home)
+        self.assertEqual({k: v["manifest"] for k, v in self.instances().items()}, first)
+
+    def test_S05_cycles(self):
+        ring = ["n1", "n2", "n3", "n4"]
+        follows = dict(zip(ring, ring[1:] + ring[:1]))
+        hard = self.site(A_B, {n: self.service(n, "a", needs=[follows[n]]) for n in ring}, name="hard.json")
+        refused = self.consort("check", "--site", hard)
+        self.assertEqual(refused.status, 1)
+        self.assertIn("n1 → n2 → n3 → n4 → n1", refused.err)
+        soft = lambda v: self.site(A_B, {n: self.service(n, "a", uses=[follows[n]], version=v if n == "n2" else "v1") for n in ring}, name=f"soft-{v}.json")
+        self.must_deploy(soft("v1"))
+        mark = self.mark()
+        self.must_deploy(soft("v2"))
+        self.assertEqual(self.story(mark), ["stop n2@h1", "start n2@h1"])
+
+    def test_S34_reflexive(self):
+        site = self.site(A_B, {"s1": self.service("s1", "a")})
+        self.assertEqual(self.plan(site).status, 2)
+        self.must_deploy(site)
+        self.assertEqual(self.plan(site).status, 0)
+        changed = self.site(A_B, {"s1": self.service("s1", "a", version="v2")})
+        self.assertEqual(self.plan(changed).status, 2)
+
+    def test_S29_only_touches_what_is_asked_for(self):
+        site = lambda v: self.site(A_B, {n: self.service(n, "a", version=v) for n in "xyz"})
+        self.must_deploy(site("v1"))
+        mark = self.mark()
+        self.must_deploy(site("v2"), "--only", "y")
+        self.assertEqual({e["service"] for e in self.journal()[mark:]}, {"y"})
+
+    def test_S30_one_broken_service(self):
+        good = self.service("good", "a")
+        bad = self.service("bad", "a")
+        bad["resources"] = {"r": {"type": "file", "path": "/tmp/x", "content": "${needs.nothing.port}"}}
+        site = self.site(A_B, {"good": good, "bad": bad})
+        refused = self.deploy(site)
+        self.assertEqual(refused.status, 1, str(refused))
+        self.assertEqual(self.journal(), [])
+        partial = self.deploy(site, "--keep-going")
+        self.assertEqual(partial.status, 3, str(partial))
+        self.assertEqual(self.story(), ["start good@h1"])
+
+    def test_S32_stale_plan(self):
+        site = lambda v: self.site(A_B, {"s1": self.service("s1", "a", version=v)}, name=f"{v}.json")
+        self.must_deploy(site("v1"))
+        seen = self.plan(site("v2")).json["inputs"].split(":")[1][:12]
+        self.must_deploy(site("v3"))
+        mark = self.mark()
+        stale = self.deploy(site("v2"), "--plan", seen)
+        self.assertEqual(stale.status, 6, str(stale))
+        self.assertEqual(stale.json["error"]["code"], "stale")
+        self.assertEqual(self.mark(), mark)
+
+    def test_S39_requisites_cross_hosts(self):
+        site = self.site(A_B, {"db": self.service("db", "b"), "web": self.service("web", "a", needs=["db"])})
+        self.must_deploy(site)
+        listed = {r["service"]: r for r in self.consort("requisites", "web", "--site", site, "--json").json["requisites"]}
+        self.assertEqual(listed["db"]["hosts"], ["h2"])
+        status = self.instances()
+        self.assertIn(status["db@h2"]["manifest"], listed["db"]["objects"])
+
+
+class Invalid(Scenario):
+    hosts = "h=1"
+
+    def refused(self, services, *words, classes=None):
+        outcome = self.deploy(self.site(classes or {"a": ["h1"]}, services))
+        self.assertEqual(outcome.status, 1, str(outcome))
+        message = json.dumps(outcome.json["error"], ensure_ascii=False)
+        for word in words:
+            self.assertIn(word, message)
+        self.assertEqual(self.journal(), [])
+
+    def test_S04_invalid_models(self):
+        s = lambda **extra: {**self.service("s", "a"), **extra}
+        self.refused({"s": s(on="aa")}, "services.s.on", "did you mean 'a'")
+        self.refused({"s": s(needs={"x": {"service": "nobody", "endpoint": "e"}})}, "services.s.needs.x", "nobody")
+        self.refused({"s": s(), "t": {**self.service("t", "a"), "needs": {"x": {"service": "s", "endpoint": "f"}}}}, "services.t.needs.x")
+        self.refused({"s": s(resources={"r": {"type": "file", "path": "/tmp/x", "content": "${needs.y.port}"}})}, "services.s", "declares no such need")
+        self.refused({"s": s(resources={"r": {"type": "fiel", "path": "/tmp/x"}})}, "services.s.resources.r.type", "did you mean 'file'")
+        self.refused({"s": s(provids={})}, "services.s", "did you mean 'provides'")
+        ports = {n: {**self.service(n, "a"), "provides": {"e": {"port": 80}}} for n in "st"}
+        self.refused(ports, "both claim port 80")
+
+
+class Classes(Scenario):
+    hosts = "h=3"
+
+    def test_S06_class_cycle_is_no_cycle(self):
+        self.must_deploy(self.site({"X": ["h1", "h2"], "Y": ["h3"]}, {"A": self.service("A", "X", needs=["B"]), "B": self.service("B", "Y", needs=["Z"]), "Z": self.service("Z", "X")}))
+        story = self.story()
+        self.assertEqual(sorted(story[:2]), ["start Z@h1", "start Z@h2"])
+        self.assertEqual(story[2], "start B@h3")
+        self.assertEqual(sorted(story[3:]), ["start A@h1", "start A@h2"])
+
+    def test_S14_host_down(self):
+        site = lambda v, failures: self.site({"w": ["h1", "h2", "h3"]}, {"s": self.service("s", "w", version=v)}, {"maxFailures": failures, "maxUnavailable": 3}, name=f"{v}-{failures}.json")
+        self.must_deploy(site("v1", 1))
+        self.lab_verb("kill", "h2")
+        self.wait_until("h2 is seen to be down", lambda: any(not h["reachable"] for h in self.consort("host", "list", "--json").json["hosts"]), 40)
+        mark = self.mark()
+        refused = self.deploy(site("v2", 0))
+        self.assertEqual(refused.status, 6, str(refused))
+        self.assertEqual(self.mark(), mark)
+        partial = self.deploy(site("v2", 1))
+        self.assertEqual(partial.status, 3, str(partial))
+        self.assertEqual({e["host"] for e in self.journal()[mark:]}, {"h1", "h3"})
+        self.lab_verb("start", "h2")
+        self.wait_until("h2 converges when it returns", lambda: self.instances()["s@h2"]["current"], 60)
+
+
+class Failing(Scenario):
+    hosts = "h=2"
+
+    def test_S10_failing_upgrade(self):
+        site = lambda v: self.site(A_B, {"s": self.service("s", "a", version=v)}, name=f"{v}.json")
+        self.must_deploy(site("v1"))
+        generation = self.generation()
+        self.knob("s", "v2", "start", 3)
+        failed = self.deploy(site("v2"))
+        self.assertEqual(failed.status, 4, str(failed))
+        self.assertEqual(failed.json["result"], "reverted")
+        step = [s for s in failed.json["steps"] if s["phase"] == "failed"][0]
+        self.assertEqual((step["host"], step["service"], step["outcome"]["step"], step["outcome"]["exitStatus"]), ("h1", "s", "start", 3))
+        self.assertEqual(self.generation(), generation)
+        self.assertEqual(self.instances()["s@h1"]["health"], "healthy")
+        self.assertEqual([e["version"] for e in self.journal() if e["verb"] == "start"][-1], "v1")
+
+    def test_S10_fresh_install_variant(self):
+        self.knob("s", "v1", "validate", 1)
+        failed = self.deploy(self.site(A_B, {"s": self.service("s", "a")}))
+        self.assertEqual(failed.status, 4, str(failed))
+        self.assertIsNone(self.generation())
+        self.assertEqual(self.instances(), {})
+
+    def test_S18_schema_upgrade(self):
+        site = lambda v, data: self.site(A_B, {"db": self.service("db", "b", version=v, data=data), "api": self.service("api", "a", needs=["db"], drains=True)}, {"allowOutage": True}, name=f"{v}.json")
+        self.must_deploy(site("v1", 1))
+        self.assertEqual(self.state_of("db", "h2"), "created by v1\n")
+        self.knob("db", "v2", "validate", 1)
+        mark = self.mark()
+        failed = self.deploy(site("v2", 2))
+        self.assertEqual(failed.status, 4, str(failed))
+        story = self.story(mark, ("drain", "undrain", "start", "stop", "backup", "migrate", "restore"))
+        self.assertEqual(story, ["drain api@h1", "stop db@h2", "backup db@h2", "migrate db@h2", "start db@h2", "stop db@h2", "restore db@h2", "start db@h2", "undrain api@h1"])
+        self.assertEqual(self.state_of("db", "h2"), "created by v1\n")
+        self.assertEqual({k: v["health"] for k, v in self.instances().items()}, {"api@h1": "healthy", "db@h2": "healthy"})
+        # Good this time; days later a rollback uses v2's code for the way down.
+        self.no_knobs()
+        self.must_deploy(site("v2", 2))
+        mark = self.mark()
+        back = self.consort("rollback", "--yes", "--json")
+        self.assertEqual(back.status, 0, str(back))
+        migrations = [e for e in self.journal()[mark:] if e["verb"] == "migrate"]
+        self.assertEqual([e["version"] for e in migrations], ["v2"])
+        self.assertIn("migrated down by v2", self.state_of("db", "h2"))
+
+    def test_a_hook_that_hangs_is_ended_and_the_upgrade_goes_back(self):
+        def site(version):
+            service = self.service("s", "a", version=version)
+            service["hooks"]["start"]["timeout"] = "2s"
+            return self.site(A_B, {"s": service}, name=f"{version}.json")
+        self.must_deploy(site("v1"))
+        self.knob("s", "v2", "start", "hang")
+        failed = self.deploy(site("v2"))
+        self.assertEqual(failed.status, 4, str(failed))
+        self.assertEqual(self.instances()["s@h1"]["health"], "healthy")
+
+
+class Keeping(Scenario):
+    hosts = "h=1"
+
+    seconds = 86400 + os.getpid()
+
+    def daemon_site(self, content="one"):
+        path = "/var/tmp/watched" if PLATFORM == "nspawn" else "/var/lib/consort/watched"
+        return path, self.site({"a": ["h1"]}, {"s": {"on": "a", "daemon": {"argv": ["/bin/sleep", str(self.seconds)]}, "resources": {
+            "file": {"type": "file", "path": path, "content": content, "mode": "0640"},
+            "link": {"type": "symlink", "path": path + ".link", "target": path}}}})
+
+    def host_path(self, path):
+        return path if PLATFORM == "nspawn" else str(self.lab / "hosts/h1/root") + path
+
+    def shell(self, script):
+        if PLATFORM == "nspawn":
+            return self.on_host("h1", "/bin/sh", "-c", script).out
+        return subprocess.run(["/bin/sh", "-c", script], capture_output=True, text=True).stdout
+
+    def test_S35_drift(self):
+        path, site = self.daemon_site()
+        self.must_deploy(site)
+        real = self.host_path(path)
+        self.assertEqual(self.shell(f"cat {real}"), "one")
+        self.shell(f"echo spoiled > {real}; rm {real}.link")
+        self.wait_until("the file is repaired", lambda: self.shell(f"cat {real}") == "one", 10)
+        self.wait_until("the link is repaired", lambda: self.shell(f"readlink {real}.link") != "", 10)
+        self.wait_until("explain tells it", lambda: "spoiled" in self.consort("explain", "h1", "s").out or "file" in self.consort("explain", "h1", "s").out, 10)
+        pid = self.shell(f"pgrep -f '^/bin/sleep {self.seconds}' | head -1").strip()
+        self.assertTrue(pid)
+        self.shell(f"kill -9 {pid}")
+        self.wait_until("the daemon runs again", lambda: self.shell(f"pgrep -f '^/bin/sleep {self.seconds}' | head -1").strip() not in ("", pid), 20)
+        self.assertEqual(self.plan(site).status, 0)
+
+    def test_the_agent_repairs_while_the_controller_is_dead(self):
+        path, site = self.daemon_site()
+        self.must_deploy(site)
+        real = self.host_path(path)
+        self.lab_verb("kill", "controller")
+        self.shell(f"echo spoiled > {real}")
+        self.wait_until("the file is repaired", lambda: self.shell(f"cat {real}") == "one", 10)
+        self.lab_verb("start", "controller")
+        # One repair of the file at the installation, one after the damage.
+        repairs = lambda: [line for line in self.consort("logs", "--host", "h1", "--json").out.splitlines() if json.loads(line)["kind"] == "repaired" and "file" in line]
+        self.wait_until("the controller knows", lambda: "spoiled" in " ".join(repairs()), 40)
+
+    def test_S13_the_controller_is_killed_during_a_rollout(self):
+        site = lambda v: self.site({"a": ["h1"]}, {f"s{i}": self.service(f"s{i}", "a", version=v, needs=[f"s{i-1}"] if i else []) for i in range(4)}, {"allowOutage": True}, name=f"{v}.json")
+        self.must_deploy(site("v1"))
+        started = self.consort("deploy", "--site", site("v2"), "--yes", "--json", "--detach")
+        self.assertEqual(started.status, 0, str(started))
+        for _ in range(4):
+            self.lab_verb("kill", "controller")
+            self.lab_verb("start", "controller")
+            self.wait_until("it answers", lambda: self.consort("status", "--json").status == 0)
+        self.wait_until("the rollout ends", lambda: self.consort("history", "--json").json["rollouts"][-1]["result"] == "done", 90)
+        self.assertEqual(self.plan(site("v2")).status, 0)
+        starts = [e["token"] for e in self.journal() if e["verb"] == "start" and e["version"] == "v2"]
+        self.assertEqual(len(set(starts)), 4)
+
+
+if __name__ == "__main__":
+    only = sys.argv[1:]
+    program = unittest.main(argv=[sys.argv[0], "-v", *only], exit=False)
+    result = program.result
+    print(f"{result.testsRun - len(result.failures) - len(result.errors)} passed, {len(result.failures) + len(result.errors)} failed")
+    sys.exit(0 if result.wasSuccessful() else 1)
