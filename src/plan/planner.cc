@@ -324,7 +324,8 @@ class Planner {
     step.reason = reason;
     const bool was_up = step.from && step.from->mode == Mode::running && runs(*step.from);
     step.disrupts = was_up && action != Action::remove;
-    const bool held = outage_of(key.service) != nullptr;
+    // In a declared outage nobody's quorum is kept: that of the provider, and that of the dependents it takes away.
+    const bool held = outage_of(key.service) != nullptr || (to && to->mode != Mode::running && held_for_.contains(key));
     if (was_up && to && !held && (to->manifest != step.from->manifest || to->mode != Mode::running)) {
       for (const auto& [name, quorum] : dependents_of(key.service)) step.keep_healthy = std::max(step.keep_healthy, quorum);
     }
