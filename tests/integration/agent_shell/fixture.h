@@ -230,6 +230,9 @@ class AgentShellTest : public ::testing::Test {
   AgentShellTest() { controller.up(); }
   ~AgentShellTest() override {
     kill_agent();
+    const std::string log = text_of(folder.path() / "agent.log");
+    for (const char* trouble : {"Sanitizer", "runtime error", "a bug"})
+      EXPECT_EQ(log.find(trouble), std::string::npos) << log;
     // Daemons outlive their agent: they end with their shims, each in a session of its own.
     std::error_code ec;
     for (const auto& item : fs::directory_iterator(data() / "daemons", ec)) {
