@@ -33,6 +33,20 @@ Result<std::unique_ptr<Keeper>> Keeper::create(Workshop& workshop, const std::st
   return out;
 }
 
+namespace {
+
+// Every daemon of a service may write the service's data and run folders, whatever else its unit
+// forbids.
+void let_write(Json& spec, const ServiceFiles& files) {
+  Json writable = Json::array();
+  if (const Json* given = spec.find("writable"); given != nullptr && given->is_array())
+    writable = *given;
+  for (const fs::path& folder : {files.data(), files.run()}) writable.push_back(folder.string());
+  spec["writable"] = writable;
+}
+
+}  // namespace
+
 Result<Json> Keeper::daemon_spec(const Version& version) const {
   Json spec = TRY(files_.fill(*version.manifest.daemon, version, "daemon"));
   if (!spec.is_object()) return fail(ErrorCode::invalid_input, "daemon must be an object");
@@ -42,11 +56,7 @@ Result<Json> Keeper::daemon_spec(const Version& version) const {
     const std::string type = readiness->string_or("type");
     if (type == "tcp" || type == "http") spec["readiness"]["address"] = workshop_.host.address;
   }
-  Json writable = Json::array();
-  if (const Json* given = spec.find("writable"); given != nullptr && given->is_array())
-    writable = *given;
-  for (const fs::path& folder : {files_.data(), files_.run()}) writable.push_back(folder.string());
-  spec["writable"] = writable;
+  let_write(spec, files_);
   return spec;
 }
 
@@ -55,6 +65,7 @@ Result<std::map<std::string, Json>> Keeper::specs_of(const Version& version,
   std::map<std::string, Json> out;
   for (const auto& [name, spec] : version.manifest.resources) {
     Json filled = TRY(files_.fill(spec, version, "resources." + name));
+    if (filled.string_or("type") == "daemon") let_write(filled, files_);
     if (const Json* after = filled.find("after"); after != nullptr && after->is_array()) {
       Json renamed = Json::array();
       for (const Json& other : after->as_array())

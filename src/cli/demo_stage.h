@@ -1,4 +1,5 @@
-// Where the demo plays: a lab, a copy of the example, a customer; telling what happens, and keeping the checks.
+// Where the demo plays: a lab, a copy of the example, a customer; telling what happens, and keeping
+// the checks.
 #pragma once
 
 #include <string>
@@ -19,7 +20,8 @@ struct DemoCheck {
 
 class Stage {
  public:
-  // `folder` gets site/ (with the lab's hosts.yaml), lab/ belongs to the lab, orders.jsonl is the customer's.
+  // `folder` gets site/ (with the lab's hosts.yaml), lab/ belongs to the lab, orders.jsonl is the
+  // customer's.
   Stage(platform::Lab lab, fs::path folder, fs::path self);
 
   // --- telling ---
@@ -41,7 +43,8 @@ class Stage {
   // One value or table from PostgreSQL.
   [[nodiscard]] Result<std::string> query(const std::string& sql);
   // Asks `condition` again and again. Its time, or timeout with `what` in the message.
-  [[nodiscard]] Result<Duration> wait_until(const std::string& what, Duration limit, const std::function<Result<bool>()>& condition);
+  [[nodiscard]] Result<Duration> wait_until(const std::string& what, Duration limit,
+                                            const std::function<Result<bool>()>& condition);
 
   // --- the customer ---
   [[nodiscard]] Status start_customer();

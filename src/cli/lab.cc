@@ -25,17 +25,23 @@ fs::path lab_folder(const Arguments& arguments) {
 
 fs::path self() { return fs::read_symlink("/proc/self/exe"); }
 
-Result<Lab> open_lab(const Arguments& arguments) { return Lab::open(lab_folder(arguments), self()); }
+Result<Lab> open_lab(const Arguments& arguments) {
+  return Lab::open(lab_folder(arguments), self());
+}
 
 void print_lab(const Json& lab) {
   std::vector<std::vector<std::string>> rows = {{"HOST", "CLASS", "ADDRESS", "STATE"}};
   for (const Json& host : lab.find("hosts")->as_array()) {
-    rows.push_back({host.string_or("name"), host.string_or("class"), host.string_or("address"), host.bool_or("running") ? paint(Colour::green, "running") : paint(Colour::red, "off")});
+    rows.push_back(
+        {host.string_or("name"), host.string_or("class"), host.string_or("address"),
+         host.bool_or("running") ? paint(Colour::green, "running") : paint(Colour::red, "off")});
   }
   print(table(rows));
   const Json& controller = *lab.find("controller");
-  print(fmt::format("\nplatform    {} ({})\ncontroller  {}{}\ninventory   {}\n", lab.string_or("platform"), lab.string_or("why"), controller.string_or("url"),
-                    controller.bool_or("running") ? "" : ", which does not run", lab.string_or("inventory")));
+  print(fmt::format("\nplatform    {} ({})\ncontroller  {}{}\ninventory   {}\n",
+                    lab.string_or("platform"), lab.string_or("why"), controller.string_or("url"),
+                    controller.bool_or("running") ? "" : ", which does not run",
+                    lab.string_or("inventory")));
 }
 
 Result<int> run_up(const Arguments& arguments) {
@@ -47,7 +53,8 @@ Result<int> run_up(const Arguments& arguments) {
   struct sigaction action {};
   action.sa_handler = [](int) { Lab::interrupt(); };
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) ::sigaction(number, &action, nullptr);
-  const Lab lab = TRY(Lab::up(request, [](std::string_view line) { print_to_stderr(fmt::format("lab: {}\n", line)); }));
+  const Lab lab = TRY(Lab::up(
+      request, [](std::string_view line) { print_to_stderr(fmt::format("lab: {}\n", line)); }));
   const Json described = lab.describe();
   if (arguments.json()) {
     print(described.dump() + "\n");
@@ -55,16 +62,19 @@ Result<int> run_up(const Arguments& arguments) {
   }
   print_lab(described);
   const std::string dir = lab.folder().string();
-  print(fmt::format("\nTry:\n  consort lab run --dir {0} -- consort host list\n  consort lab run --dir {0} -- bash      # a shell in the lab's network, with CONSORT_CONTROLLER set\n"
-                    "  consort lab exec --dir {0} {1} -- hostname\n  consort lab down --dir {0}\n",
-                    dir, lab.hosts().front().spec.name));
+  print(fmt::format(
+      "\nTry:\n  consort lab run --dir {0} -- consort host list\n  consort lab run --dir {0} -- "
+      "bash      # a shell in the lab's network, with CONSORT_CONTROLLER set\n"
+      "  consort lab exec --dir {0} {1} -- hostname\n  consort lab down --dir {0}\n",
+      dir, lab.hosts().front().spec.name));
   return kOk;
 }
 
 Result<int> run_down(const Arguments& arguments) {
   const fs::path folder = lab_folder(arguments);
   TRYV(Lab::down(folder, self()));
-  print(arguments.json() ? Json::object({{"removed", folder.string()}}).dump() + "\n" : fmt::format("removed the lab in {}\n", folder.string()));
+  print(arguments.json() ? Json::object({{"removed", folder.string()}}).dump() + "\n"
+                         : fmt::format("removed the lab in {}\n", folder.string()));
   return kOk;
 }
 
@@ -97,14 +107,18 @@ std::vector<std::string> command_in(const std::vector<std::string>& words, std::
 Result<int> run_exec(const Arguments& arguments) {
   const Lab lab = TRY(open_lab(arguments));
   const std::vector<std::string> command = command_in(arguments.words, 1);
-  if (command.empty()) return fail(ErrorCode::usage, "which command shall run there?").hint("consort lab exec web1 -- hostname");
+  if (command.empty())
+    return fail(ErrorCode::usage, "which command shall run there?")
+        .hint("consort lab exec web1 -- hostname");
   return become(TRY(lab.exec_argv(arguments.words[0], command)));
 }
 
 Result<int> run_run(const Arguments& arguments) {
   const Lab lab = TRY(open_lab(arguments));
   const std::vector<std::string> command = command_in(arguments.words, 0);
-  if (command.empty()) return fail(ErrorCode::usage, "which command shall run?").hint("consort lab run -- consort status");
+  if (command.empty())
+    return fail(ErrorCode::usage, "which command shall run?")
+        .hint("consort lab run -- consort status");
   return become(lab.inside_argv(command));
 }
 
@@ -112,13 +126,16 @@ template <Lab::Verb verb>
 Result<int> run_verb(const Arguments& arguments) {
   Lab lab = TRY(open_lab(arguments));
   TRYV(lab.act(verb, arguments.word(0)));
-  if (arguments.json()) print(Json::object({{"host", arguments.word(0)}, {"done", true}}).dump() + "\n");
+  if (arguments.json())
+    print(Json::object({{"host", arguments.word(0)}, {"done", true}}).dump() + "\n");
   return kOk;
 }
 
-Command verb_command(std::string name, std::string summary, Result<int> (*run)(const Arguments&), std::string_view who) {
+Command verb_command(std::string name, std::string summary, Result<int> (*run)(const Arguments&),
+                     std::string_view who) {
   std::string example = fmt::format("consort {} web1", name);
-  return {std::move(name), std::move(summary), "", {{"HOST", who}}, {kDirOption}, run, false, false, std::move(example)};
+  return {std::move(name), std::move(summary), "", {{"HOST", who}}, {kDirOption}, run, false,
+          false,           std::move(example)};
 }
 
 constexpr std::string_view kHost = "A host of the lab.";
@@ -127,23 +144,46 @@ constexpr std::string_view kHostOrController = "A host of the lab, or `controlle
 }  // namespace
 
 Command lab_up_command() {
-  return {"lab up",
-          "Make a fleet on this machine: a controller and hosts, each with its agent.",
-          "With root and systemd-container the hosts are real systemd systems with their own addresses, in a network of their own (platform nspawn). "
-          "Elsewhere each is one agent process with its own folder and 127.x.y.z address (platform process). The folder gets hosts.yaml, an inventory of them.",
-          {},
-          {{"--hosts", "LIST", "Classes and how many hosts of each: web=2,db=1."}, {"--platform", "NAME", "nspawn or process; default: the best that this machine permits."}, kDirOption},
-          run_up,
-          false,
-          false,
-          "consort lab up --hosts lb=1,web=2,db=1 --dir /tmp/lab"};
+  return {
+      "lab up",
+      "Make a fleet on this machine: a controller and hosts, each with its agent.",
+      "With root and systemd-container the hosts are real systemd systems with their own "
+      "addresses, in a network of their own (platform nspawn). "
+      "Elsewhere each is one agent process with its own folder and 127.x.y.z address (platform "
+      "process). The folder gets hosts.yaml, an inventory of them.",
+      {},
+      {{"--hosts", "LIST", "Classes and how many hosts of each: web=2,db=1."},
+       {"--platform", "NAME", "nspawn or process; default: the best that this machine permits."},
+       kDirOption},
+      run_up,
+      false,
+      false,
+      "consort lab up --hosts lb=1,web=2,db=1 --dir /tmp/lab"};
 }
 Command lab_down_command() {
-  return {"lab down", "Remove a lab: hosts, processes, mounts, networks, files.", "Works after a crash, too, and a second time.", {}, {kDirOption}, run_down, false, false, "consort lab down --dir /tmp/lab"};
+  return {"lab down",
+          "Remove a lab: hosts, processes, mounts, networks, files.",
+          "Works after a crash, too, and a second time.",
+          {},
+          {kDirOption},
+          run_down,
+          false,
+          false,
+          "consort lab down --dir /tmp/lab"};
 }
-Command lab_status_command() { return {"lab status", "Show a lab's hosts.", "", {}, {kDirOption}, run_status}; }
+Command lab_status_command() {
+  return {"lab status", "Show a lab's hosts.", "", {}, {kDirOption}, run_status};
+}
 Command lab_exec_command() {
-  return {"lab exec", "Run a command in a host of the lab.", "", {{"HOST", kHost}, {"COMMAND", "The command and its arguments.", Positional::Count::many}}, {kDirOption}, run_exec, false, true, "consort lab exec web1 -- systemctl status"};
+  return {"lab exec",
+          "Run a command in a host of the lab.",
+          "",
+          {{"HOST", kHost}, {"COMMAND", "The command and its arguments.", Positional::Count::many}},
+          {kDirOption},
+          run_exec,
+          false,
+          true,
+          "consort lab exec web1 -- systemctl status"};
 }
 Command lab_run_command() {
   return {"lab run",
@@ -156,15 +196,38 @@ Command lab_run_command() {
           true,
           "consort lab run -- consort status"};
 }
-Command lab_start_command() { return verb_command("lab start", "Switch a host on, or start the controller.", run_verb<Lab::Verb::start>, kHostOrController); }
-Command lab_stop_command() { return verb_command("lab stop", "Shut a host down in order.", run_verb<Lab::Verb::stop>, kHostOrController); }
-Command lab_kill_command() { return verb_command("lab kill", "Switch a host off, or kill the controller, without warning.", run_verb<Lab::Verb::kill>, kHostOrController); }
-Command lab_reboot_command() { return verb_command("lab reboot", "Reboot a host.", run_verb<Lab::Verb::reboot>, kHost); }
-Command lab_cut_command() { return verb_command("lab cut", "Cut a host off the network (platform process: its agent off the controller).", run_verb<Lab::Verb::cut>, kHost); }
-Command lab_heal_command() { return verb_command("lab heal", "Connect a host again.", run_verb<Lab::Verb::heal>, kHost); }
+Command lab_start_command() {
+  return verb_command("lab start", "Switch a host on, or start the controller.",
+                      run_verb<Lab::Verb::start>, kHostOrController);
+}
+Command lab_stop_command() {
+  return verb_command("lab stop", "Shut a host down in order.", run_verb<Lab::Verb::stop>,
+                      kHostOrController);
+}
+Command lab_kill_command() {
+  return verb_command("lab kill", "Switch a host off, or kill the controller, without warning.",
+                      run_verb<Lab::Verb::kill>, kHostOrController);
+}
+Command lab_reboot_command() {
+  return verb_command("lab reboot", "Reboot a host.", run_verb<Lab::Verb::reboot>, kHost);
+}
+Command lab_cut_command() {
+  return verb_command(
+      "lab cut", "Cut a host off the network (platform process: its agent off the controller).",
+      run_verb<Lab::Verb::cut>, kHost);
+}
+Command lab_heal_command() {
+  return verb_command("lab heal", "Connect a host again.", run_verb<Lab::Verb::heal>, kHost);
+}
 
 Command lab_keep_command() {
-  return {"lab-keep", "Keeps one program of a lab running.", "Started by `lab up`.", {{"BASE", "Path of its files, without extension."}}, {}, [](const Arguments& arguments) { return platform::keep_main(arguments.word(0)); }, true};
+  return {"lab-keep",
+          "Keeps one program of a lab running.",
+          "Started by `lab up`.",
+          {{"BASE", "Path of its files, without extension."}},
+          {},
+          [](const Arguments& arguments) { return platform::keep_main(arguments.word(0)); },
+          true};
 }
 
 }  // namespace consort::cli

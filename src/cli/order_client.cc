@@ -18,12 +18,16 @@ namespace {
 
 volatile std::sig_atomic_t leaving = 0;
 
-Instant system_now() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
+Instant system_now() {
+  return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+}
 
 Json place_order(http::Client& client, std::int64_t quantity) {
   const Json order = Json::object({{"item", "tea"}, {"quantity", quantity}});
-  const auto answer = client.request("POST", "/orders", {{"Content-Type", "application/json"}}, order.dump());
-  Json line = Json::object({{"at", to_millis(system_now())}, {"quantity", quantity}, {"acknowledged", false}});
+  const auto answer =
+      client.request("POST", "/orders", {{"Content-Type", "application/json"}}, order.dump());
+  Json line = Json::object(
+      {{"at", to_millis(system_now())}, {"quantity", quantity}, {"acknowledged", false}});
   if (!answer) {
     line["problem"] = answer.error().message();
     return line;
@@ -35,7 +39,9 @@ Json place_order(http::Client& client, std::int64_t quantity) {
     line["release"] = body->string_or("release");
     line["host"] = body->string_or("host");
   } else {
-    line["problem"] = fmt::format("{} {}", answer->status, body ? body->string_or("error") : std::string(trim(answer->body)).substr(0, 200));
+    line["problem"] = fmt::format(
+        "{} {}", answer->status,
+        body ? body->string_or("error") : std::string(trim(answer->body)).substr(0, 200));
   }
   return line;
 }
@@ -61,8 +67,10 @@ Result<int> order_client_main(const std::string& url, const fs::path& record, Du
 Status OrderRecord::refresh() {
   const std::string text = TRY(read_file(file_));
   for (std::size_t end = 0; (end = text.find('\n', read_)) != std::string::npos; read_ = end + 1) {
-    const Json line = TRY(parse_json(std::string_view(text).substr(read_, end - read_), file_.string()));
-    answers_.push_back({from_millis(line.int_or("at")), line.bool_or("acknowledged"), line.int_or("number"), line.int_or("quantity"), line.string_or("release"),
+    const Json line =
+        TRY(parse_json(std::string_view(text).substr(read_, end - read_), file_.string()));
+    answers_.push_back({from_millis(line.int_or("at")), line.bool_or("acknowledged"),
+                        line.int_or("number"), line.int_or("quantity"), line.string_or("release"),
                         line.string_or("host"), line.string_or("problem")});
   }
   return {};
@@ -117,9 +125,12 @@ Command demo_client_command() {
   return {"demo-client",
           "Places orders at the demo's shop and writes down the answers.",
           "Started by `consort demo`.",
-          {{"URL", "Where the shop is."}, {"RECORD", "The file for the answers, one JSON object a line."}},
+          {{"URL", "Where the shop is."},
+           {"RECORD", "The file for the answers, one JSON object a line."}},
           {},
-          [](const Arguments& arguments) { return order_client_main(arguments.word(0), arguments.word(1), Duration(20)); },
+          [](const Arguments& arguments) {
+            return order_client_main(arguments.word(0), arguments.word(1), Duration(20));
+          },
           true};
 }
 

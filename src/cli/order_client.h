@@ -1,4 +1,5 @@
-// The demo's customer: places orders at the load balancer all the time and writes down every answer.
+// The demo's customer: places orders at the load balancer all the time and writes down every
+// answer.
 #pragma once
 
 #include <cstdint>
@@ -14,19 +15,22 @@
 namespace consort::cli {
 
 struct OrderAnswer {
-  Instant at{};             // when the answer came
+  Instant at{};  // when the answer came
   bool acknowledged = false;
   std::int64_t number = 0;  // of an acknowledged order
   std::int64_t quantity = 0;
-  std::string release;      // "v1"
-  std::string host;         // "web1"
-  std::string problem;      // of another answer
+  std::string release;  // "v1"
+  std::string host;     // "web1"
+  std::string problem;  // of another answer
 };
 
-// The customer's own main: orders until SIGTERM, `every` apart, one at a time; one JSON line each in `record`.
-[[nodiscard]] Result<int> order_client_main(const std::string& url, const fs::path& record, Duration every);
+// The customer's own main: orders until SIGTERM, `every` apart, one at a time; one JSON line each
+// in `record`.
+[[nodiscard]] Result<int> order_client_main(const std::string& url, const fs::path& record,
+                                            Duration every);
 
-// What the customer has written down so far. A line that is only half there is left for the next call.
+// What the customer has written down so far. A line that is only half there is left for the next
+// call.
 class OrderRecord {
  public:
   explicit OrderRecord(fs::path file) : file_(std::move(file)) {}

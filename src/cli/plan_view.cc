@@ -68,7 +68,8 @@ std::string render_change(const plan::Change& change) {
 std::string render_plan(const plan::Plan& plan, Detail detail) {
   std::string out;
   for (const plan::JointOutage& outage : plan.outages) {
-    out += paint(Colour::yellow, "joint outage: ") + fmt::format("{} takes {} away meanwhile ({})\n", outage.provider, join(outage.dependents, ", "), outage.reason);
+    out += paint(Colour::yellow, "joint outage: ") + fmt::format("{} takes {} away meanwhile ({}){}\n", outage.provider, join(outage.dependents, ", "), outage.reason,
+                                                                outage.affected.empty() ? "" : fmt::format("; {} run{} on without", join(outage.affected, ", "), outage.affected.size() == 1 ? "s" : ""));
   }
   std::size_t number = 0;
   for (const plan::Wave& wave : plan.waves) out += render_wave(plan, wave, ++number);

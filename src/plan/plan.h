@@ -50,6 +50,7 @@ struct Wave {
 struct JointOutage {
   std::string provider;
   std::vector<std::string> dependents;  // services that are held meanwhile
+  std::vector<std::string> affected;    // services that run on, but lose what they need
   std::string reason;
   bool needs_permission = true;
   friend bool operator==(const JointOutage&, const JointOutage&) = default;

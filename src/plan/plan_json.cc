@@ -75,7 +75,7 @@ Json plan_to_json(const Plan& plan) {
     waves.push_back(Json::object({{"name", wave.name}, {"steps", Json::array_of(wave.steps)}, {"soak", format_duration(wave.soak)}}));
   }
   for (const JointOutage& outage : plan.outages) {
-    outages.push_back(Json::object({{"provider", outage.provider}, {"dependents", Json::array_of(outage.dependents)}, {"reason", outage.reason},
+    outages.push_back(Json::object({{"provider", outage.provider}, {"dependents", Json::array_of(outage.dependents)}, {"affected", Json::array_of(outage.affected)}, {"reason", outage.reason},
                                     {"needsPermission", outage.needs_permission}}));
   }
   for (const Change& change : plan.changes) {
@@ -122,7 +122,7 @@ Result<Plan> plan_from_json(const Json& json) {
     return out;
   };
   for (const Json& item : reader.array("outages")) {
-    plan.outages.push_back({item.string_or("provider"), strings(item.find("dependents")), item.string_or("reason"), item.bool_or("needsPermission", true)});
+    plan.outages.push_back({item.string_or("provider"), strings(item.find("dependents")), strings(item.find("affected")), item.string_or("reason"), item.bool_or("needsPermission", true)});
   }
   for (const Json& item : reader.array("changes")) plan.changes.push_back({item.string_or("service"), item.string_or("path"), item.string_or("diff")});
   plan.detached = reader.strings("detached");

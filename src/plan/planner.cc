@@ -245,7 +245,7 @@ class Planner {
       if (dependents.empty()) continue;
       const std::string why = interruption(service, quorum);
       if (why.empty()) continue;
-      JointOutage outage{service, {}, why, !moved_.contains(service)};
+      JointOutage outage{service, {}, {}, why, !moved_.contains(service)};
       for (const auto& [name, q] : dependents) {
         outage.dependents.push_back(name);
         if (!changes(name)) outage.needs_permission = true;
@@ -253,6 +253,24 @@ class Planner {
       }
       plan_.outages.push_back(std::move(outage));
     }
+    for (JointOutage& outage : plan_.outages) outage.affected = affected_by(outage);
+  }
+
+  // Services that go on running meanwhile, but lose what they need: dependents of the dependents.
+  [[nodiscard]] std::vector<std::string> affected_by(const JointOutage& outage) const {
+    std::set<std::string> seen(outage.dependents.begin(), outage.dependents.end());
+    std::set<std::string> out;
+    std::vector<std::string> open = outage.dependents;
+    while (!open.empty()) {
+      const std::string provider = open.back();
+      open.pop_back();
+      for (const auto& [name, quorum] : dependents_of(provider)) {
+        if (!seen.insert(name).second) continue;
+        out.insert(name);
+        open.push_back(name);
+      }
+    }
+    return {out.begin(), out.end()};
   }
 
   Status check_outages() {

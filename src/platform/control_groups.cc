@@ -24,9 +24,12 @@ std::vector<fs::path> hierarchies() {
   for (const std::string& line : split(*text, '\n')) {
     const std::vector<std::string> fields = split(line, ' ');
     if (fields.size() < 4 || (fields[2] != "cgroup" && fields[2] != "cgroup2")) continue;
-    // A group of cpuset takes no process before it was given processors; hosts may use all of them anyway.
+    // A group of cpuset takes no process before it was given processors; hosts may use all of them
+    // anyway.
     const std::vector<std::string> options = split(fields[3], ',');
-    if (fields[2] == "cgroup" && std::find(options.begin(), options.end(), "cpuset") != options.end()) continue;
+    if (fields[2] == "cgroup" &&
+        std::find(options.begin(), options.end(), "cpuset") != options.end())
+      continue;
     out.emplace_back(fields[1]);
   }
   return out;
@@ -45,7 +48,10 @@ std::vector<fs::path> groups_below(const fs::path& top) {
   std::error_code error;
   if (!fs::is_directory(top, error)) return out;
   out.push_back(top);
-  for (fs::recursive_directory_iterator it(top, fs::directory_options::skip_permission_denied, error), end; it != end && !error; it.increment(error)) {
+  for (fs::recursive_directory_iterator
+           it(top, fs::directory_options::skip_permission_denied, error),
+       end;
+       it != end && !error; it.increment(error)) {
     if (it->is_directory(error)) out.push_back(it->path());
   }
   std::reverse(out.begin(), out.end());

@@ -36,14 +36,16 @@ Result<Keep> read_keep(const fs::path& path) {
   JsonReader reader(json, "");
   Keep out;
   out.argv = reader.strings("argv");
-  for (const auto& [key, value] : reader.object("environment")) out.environment[key] = value.is_string() ? value.as_string() : value.dump();
+  for (const auto& [key, value] : reader.object("environment"))
+    out.environment[key] = value.is_string() ? value.as_string() : value.dump();
   const std::string restart = reader.string("restart");
   for (std::size_t i = 0; i < kRestartWords.size(); ++i) {
     if (restart == kRestartWords[i]) out.restart = static_cast<Keep::Restart>(i);
   }
   out.control_group = reader.string("controlGroup");
   TRYV(reader.finish());
-  if (out.argv.empty()) return fail(ErrorCode::corrupt, fmt::format("{} names no program", path.string()));
+  if (out.argv.empty())
+    return fail(ErrorCode::corrupt, fmt::format("{} names no program", path.string()));
   return out;
 }
 
@@ -61,14 +63,16 @@ class KeeperProcess {
     TRYV(launch());
     while (true) {
       siginfo_t info{};
-      if (::sigwaitinfo(&watched, &info) < 0 && errno != EINTR) return fail_errno(errno, "cannot wait for signals");
+      if (::sigwaitinfo(&watched, &info) < 0 && errno != EINTR)
+        return fail_errno(errno, "cannot wait for signals");
       if (info.si_signo == SIGTERM || info.si_signo == SIGINT) leaving_ = true;
       if (leaving_ && program_ > 0) ::kill(program_, SIGTERM);
       bool ended = false;
       const int status = reap(ended);
       if (!ended) continue;
       const Keep keep = TRY(read_keep(base_.string() + ".keep"));
-      const bool again = keep.restart == Keep::Restart::always || (keep.restart == Keep::Restart::on_reboot && status == kRebootStatus);
+      const bool again = keep.restart == Keep::Restart::always ||
+                         (keep.restart == Keep::Restart::on_reboot && status == kRebootStatus);
       if (leaving_ || !again) {
         kill_trees(descendants_of(::getpid()));
         return status;
@@ -112,8 +116,10 @@ class KeeperProcess {
       ::_exit(127);
     }
     program_ = pid;
-    const Json state = Json::object({{"keeper", process_id_to_json(identify(::getpid()))}, {"program", process_id_to_json(identify(pid))}});
-    return write_file_atomic(base_.string() + ".state", state.dump() + "\n", 0644, Durability::cached);
+    const Json state = Json::object({{"keeper", process_id_to_json(identify(::getpid()))},
+                                     {"program", process_id_to_json(identify(pid))}});
+    return write_file_atomic(base_.string() + ".state", state.dump() + "\n", 0644,
+                             Durability::cached);
   }
 
   fs::path base_;
@@ -148,13 +154,15 @@ bool Keeper::running() const { return is_alive(keeper()); }
 Status Keeper::start(const fs::path& self, const Keep& keep) const {
   if (running()) return {};
   TRYV(make_folders(base_.parent_path()));
-  TRYV(write_file_atomic(base_.string() + ".keep", keep_to_json(keep).dump() + "\n", 0600, Durability::cached));
+  TRYV(write_file_atomic(base_.string() + ".keep", keep_to_json(keep).dump() + "\n", 0600,
+                         Durability::cached));
   std::error_code ignored;
   fs::remove(base_.string() + ".state", ignored);
   const std::string program = self.string();
   const std::string base = base_.string();
   const std::string log = log_file().string();
-  const std::string marker = keep.environment.contains(kMemberVariable) ? keep.environment.at(kMemberVariable) : "";
+  const std::string marker =
+      keep.environment.contains(kMemberVariable) ? keep.environment.at(kMemberVariable) : "";
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(errno, "cannot start a process");
   if (pid == 0) {
@@ -169,7 +177,8 @@ Status Keeper::start(const fs::path& self, const Keep& keep) const {
     ::close_range(3, ~0U, 0);
     for (int s = 1; s < 32; ++s) ::signal(s, SIG_DFL);
     if (!marker.empty()) ::setenv(kMemberVariable, marker.c_str(), 1);
-    ::execl(program.c_str(), program.c_str(), "lab-keep", base.c_str(), static_cast<char*>(nullptr));
+    ::execl(program.c_str(), program.c_str(), "lab-keep", base.c_str(),
+            static_cast<char*>(nullptr));
     ::_exit(127);
   }
   int status = 0;
@@ -179,13 +188,16 @@ Status Keeper::start(const fs::path& self, const Keep& keep) const {
     if (running()) return {};
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  return fail(ErrorCode::internal, fmt::format("{} did not start", quote_argv(keep.argv))).hint(fmt::format("see {}", log));
+  return fail(ErrorCode::internal, fmt::format("{} did not start", quote_argv(keep.argv)))
+      .hint(fmt::format("see {}", log));
 }
 
 Status Keeper::restart_with(const Keep& keep) const {
   const ProcessId process = program();
-  if (!running()) return fail(ErrorCode::not_found, "it does not run").hint("start it first: consort lab start");
-  TRYV(write_file_atomic(base_.string() + ".keep", keep_to_json(keep).dump() + "\n", 0600, Durability::cached));
+  if (!running())
+    return fail(ErrorCode::not_found, "it does not run").hint("start it first: consort lab start");
+  TRYV(write_file_atomic(base_.string() + ".keep", keep_to_json(keep).dump() + "\n", 0600,
+                         Durability::cached));
   if (is_alive(process)) ::kill(process.pid, SIGTERM);
   if (!wait_for_end(process, seconds(10))) ::kill(process.pid, SIGKILL);
   return {};

@@ -25,14 +25,18 @@ constexpr Duration kAgentPatience = seconds(60);
 std::atomic<bool> interrupted{false};
 
 Status check_interrupted() {
-  if (interrupted) return fail(ErrorCode::interrupted, "stopped; everything that was made is removed");
+  if (interrupted)
+    return fail(ErrorCode::interrupted, "stopped; everything that was made is removed");
   return {};
 }
 
 LabIdentity identity_of(const fs::path& folder, const fs::path& self) {
-  const fs::path absolute = fs::weakly_canonical(folder);
+  // weakly_canonical() leaves a relative path that does not exist as it is, and labs in two places
+  // must differ.
+  const fs::path absolute = fs::weakly_canonical(fs::absolute(folder));
   const std::string hash = Digest::of(absolute.string()).str().substr(7);
-  return {hash.substr(0, 8), absolute, self, 1 + static_cast<int>(std::stoul(hash.substr(8, 4), nullptr, 16) % 250)};
+  return {hash.substr(0, 8), absolute, self,
+          1 + static_cast<int>(std::stoul(hash.substr(8, 4), nullptr, 16) % 250)};
 }
 
 bool is_free(const std::string& address, int port) {
@@ -49,7 +53,8 @@ bool is_free(const std::string& address, int port) {
 std::string inventory_of(const std::vector<LabHost>& hosts) {
   std::map<std::string, std::string> groups;
   for (const LabHost& host : hosts) {
-    groups[host.host_class] += fmt::format("      {}: {{ address: {}, labels: {{ role: {} }} }}\n", host.spec.name, host.spec.address, host.host_class);
+    groups[host.host_class] += fmt::format("      {}: {{ address: {}, labels: {{ role: {} }} }}\n",
+                                           host.spec.name, host.spec.address, host.host_class);
   }
   std::string out = "# The hosts of this lab.\ngroups:\n";
   for (const auto& [name, lines] : groups) out += fmt::format("  {}:\n    hosts:\n{}", name, lines);
@@ -61,12 +66,17 @@ std::string inventory_of(const std::vector<LabHost>& hosts) {
 Result<std::vector<std::pair<std::string, int>>> parse_classes(std::string_view text) {
   std::vector<std::pair<std::string, int>> out;
   int total = 0;
-  const auto bad = [&](const std::string& why) { return fail(ErrorCode::invalid_input, fmt::format("--hosts '{}': {}", text, why)).hint("for example --hosts lb=1,web=2,db=1"); };
+  const auto bad = [&](const std::string& why) {
+    return fail(ErrorCode::invalid_input, fmt::format("--hosts '{}': {}", text, why))
+        .hint("for example --hosts lb=1,web=2,db=1");
+  };
   for (const std::string& part : split(text, ',')) {
     const std::vector<std::string> sides = split(part, '=');
-    if (sides.size() != 2 || !is_name(sides[0]) || sides[0].size() > 20) return bad(fmt::format("'{}' is not CLASS=COUNT", part));
+    if (sides.size() != 2 || !is_name(sides[0]) || sides[0].size() > 20)
+      return bad(fmt::format("'{}' is not CLASS=COUNT", part));
     if (sides[0] == "controller") return bad("'controller' is the name of the controller");
-    const bool number = !sides[1].empty() && sides[1].size() <= 3 && sides[1].find_first_not_of("0123456789") == std::string::npos;
+    const bool number = !sides[1].empty() && sides[1].size() <= 3 &&
+                        sides[1].find_first_not_of("0123456789") == std::string::npos;
     const int count = number ? std::stoi(sides[1]) : 0;
     if (count < 1) return bad(fmt::format("'{}' is no number of hosts", sides[1]));
     for (const auto& [name, n] : out) {
@@ -80,36 +90,50 @@ Result<std::vector<std::pair<std::string, int>>> parse_classes(std::string_view 
 }
 
 Lab::Lab(LabIdentity identity, std::string platform_name)
-    : identity_(std::move(identity)), platform_name_(std::move(platform_name)), platform_(make_platform(platform_name_, identity_)) {}
+    : identity_(std::move(identity)),
+      platform_name_(std::move(platform_name)),
+      platform_(make_platform(platform_name_, identity_)) {}
 
 void Lab::interrupt() { interrupted = true; }
 
-std::string Lab::controller_url() const { return fmt::format("http://{}:{}", platform_->address(1), kControllerPort); }
+std::string Lab::controller_url() const {
+  return fmt::format("http://{}:{}", platform_->address(1), kControllerPort);
+}
 
 Result<Lab> Lab::up(const LabRequest& request, const Tell& tell) {
   LabIdentity identity = identity_of(request.folder, request.self);
   std::error_code error;
   if (fs::exists(identity.folder / "lab.json", error)) {
-    return fail(ErrorCode::conflict, fmt::format("there is a lab in {}", identity.folder.string())).hint(fmt::format("remove it with: consort lab down --dir {}", identity.folder.string()));
+    return fail(ErrorCode::conflict, fmt::format("there is a lab in {}", identity.folder.string()))
+        .hint(fmt::format("remove it with: consort lab down --dir {}", identity.folder.string()));
   }
   for (const char* part : {"hosts", "controller"}) {
-    if (fs::exists(identity.folder / part, error)) return fail(ErrorCode::conflict, fmt::format("{} is there already", (identity.folder / part).string())).hint("choose a folder that is empty or does not exist");
+    if (fs::exists(identity.folder / part, error))
+      return fail(ErrorCode::conflict,
+                  fmt::format("{} is there already", (identity.folder / part).string()))
+          .hint("choose a folder that is empty or does not exist");
   }
   const Choice choice = TRY(choose_platform(request.platform));
   tell(fmt::format("platform {} ({})", choice.name, choice.why));
   if (choice.name == "process") {
     // Another lab, or something else, may have these addresses.
-    for (int tries = 0; tries < 250 && !is_free(fmt::format("127.77.{}.1", identity.number), kControllerPort); ++tries) identity.number = 1 + identity.number % 250;
+    for (int tries = 0;
+         tries < 250 && !is_free(fmt::format("127.77.{}.1", identity.number), kControllerPort);
+         ++tries)
+      identity.number = 1 + identity.number % 250;
   }
   TRYV(make_folders(identity.folder));
   Lab lab(std::move(identity), choice.name);
   lab.why_ = choice.why;
   int next = kFirstHost;
   for (const auto& [host_class, count] : request.classes) {
-    for (int i = 1; i <= count; ++i) lab.hosts_.push_back({{fmt::format("{}{}", host_class, i), lab.platform_->address(next++)}, host_class});
+    for (int i = 1; i <= count; ++i)
+      lab.hosts_.push_back(
+          {{fmt::format("{}{}", host_class, i), lab.platform_->address(next++)}, host_class});
   }
   if (Status built = lab.build(tell); !built) {
-    if (Status removed = down(lab.folder(), lab.identity_.self); !removed) return fail(std::move(built.error())).context(removed.error().message());
+    if (Status removed = down(lab.folder(), lab.identity_.self); !removed)
+      return fail(std::move(built.error())).context(removed.error().message());
     return fail(std::move(built.error()));
   }
   return lab;
@@ -129,7 +153,8 @@ Status Lab::build(const Tell& tell) {
   // Hosts boot side by side: most of a boot is waiting.
   std::vector<std::thread> threads;
   std::vector<Status> results(hosts_.size());
-  for (std::size_t i = 0; i < hosts_.size(); ++i) threads.emplace_back([&, i] { results[i] = platform_->start(hosts_[i].spec); });
+  for (std::size_t i = 0; i < hosts_.size(); ++i)
+    threads.emplace_back([&, i] { results[i] = platform_->start(hosts_[i].spec); });
   for (std::thread& thread : threads) thread.join();
   for (Status& result : results) TRYV(std::move(result));
   return wait_for_agents();
@@ -139,8 +164,14 @@ Status Lab::start_controller() const {
   const Keeper keeper = controller_keeper();
   const fs::path data = identity_.folder / "controller" / "data";
   TRYV(make_folders(data));
-  std::vector<std::string> argv = {identity_.self.string(), "controller", "--data", data.string(), "--listen", fmt::format("{}:{}", platform_->address(1), kControllerPort)};
-  if (platform_name_ == "nspawn") argv.emplace_back("--insecure-listen");  // the network is the lab's own
+  std::vector<std::string> argv = {identity_.self.string(),
+                                   "controller",
+                                   "--data",
+                                   data.string(),
+                                   "--listen",
+                                   fmt::format("{}:{}", platform_->address(1), kControllerPort)};
+  if (platform_name_ == "nspawn")
+    argv.emplace_back("--insecure-listen");  // the network is the lab's own
   Keep keep;
   keep.argv = platform_->inside_argv(argv);
   keep.environment = {{kMemberVariable, identity_.id}};
@@ -151,7 +182,9 @@ Status Lab::start_controller() const {
     if (!keeper.running()) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  return fail(ErrorCode::unavailable, fmt::format("the controller does not start:\n{}", keeper.last_words())).hint(fmt::format("see {}", keeper.log_file().string()));
+  return fail(ErrorCode::unavailable,
+              fmt::format("the controller does not start:\n{}", keeper.last_words()))
+      .hint(fmt::format("see {}", keeper.log_file().string()));
 }
 
 Status Lab::wait_for_agents() const {
@@ -164,7 +197,8 @@ Status Lab::wait_for_agents() const {
     std::map<std::string, bool> known;
     if (answer) {
       if (const Json* list = answer->find("hosts"); list != nullptr && list->is_array()) {
-        for (const Json& host : list->as_array()) known[host.string_or("name")] = host.bool_or("reachable");
+        for (const Json& host : list->as_array())
+          known[host.string_or("name")] = host.bool_or("reachable");
       }
     }
     for (const LabHost& host : hosts_) {
@@ -173,7 +207,8 @@ Status Lab::wait_for_agents() const {
     if (missing.empty()) return {};
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
-  return fail(ErrorCode::timeout, fmt::format("no report came from {} within {}", missing, human_duration(kAgentPatience)));
+  return fail(ErrorCode::timeout, fmt::format("no report came from {} within {}", missing,
+                                              human_duration(kAgentPatience)));
 }
 
 Result<Json> Lab::ask(const std::string& target) const {
@@ -193,8 +228,14 @@ Result<Json> Lab::ask(const std::string& target) const {
 
 Status Lab::save() const {
   Json hosts = Json::array();
-  for (const LabHost& host : hosts_) hosts.push_back(Json::object({{"name", host.spec.name}, {"address", host.spec.address}, {"class", host.host_class}}));
-  const Json json = Json::object({{"lab", identity_.id}, {"platform", platform_name_}, {"why", why_}, {"number", identity_.number}, {"hosts", hosts}});
+  for (const LabHost& host : hosts_)
+    hosts.push_back(Json::object(
+        {{"name", host.spec.name}, {"address", host.spec.address}, {"class", host.host_class}}));
+  const Json json = Json::object({{"lab", identity_.id},
+                                  {"platform", platform_name_},
+                                  {"why", why_},
+                                  {"number", identity_.number},
+                                  {"hosts", hosts}});
   return write_file_atomic(identity_.folder / "lab.json", json.dump() + "\n");
 }
 
@@ -202,19 +243,30 @@ Result<Lab> Lab::open(const fs::path& folder, const fs::path& self) {
   LabIdentity identity = identity_of(folder, self);
   const fs::path file = identity.folder / "lab.json";
   auto text = read_file(file);
-  if (!text) return fail(ErrorCode::not_found, fmt::format("there is no lab in {}", identity.folder.string())).hint("make one with: consort lab up --hosts web=2,db=1 --dir DIR; or say where it is with --dir");
+  if (!text)
+    return fail(ErrorCode::not_found,
+                fmt::format("there is no lab in {}", identity.folder.string()))
+        .hint(
+            "make one with: consort lab up --hosts web=2,db=1 --dir DIR; or say where it is with "
+            "--dir");
   const Json json = TRY(parse_json(*text, file.string()));
   JsonReader reader(json, "");
   (void)reader.string("lab");
   const std::string platform = reader.string("platform");
   const std::string why = reader.string("why");
   identity.number = static_cast<int>(reader.integer("number", std::nullopt, 1, 250));
-  if (make_platform(platform, identity) == nullptr) return fail(ErrorCode::corrupt, fmt::format("{}: there is no platform '{}'", file.string(), platform)).hint(fmt::format("consort lab down --dir {}", identity.folder.string()));
+  if (make_platform(platform, identity) == nullptr)
+    return fail(ErrorCode::corrupt,
+                fmt::format("{}: there is no platform '{}'", file.string(), platform))
+        .hint(fmt::format("consort lab down --dir {}", identity.folder.string()));
   Lab lab(std::move(identity), platform);
   lab.why_ = why;
   for (const Json& item : reader.array("hosts")) {
-    const LabHost host{{item.string_or("name"), item.string_or("address")}, item.string_or("class")};
-    if (!is_name(host.spec.name)) return fail(ErrorCode::corrupt, fmt::format("{}: '{}' is no name of a host", file.string(), host.spec.name));
+    const LabHost host{{item.string_or("name"), item.string_or("address")},
+                       item.string_or("class")};
+    if (!is_name(host.spec.name))
+      return fail(ErrorCode::corrupt,
+                  fmt::format("{}: '{}' is no name of a host", file.string(), host.spec.name));
     lab.hosts_.push_back(host);
   }
   TRYV(reader.finish());
@@ -223,15 +275,17 @@ Result<Lab> Lab::open(const fs::path& folder, const fs::path& self) {
 
 Status Lab::down(const fs::path& folder, const fs::path& self) {
   const LabIdentity identity = identity_of(folder, self);
-  // Whatever lab.json says: what belongs to the lab bears its id or lies in its folder. Without root there can be no
-  // parts of the nspawn platform.
+  // Whatever lab.json says: what belongs to the lab bears its id or lies in its folder. Without
+  // root there can be no parts of the nspawn platform.
   kill_trees(marked_with(fmt::format("{}={}", kMemberVariable, identity.id)));
   std::error_code ignored;
   const bool ours = fs::exists(identity.folder / "lab.json", ignored);
-  TRYV((::geteuid() == 0 ? make_nspawn_platform(identity) : make_process_platform(identity))->destroy());
+  TRYV((::geteuid() == 0 ? make_nspawn_platform(identity) : make_process_platform(identity))
+           ->destroy());
   // Without lab.json it is somebody else's folder: its files stay.
   if (!ours) return {};
-  for (const char* part : {"hosts", "controller", "hosts.yaml", "lab.json"}) TRYV(remove_tree(identity.folder / part));
+  for (const char* part : {"hosts", "controller", "hosts.yaml", "lab.json"})
+    TRYV(remove_tree(identity.folder / part));
   fs::remove(identity.folder, ignored);  // only when nothing else is in it
   return {};
 }
@@ -243,7 +297,9 @@ Result<HostSpec> Lab::host(const std::string& name) const {
     names.push_back(host.spec.name);
   }
   const std::string guess = did_you_mean(name, names);
-  return fail(ErrorCode::not_found, fmt::format("this lab has no host '{}'", name)).hint(guess.empty() ? fmt::format("it has {}", join(names, ", ")) : fmt::format("did you mean '{}'?", guess));
+  return fail(ErrorCode::not_found, fmt::format("this lab has no host '{}'", name))
+      .hint(guess.empty() ? fmt::format("it has {}", join(names, ", "))
+                          : fmt::format("did you mean '{}'?", guess));
 }
 
 Status Lab::act(Verb verb, const std::string& name) {
@@ -258,22 +314,30 @@ Status Lab::act(Verb verb, const std::string& name) {
   }
   const HostSpec spec = TRY(host(name));
   switch (verb) {
-    case Verb::start: return platform_->start(spec);
-    case Verb::stop: return platform_->stop(spec);
-    case Verb::kill: return platform_->kill(spec);
-    case Verb::reboot: return platform_->reboot(spec);
-    case Verb::cut: return platform_->cut(spec);
-    case Verb::heal: return platform_->heal(spec);
+    case Verb::start:
+      return platform_->start(spec);
+    case Verb::stop:
+      return platform_->stop(spec);
+    case Verb::kill:
+      return platform_->kill(spec);
+    case Verb::reboot:
+      return platform_->reboot(spec);
+    case Verb::cut:
+      return platform_->cut(spec);
+    case Verb::heal:
+      return platform_->heal(spec);
   }
   return {};
 }
 
-Result<std::vector<std::string>> Lab::exec_argv(const std::string& name, const std::vector<std::string>& argv) const {
+Result<std::vector<std::string>> Lab::exec_argv(const std::string& name,
+                                                const std::vector<std::string>& argv) const {
   return platform_->exec_argv(TRY(host(name)), argv);
 }
 
 std::vector<std::string> Lab::inside_argv(const std::vector<std::string>& argv) const {
-  std::vector<std::string> with = {"env", "CONSORT_CONTROLLER=" + controller_url(), "CONSORT_LAB=" + identity_.folder.string()};
+  std::vector<std::string> with = {"env", "CONSORT_CONTROLLER=" + controller_url(),
+                                   "CONSORT_LAB=" + identity_.folder.string()};
   with.insert(with.end(), argv.begin(), argv.end());
   return platform_->inside_argv(with);
 }
@@ -281,13 +345,17 @@ std::vector<std::string> Lab::inside_argv(const std::vector<std::string>& argv) 
 Json Lab::describe() const {
   Json hosts = Json::array();
   for (const LabHost& host : hosts_) {
-    hosts.push_back(Json::object({{"name", host.spec.name}, {"class", host.host_class}, {"address", host.spec.address}, {"running", platform_->runs(host.spec)}}));
+    hosts.push_back(Json::object({{"name", host.spec.name},
+                                  {"class", host.host_class},
+                                  {"address", host.spec.address},
+                                  {"running", platform_->runs(host.spec)}}));
   }
   return Json::object({{"lab", identity_.id},
                        {"platform", platform_name_},
                        {"why", why_},
                        {"folder", identity_.folder.string()},
-                       {"controller", Json::object({{"url", controller_url()}, {"running", controller_keeper().running()}})},
+                       {"controller", Json::object({{"url", controller_url()},
+                                                    {"running", controller_keeper().running()}})},
                        {"inventory", inventory().string()},
                        {"hosts", hosts}});
 }

@@ -1,6 +1,6 @@
-// A lab: a controller and a fleet of hosts on one machine, to try a site on. Its folder holds lab.json (what it is),
-// hosts.yaml (an inventory) and everything else that belongs to it; down() leaves nothing.
-// Not thread-safe.
+// A lab: a controller and a fleet of hosts on one machine, to try a site on. Its folder holds
+// lab.json (what it is), hosts.yaml (an inventory) and everything else that belongs to it; down()
+// leaves nothing. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct LabHost {
 
 struct LabRequest {
   fs::path folder;
-  fs::path self;         // the consort program
-  std::string platform;  // "" chooses
+  fs::path self;                                     // the consort program
+  std::string platform;                              // "" chooses
   std::vector<std::pair<std::string, int>> classes;  // web → 2
 };
 
@@ -34,12 +34,14 @@ struct LabRequest {
 
 class Lab {
  public:
-  // Makes the fleet and waits until every agent has reported to the controller. On an error everything that was made
-  // is removed again. Errors: conflict (a lab is there already), unsupported, timeout, interrupted (see interrupt()).
+  // Makes the fleet and waits until every agent has reported to the controller. On an error
+  // everything that was made is removed again. Errors: conflict (a lab is there already),
+  // unsupported, timeout, interrupted (see interrupt()).
   [[nodiscard]] static Result<Lab> up(const LabRequest& request, const Tell& tell);
   // An existing one. Errors: not_found, corrupt.
   [[nodiscard]] static Result<Lab> open(const fs::path& folder, const fs::path& self);
-  // Ends and removes everything, also of a lab whose lab.json is damaged or missing. Doing it again is fine.
+  // Ends and removes everything, also of a lab whose lab.json is damaged or missing. Doing it again
+  // is fine.
   [[nodiscard]] static Status down(const fs::path& folder, const fs::path& self);
   // Async-signal-safe: up() under way ends soon with `interrupted`.
   static void interrupt();
@@ -56,12 +58,14 @@ class Lab {
   // The verbs; `name` is a host, or "controller" for start and kill.
   enum class Verb : std::uint8_t { start, stop, kill, reboot, cut, heal };
   [[nodiscard]] Status act(Verb verb, const std::string& name);
-  [[nodiscard]] Result<std::vector<std::string>> exec_argv(const std::string& host, const std::vector<std::string>& argv) const;
+  [[nodiscard]] Result<std::vector<std::string>> exec_argv(
+      const std::string& host, const std::vector<std::string>& argv) const;
   // Runs on this machine, inside the lab's network, with CONSORT_CONTROLLER set.
   [[nodiscard]] std::vector<std::string> inside_argv(const std::vector<std::string>& argv) const;
   // What the controller answers to GET.
   [[nodiscard]] Result<Json> ask(const std::string& target) const;
-  // { lab, platform, why, folder, controller: { url, running }, inventory, hosts: [{ name, class, address, running }] }
+  // { lab, platform, why, folder, controller: { url, running }, inventory, hosts: [{ name, class,
+  // address, running }] }
   [[nodiscard]] Json describe() const;
 
  private:
@@ -70,7 +74,9 @@ class Lab {
   [[nodiscard]] Status start_controller() const;
   [[nodiscard]] Status wait_for_agents() const;
   [[nodiscard]] Status save() const;
-  [[nodiscard]] Keeper controller_keeper() const { return Keeper(identity_.folder / "controller" / "controller"); }
+  [[nodiscard]] Keeper controller_keeper() const {
+    return Keeper(identity_.folder / "controller" / "controller");
+  }
 
   LabIdentity identity_;
   std::string platform_name_;

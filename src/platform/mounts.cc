@@ -42,19 +42,26 @@ Result<std::vector<std::string>> mounted_below(const fs::path& folder) {
 
 Status mount_tmpfs(const fs::path& at) {
   TRYV(make_folders(at));
-  if (::mount("consort-lab", at.c_str(), "tmpfs", 0, "mode=0755") != 0) return fail_errno(errno, fmt::format("cannot mount a tmpfs at {}", at.string()));
+  if (::mount("consort-lab", at.c_str(), "tmpfs", 0, "mode=0755") != 0)
+    return fail_errno(errno, fmt::format("cannot mount a tmpfs at {}", at.string()));
   return {};
 }
 
-Status mount_overlay(const fs::path& lower, const fs::path& upper, const fs::path& work, const fs::path& at) {
+Status mount_overlay(const fs::path& lower, const fs::path& upper, const fs::path& work,
+                     const fs::path& at) {
   for (const fs::path& folder : {upper, work, at}) TRYV(make_folders(folder));
   for (const fs::path& folder : {lower, upper, work}) {
     if (folder.string().find_first_of(",:\\") != std::string::npos) {
-      return fail(ErrorCode::invalid_input, fmt::format("{}: a lab's folder may not contain ',', ':' or '\\'", folder.string())).hint("choose another --dir");
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: a lab's folder may not contain ',', ':' or '\\'",
+                              folder.string()))
+          .hint("choose another --dir");
     }
   }
-  const std::string options = fmt::format("lowerdir={},upperdir={},workdir={}", lower.string(), upper.string(), work.string());
-  if (::mount("consort-lab", at.c_str(), "overlay", 0, options.c_str()) != 0) return fail_errno(errno, fmt::format("cannot mount an overlay at {}", at.string()));
+  const std::string options = fmt::format("lowerdir={},upperdir={},workdir={}", lower.string(),
+                                          upper.string(), work.string());
+  if (::mount("consort-lab", at.c_str(), "overlay", 0, options.c_str()) != 0)
+    return fail_errno(errno, fmt::format("cannot mount an overlay at {}", at.string()));
   return {};
 }
 
@@ -63,10 +70,13 @@ Status unmount_below(const fs::path& folder) {
   for (auto it = left.rbegin(); it != left.rend(); ++it) {
     if (::umount2(it->c_str(), UMOUNT_NOFOLLOW) == 0) continue;
     // Somebody looks at it: it goes when they leave.
-    if (::umount2(it->c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) != 0 && errno != EINVAL) return fail_errno(errno, fmt::format("cannot unmount {}", *it));
+    if (::umount2(it->c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) != 0 && errno != EINVAL)
+      return fail_errno(errno, fmt::format("cannot unmount {}", *it));
   }
   left = TRY(mounted_below(folder));
-  if (!left.empty()) return fail(ErrorCode::io, fmt::format("{} is still mounted", left.back())).hint("try again: consort lab down");
+  if (!left.empty())
+    return fail(ErrorCode::io, fmt::format("{} is still mounted", left.back()))
+        .hint("try again: consort lab down");
   return {};
 }
 

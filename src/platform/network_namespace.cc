@@ -17,7 +17,8 @@ Status run_tool(const std::vector<std::string>& argv) {
   spec.argv = argv;
   const ProcessOutcome outcome = TRY(run_process(spec));
   if (outcome.ok()) return {};
-  return fail(ErrorCode::io, fmt::format("{} ended with status {}: {}", quote_argv(argv), outcome.status, last_lines(trim(outcome.errors), 3)));
+  return fail(ErrorCode::io, fmt::format("{} ended with status {}: {}", quote_argv(argv),
+                                         outcome.status, last_lines(trim(outcome.errors), 3)));
 }
 
 bool NetworkNamespace::exists() const {
@@ -27,10 +28,11 @@ bool NetworkNamespace::exists() const {
 
 Status NetworkNamespace::create(const std::string& address) const {
   TRYV(run_tool({"ip", "netns", "add", name_}));
-  for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{{"link", "set", "lo", "up"},
-                                                                                    {"link", "add", "br0", "type", "bridge"},
-                                                                                    {"addr", "add", address, "dev", "br0"},
-                                                                                    {"link", "set", "br0", "up"}}) {
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"link", "set", "lo", "up"},
+                                             {"link", "add", "br0", "type", "bridge"},
+                                             {"addr", "add", address, "dev", "br0"},
+                                             {"link", "set", "br0", "up"}}) {
     std::vector<std::string> argv = {"ip", "-n", name_};
     argv.insert(argv.end(), words.begin(), words.end());
     TRYV(run_tool(argv));

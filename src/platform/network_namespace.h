@@ -1,4 +1,5 @@
-// A network namespace with a name (ip-netns(8)) and a bridge in it: a lab's own network, invisible from outside.
+// A network namespace with a name (ip-netns(8)) and a bridge in it: a lab's own network, invisible
+// from outside.
 #pragma once
 
 #include <functional>
@@ -18,8 +19,8 @@ class NetworkNamespace {
   // Makes it, with the bridge br0 at `address` ("10.77.1.1/24").
   [[nodiscard]] Status create(const std::string& address) const;
   [[nodiscard]] Status remove() const;  // absent is fine
-  // The command line that runs `argv` in it; files and processes stay those of the machine. (ip-netns-exec(8) would
-  // hide the mounts of control groups.)
+  // The command line that runs `argv` in it; files and processes stay those of the machine.
+  // (ip-netns-exec(8) would hide the mounts of control groups.)
   [[nodiscard]] std::vector<std::string> enter(const std::vector<std::string>& argv) const;
   // Runs `function` on a thread whose sockets are in it.
   [[nodiscard]] Status run_inside(const std::function<Status()>& function) const;

@@ -1,5 +1,5 @@
-// Real systemd hosts: systemd-nspawn(1) over an overlay of the cached root file system, on a bridge in the lab's own
-// network namespace.
+// Real systemd hosts: systemd-nspawn(1) over an overlay of the cached root file system, on a bridge
+// in the lab's own network namespace.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -64,28 +64,36 @@ class NspawnPlatform final : public Platform {
     // A tmpfs for what the host changes: fast, and gone with the lab.
     TRYV(mount_tmpfs(folder / "changes"));
     TRYV(mount_overlay(image_, folder / "changes" / "upper", folder / "changes" / "work", root));
-    const auto put = [&](const std::string& path, const std::string& text) { return write_file_atomic(root / path, text, 0644, Durability::cached); };
+    const auto put = [&](const std::string& path, const std::string& text) {
+      return write_file_atomic(root / path, text, 0644, Durability::cached);
+    };
     TRYV(put("etc/hostname", host.name + "\n"));
     TRYV(put("etc/hosts", fmt::format("127.0.0.1 localhost\n{} {}\n", host.address, host.name)));
     TRYV(put("etc/machine-id", Digest::of(lab_.id + "/" + host.name).str().substr(7, 32) + "\n"));
-    TRYV(put("etc/systemd/system/consort-network.service", fmt::format(kNetworkUnit, host.address, address(1))));
-    TRYV(put("etc/systemd/system/consort-agent.service", fmt::format(kAgentUnit, address(1), kControllerPort, host.name, host.address)));
+    TRYV(put("etc/systemd/system/consort-network.service",
+             fmt::format(kNetworkUnit, host.address, address(1))));
+    TRYV(put("etc/systemd/system/consort-agent.service",
+             fmt::format(kAgentUnit, address(1), kControllerPort, host.name, host.address)));
     TRYV(put("usr/bin/consort", ""));  // the place of the bind mount
     const fs::path wants = root / "etc/systemd/system/multi-user.target.wants";
     TRYV(make_folders(wants));
     for (const char* unit : {"consort-network.service", "consort-agent.service"}) {
       std::error_code error;
       fs::create_symlink(fs::path("/etc/systemd/system") / unit, wants / unit, error);
-      if (error && error != std::errc::file_exists) return fail(ErrorCode::io, fmt::format("cannot enable {}: {}", unit, error.message()));
+      if (error && error != std::errc::file_exists)
+        return fail(ErrorCode::io, fmt::format("cannot enable {}: {}", unit, error.message()));
     }
     return {};
   }
 
   [[nodiscard]] Status start(const HostSpec& host) override {
     Keep keep;
-    keep.argv = network_.enter({"systemd-nspawn", "--quiet", "--directory=" + (folder_of(host) / "root").string(), "--boot", "--register=no", "--keep-unit",
-                                "--network-bridge=br0", "--machine=" + machine_of(host), "--hostname=" + host.name, "--console=pipe", "--resolv-conf=off", "--timezone=off",
-                                "--link-journal=no", fmt::format("--bind-ro={}:/usr/bin/consort", lab_.self.string())});
+    keep.argv = network_.enter(
+        {"systemd-nspawn", "--quiet", "--directory=" + (folder_of(host) / "root").string(),
+         "--boot", "--register=no", "--keep-unit", "--network-bridge=br0",
+         "--machine=" + machine_of(host), "--hostname=" + host.name, "--console=pipe",
+         "--resolv-conf=off", "--timezone=off", "--link-journal=no",
+         fmt::format("--bind-ro={}:/usr/bin/consort", lab_.self.string())});
     keep.environment = {{kMemberVariable, lab_.id}, {"SYSTEMD_NSPAWN_LOCK", "0"}};
     keep.restart = Keep::Restart::on_reboot;
     keep.control_group = group_of(host);
@@ -116,26 +124,57 @@ class NspawnPlatform final : public Platform {
       if (now > 0 && now != before) return wait_until_up(host);
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
-    return fail(ErrorCode::timeout, fmt::format("{} did not come back within a minute", host.name)).hint(fmt::format("see {}", keeper_of(host).log_file().string()));
+    return fail(ErrorCode::timeout, fmt::format("{} did not come back within a minute", host.name))
+        .hint(fmt::format("see {}", keeper_of(host).log_file().string()));
   }
 
   // systemd-nspawn(1) names the outer end of a host's cable after the machine.
-  [[nodiscard]] Status cut(const HostSpec& host) override { return network_.set_link("vb-" + machine_of(host), NetworkNamespace::Link::down); }
-  [[nodiscard]] Status heal(const HostSpec& host) override { return network_.set_link("vb-" + machine_of(host), NetworkNamespace::Link::up); }
+  [[nodiscard]] Status cut(const HostSpec& host) override {
+    return network_.set_link("vb-" + machine_of(host), NetworkNamespace::Link::down);
+  }
+  [[nodiscard]] Status heal(const HostSpec& host) override {
+    return network_.set_link("vb-" + machine_of(host), NetworkNamespace::Link::up);
+  }
   [[nodiscard]] bool runs(const HostSpec& host) const override { return init_of(host) > 0; }
 
-  [[nodiscard]] Result<std::vector<std::string>> exec_argv(const HostSpec& host, const std::vector<std::string>& argv) const override {
+  [[nodiscard]] Result<std::vector<std::string>> exec_argv(
+      const HostSpec& host, const std::vector<std::string>& argv) const override {
     const pid_t init = init_of(host);
-    if (init <= 0) return fail(ErrorCode::unavailable, fmt::format("{} does not run", host.name)).hint(fmt::format("consort lab start {}", host.name));
-    std::vector<std::string> out = {"nsenter", "--target", std::to_string(init), "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--",
-                                    "env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
-                                    "CONSORT_HOST=" + host.name, "CONSORT_ADDRESS=" + host.address, "CONSORT_ROOT="};
+    if (init <= 0)
+      return fail(ErrorCode::unavailable, fmt::format("{} does not run", host.name))
+          .hint(fmt::format("consort lab start {}", host.name));
+    std::vector<std::string> out = {
+        "nsenter",
+        "--target",
+        std::to_string(init),
+        "--mount",
+        "--uts",
+        "--ipc",
+        "--net",
+        "--pid",
+        "--cgroup",
+        "--root",
+        "--wd",
+        "--",
+        "env",
+        "-i",
+        "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME=/root",
+        "LANG=C.UTF-8",
+        "CONSORT_HOST=" + host.name,
+        "CONSORT_ADDRESS=" + host.address,
+        "CONSORT_ROOT="};
     out.insert(out.end(), argv.begin(), argv.end());
     return out;
   }
 
-  [[nodiscard]] std::vector<std::string> inside_argv(const std::vector<std::string>& argv) const override { return network_.enter(argv); }
-  [[nodiscard]] Status inside(const std::function<Status()>& function) const override { return network_.run_inside(function); }
+  [[nodiscard]] std::vector<std::string> inside_argv(
+      const std::vector<std::string>& argv) const override {
+    return network_.enter(argv);
+  }
+  [[nodiscard]] Status inside(const std::function<Status()>& function) const override {
+    return network_.run_inside(function);
+  }
 
   [[nodiscard]] Status destroy() override {
     const fs::path hosts = lab_.folder / "hosts";
@@ -148,11 +187,19 @@ class NspawnPlatform final : public Platform {
   }
 
  private:
-  [[nodiscard]] fs::path folder_of(const HostSpec& host) const { return lab_.folder / "hosts" / host.name; }
-  [[nodiscard]] Keeper keeper_of(const HostSpec& host) const { return Keeper(folder_of(host) / "host"); }
-  [[nodiscard]] std::string group_of(const HostSpec& host) const { return fmt::format("consort-lab/{}/{}", lab_.id, host.name); }
+  [[nodiscard]] fs::path folder_of(const HostSpec& host) const {
+    return lab_.folder / "hosts" / host.name;
+  }
+  [[nodiscard]] Keeper keeper_of(const HostSpec& host) const {
+    return Keeper(folder_of(host) / "host");
+  }
+  [[nodiscard]] std::string group_of(const HostSpec& host) const {
+    return fmt::format("consort-lab/{}/{}", lab_.id, host.name);
+  }
   // Short: the names of network interfaces have 15 characters, "vb-" of which are nspawn's.
-  [[nodiscard]] std::string machine_of(const HostSpec& host) const { return "c" + Digest::of(lab_.id + "/" + host.name).str().substr(7, 10); }
+  [[nodiscard]] std::string machine_of(const HostSpec& host) const {
+    return "c" + Digest::of(lab_.id + "/" + host.name).str().substr(7, 10);
+  }
 
   // The host's process 1, as the machine sees it; 0 when it does not run.
   [[nodiscard]] pid_t init_of(const HostSpec& host) const {
@@ -175,18 +222,23 @@ class NspawnPlatform final : public Platform {
       if (!keeper_of(host).running()) break;
       if (!runs(host)) continue;
       ProcessSpec spec;
-      spec.argv = TRY(exec_argv(host, {"systemctl", "is-active", "--quiet", "consort-agent.service"}));
+      spec.argv =
+          TRY(exec_argv(host, {"systemctl", "is-active", "--quiet", "consort-agent.service"}));
       if (const auto outcome = run_process(spec); outcome && outcome->ok()) return {};
     }
-    return fail(ErrorCode::timeout, fmt::format("{} does not boot:\n{}", host.name, keeper_of(host).last_words()))
+    return fail(ErrorCode::timeout,
+                fmt::format("{} does not boot:\n{}", host.name, keeper_of(host).last_words()))
         .hint(fmt::format("see {}", keeper_of(host).log_file().string()));
   }
 
   void remove_leftovers_of_nspawn() const {
     std::error_code error;
-    for (fs::directory_iterator it(lab_.folder / "hosts", error), end; !error && it != end; it.increment(error)) {
+    for (fs::directory_iterator it(lab_.folder / "hosts", error), end; !error && it != end;
+         it.increment(error)) {
       const std::string machine = machine_of({it->path().filename().string(), ""});
-      for (const char* folder : {"/run/systemd/nspawn/propagate/", "/run/systemd/nspawn/unix-export/"}) ::rmdir((folder + machine).c_str());
+      for (const char* folder :
+           {"/run/systemd/nspawn/propagate/", "/run/systemd/nspawn/unix-export/"})
+        ::rmdir((folder + machine).c_str());
     }
   }
 
@@ -197,6 +249,8 @@ class NspawnPlatform final : public Platform {
 
 }  // namespace
 
-std::unique_ptr<Platform> make_nspawn_platform(const LabIdentity& lab) { return std::make_unique<NspawnPlatform>(lab); }
+std::unique_ptr<Platform> make_nspawn_platform(const LabIdentity& lab) {
+  return std::make_unique<NspawnPlatform>(lab);
+}
 
 }  // namespace consort::platform

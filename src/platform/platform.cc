@@ -5,8 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <sched.h>
+#include <cerrno>
 
 #include "base/text.h"
 
@@ -51,7 +51,9 @@ std::unique_ptr<Platform> make_platform(std::string_view name, const LabIdentity
 std::optional<std::string> nspawn_obstacle() {
   if (::geteuid() != 0) return "we are not root";
   for (const char* program : {"systemd-nspawn", "nsenter", "ip"}) {
-    if (!has_program(program)) return fmt::format("{} is missing (apt-get install systemd-container util-linux iproute2)", program);
+    if (!has_program(program))
+      return fmt::format("{} is missing (apt-get install systemd-container util-linux iproute2)",
+                         program);
   }
   if (!may_unshare()) return "namespaces are not permitted here";
   if (!knows_overlay()) return "the kernel has no overlay file system";
@@ -63,13 +65,19 @@ Result<Choice> choose_platform(const std::string& forced) {
   if (!forced.empty()) {
     if (forced != "nspawn" && forced != "process") {
       const std::string guess = did_you_mean(forced, platform_names());
-      return fail(ErrorCode::usage, fmt::format("there is no platform '{}'", forced)).hint(guess.empty() ? "--platform nspawn, or --platform process" : fmt::format("did you mean '{}'?", guess));
+      return fail(ErrorCode::usage, fmt::format("there is no platform '{}'", forced))
+          .hint(guess.empty() ? "--platform nspawn, or --platform process"
+                              : fmt::format("did you mean '{}'?", guess));
     }
     if (forced == "process") return Choice{forced, "asked for"};
-    if (const auto obstacle = nspawn_obstacle()) return fail(ErrorCode::unsupported, fmt::format("the platform nspawn does not work here: {}", *obstacle)).hint("--platform process needs no privileges");
+    if (const auto obstacle = nspawn_obstacle())
+      return fail(ErrorCode::unsupported,
+                  fmt::format("the platform nspawn does not work here: {}", *obstacle))
+          .hint("--platform process needs no privileges");
     return Choice{forced, "asked for"};
   }
-  if (const auto obstacle = nspawn_obstacle()) return Choice{"process", fmt::format("nspawn does not work here: {}", *obstacle)};
+  if (const auto obstacle = nspawn_obstacle())
+    return Choice{"process", fmt::format("nspawn does not work here: {}", *obstacle)};
   return Choice{"nspawn", "this machine permits it: real systemd hosts"};
 }
 

@@ -1,7 +1,9 @@
 // What the hosts of a lab are made of: one small interface, two implementations.
-//   nspawn   real systemd hosts in containers of their own, with their own addresses on a bridge inside a network
+//   nspawn   real systemd hosts in containers of their own, with their own addresses on a bridge
+//   inside a network
 //            namespace; needs root and systemd-container
-//   process  one agent process per host with its own folder and 127.x.y.z address; needs no privileges
+//   process  one agent process per host with its own folder and 127.x.y.z address; needs no
+//   privileges
 // Not thread-safe. Everything can be found again by the lab's id, also after a crash.
 #pragma once
 
@@ -45,35 +47,40 @@ class Platform {
   [[nodiscard]] virtual Status prepare(const Tell& tell) = 0;
 
   [[nodiscard]] virtual Status create(const HostSpec& host) = 0;  // its files; it does not run yet
-  [[nodiscard]] virtual Status start(const HostSpec& host) = 0;   // returns when its agent has been started
-  [[nodiscard]] virtual Status stop(const HostSpec& host) = 0;    // in order
-  [[nodiscard]] virtual Status kill(const HostSpec& host) = 0;    // as if the power failed
+  [[nodiscard]] virtual Status start(
+      const HostSpec& host) = 0;  // returns when its agent has been started
+  [[nodiscard]] virtual Status stop(const HostSpec& host) = 0;  // in order
+  [[nodiscard]] virtual Status kill(const HostSpec& host) = 0;  // as if the power failed
   [[nodiscard]] virtual Status reboot(const HostSpec& host) = 0;
-  [[nodiscard]] virtual Status cut(const HostSpec& host) = 0;     // off the network
+  [[nodiscard]] virtual Status cut(const HostSpec& host) = 0;  // off the network
   [[nodiscard]] virtual Status heal(const HostSpec& host) = 0;
   [[nodiscard]] virtual bool runs(const HostSpec& host) const = 0;
   // The command line that runs `argv` in the host. Error: unavailable when it does not run.
-  [[nodiscard]] virtual Result<std::vector<std::string>> exec_argv(const HostSpec& host, const std::vector<std::string>& argv) const = 0;
+  [[nodiscard]] virtual Result<std::vector<std::string>> exec_argv(
+      const HostSpec& host, const std::vector<std::string>& argv) const = 0;
 
   // The command line that runs `argv` on this machine, but in the lab's network.
-  [[nodiscard]] virtual std::vector<std::string> inside_argv(const std::vector<std::string>& argv) const = 0;
+  [[nodiscard]] virtual std::vector<std::string> inside_argv(
+      const std::vector<std::string>& argv) const = 0;
   // Runs `function` with its sockets in the lab's network.
   [[nodiscard]] virtual Status inside(const std::function<Status()>& function) const = 0;
-  // Ends and removes everything but the files in the lab's folder, whatever state it is in. Doing it again is fine.
+  // Ends and removes everything but the files in the lab's folder, whatever state it is in. Doing
+  // it again is fine.
   [[nodiscard]] virtual Status destroy() = 0;
 };
 
 [[nodiscard]] std::unique_ptr<Platform> make_nspawn_platform(const LabIdentity& lab);
 [[nodiscard]] std::unique_ptr<Platform> make_process_platform(const LabIdentity& lab);
 // nullptr for an unknown name.
-[[nodiscard]] std::unique_ptr<Platform> make_platform(std::string_view name, const LabIdentity& lab);
+[[nodiscard]] std::unique_ptr<Platform> make_platform(std::string_view name,
+                                                      const LabIdentity& lab);
 [[nodiscard]] const std::vector<std::string_view>& platform_names();
 
 // Why nspawn hosts cannot run here; nullopt when they can.
 [[nodiscard]] std::optional<std::string> nspawn_obstacle();
 
-// The choice, with the sentence that tells it. Errors: usage for an unknown name, unsupported for one that is
-// forced and cannot be.
+// The choice, with the sentence that tells it. Errors: usage for an unknown name, unsupported for
+// one that is forced and cannot be.
 struct Choice {
   std::string name;
   std::string why;

@@ -1,5 +1,5 @@
-// Hosts without privileges: each is one agent process with the native supervisor, a folder that it takes for the
-// root of its file system, and an address of its own in 127.0.0.0/8.
+// Hosts without privileges: each is one agent process with the native supervisor, a folder that it
+// takes for the root of its file system, and an address of its own in 127.0.0.0/8.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -14,15 +14,22 @@ class ProcessPlatform final : public Platform {
   explicit ProcessPlatform(LabIdentity lab) : lab_(std::move(lab)) {}
 
   [[nodiscard]] std::string_view name() const override { return "process"; }
-  [[nodiscard]] std::string address(int n) const override { return fmt::format("127.77.{}.{}", lab_.number, n); }
-  [[nodiscard]] Status prepare(const Tell& /*tell*/) override { return make_folders(lab_.folder / "hosts"); }
+  [[nodiscard]] std::string address(int n) const override {
+    return fmt::format("127.77.{}.{}", lab_.number, n);
+  }
+  [[nodiscard]] Status prepare(const Tell& /*tell*/) override {
+    return make_folders(lab_.folder / "hosts");
+  }
 
   [[nodiscard]] Status create(const HostSpec& host) override {
-    for (const char* folder : {"root/etc", "root/run", "root/var/lib/consort"}) TRYV(make_folders(folder_of(host) / folder));
+    for (const char* folder : {"root/etc", "root/run", "root/var/lib/consort"})
+      TRYV(make_folders(folder_of(host) / folder));
     return {};
   }
 
-  [[nodiscard]] Status start(const HostSpec& host) override { return keeper_of(host).start(lab_.self, agent_of(host, controller())); }
+  [[nodiscard]] Status start(const HostSpec& host) override {
+    return keeper_of(host).start(lab_.self, agent_of(host, controller()));
+  }
 
   // A host that is switched off takes its daemons with it.
   [[nodiscard]] Status stop(const HostSpec& host) override {
@@ -38,21 +45,32 @@ class ProcessPlatform final : public Platform {
     return start(host);
   }
 
-  // There is no network of its own to cut: the agent starts again with an address at which no controller answers.
-  // (Port 9 is "discard", RFC 863.) Its daemons run on and are adopted.
-  [[nodiscard]] Status cut(const HostSpec& host) override { return keeper_of(host).restart_with(agent_of(host, fmt::format("http://{}:9", address(1)))); }
-  [[nodiscard]] Status heal(const HostSpec& host) override { return keeper_of(host).restart_with(agent_of(host, controller())); }
+  // There is no network of its own to cut: the agent starts again with an address at which no
+  // controller answers. (Port 9 is "discard", RFC 863.) Its daemons run on and are adopted.
+  [[nodiscard]] Status cut(const HostSpec& host) override {
+    return keeper_of(host).restart_with(agent_of(host, fmt::format("http://{}:9", address(1))));
+  }
+  [[nodiscard]] Status heal(const HostSpec& host) override {
+    return keeper_of(host).restart_with(agent_of(host, controller()));
+  }
   [[nodiscard]] bool runs(const HostSpec& host) const override { return keeper_of(host).running(); }
 
-  [[nodiscard]] Result<std::vector<std::string>> exec_argv(const HostSpec& host, const std::vector<std::string>& argv) const override {
+  [[nodiscard]] Result<std::vector<std::string>> exec_argv(
+      const HostSpec& host, const std::vector<std::string>& argv) const override {
     const std::string root = (folder_of(host) / "root").string();
-    std::vector<std::string> out = {"env", "--chdir=" + root, "CONSORT_HOST=" + host.name, "CONSORT_ADDRESS=" + host.address, "CONSORT_ROOT=" + root};
+    std::vector<std::string> out = {"env", "--chdir=" + root, "CONSORT_HOST=" + host.name,
+                                    "CONSORT_ADDRESS=" + host.address, "CONSORT_ROOT=" + root};
     out.insert(out.end(), argv.begin(), argv.end());
     return out;
   }
 
-  [[nodiscard]] std::vector<std::string> inside_argv(const std::vector<std::string>& argv) const override { return argv; }
-  [[nodiscard]] Status inside(const std::function<Status()>& function) const override { return function(); }
+  [[nodiscard]] std::vector<std::string> inside_argv(
+      const std::vector<std::string>& argv) const override {
+    return argv;
+  }
+  [[nodiscard]] Status inside(const std::function<Status()>& function) const override {
+    return function();
+  }
 
   [[nodiscard]] Status destroy() override {
     kill_trees(marked_with(fmt::format("{}={}", kMemberVariable, lab_.id)));
@@ -60,15 +78,26 @@ class ProcessPlatform final : public Platform {
   }
 
  private:
-  [[nodiscard]] fs::path folder_of(const HostSpec& host) const { return lab_.folder / "hosts" / host.name; }
-  [[nodiscard]] Keeper keeper_of(const HostSpec& host) const { return Keeper(folder_of(host) / "host"); }
-  [[nodiscard]] std::string controller() const { return fmt::format("http://{}:{}", address(1), kControllerPort); }
+  [[nodiscard]] fs::path folder_of(const HostSpec& host) const {
+    return lab_.folder / "hosts" / host.name;
+  }
+  [[nodiscard]] Keeper keeper_of(const HostSpec& host) const {
+    return Keeper(folder_of(host) / "host");
+  }
+  [[nodiscard]] std::string controller() const {
+    return fmt::format("http://{}:{}", address(1), kControllerPort);
+  }
 
   [[nodiscard]] Keep agent_of(const HostSpec& host, const std::string& url) const {
     const fs::path folder = folder_of(host);
     Keep keep;
-    keep.argv = {lab_.self.string(), "agent",     "--data",    (folder / "root/var/lib/consort").string(), "--root",       (folder / "root").string(), "--controller", url,
-                 "--name",           host.name,   "--address", host.address,                "--supervisor", "native"};
+    keep.argv = {lab_.self.string(), "agent",
+                 "--data",           (folder / "root/var/lib/consort").string(),
+                 "--root",           (folder / "root").string(),
+                 "--controller",     url,
+                 "--name",           host.name,
+                 "--address",        host.address,
+                 "--supervisor",     "native"};
     keep.environment = {{kMemberVariable, lab_.id}};
     keep.restart = Keep::Restart::always;
     return keep;
@@ -79,6 +108,8 @@ class ProcessPlatform final : public Platform {
 
 }  // namespace
 
-std::unique_ptr<Platform> make_process_platform(const LabIdentity& lab) { return std::make_unique<ProcessPlatform>(lab); }
+std::unique_ptr<Platform> make_process_platform(const LabIdentity& lab) {
+  return std::make_unique<ProcessPlatform>(lab);
+}
 
 }  // namespace consort::platform

@@ -43,7 +43,8 @@ Stat stat_of(pid_t pid) {
   if (end == std::string::npos) return {};
   const std::vector<std::string> fields = split(trim(std::string_view(*text).substr(end + 1)), ' ');
   if (fields.size() < 20) return {};
-  return {fields[0].empty() ? 'X' : fields[0][0], number_from<pid_t>(fields[1]), number_from<std::uint64_t>(fields[19])};
+  return {fields[0].empty() ? 'X' : fields[0][0], number_from<pid_t>(fields[1]),
+          number_from<std::uint64_t>(fields[19])};
 }
 
 std::vector<pid_t> all_processes() {
@@ -51,7 +52,8 @@ std::vector<pid_t> all_processes() {
   std::error_code error;
   for (fs::directory_iterator it("/proc", error), end; it != end; it.increment(error)) {
     const std::string name = it->path().filename().string();
-    if (name.find_first_not_of("0123456789") == std::string::npos) out.push_back(number_from<pid_t>(name));
+    if (name.find_first_not_of("0123456789") == std::string::npos)
+      out.push_back(number_from<pid_t>(name));
   }
   return out;
 }
@@ -139,7 +141,8 @@ Json process_id_to_json(const ProcessId& process) {
 }
 
 ProcessId process_id_from_json(const Json& json) {
-  return {static_cast<pid_t>(json.int_or("pid")), static_cast<std::uint64_t>(json.int_or("started"))};
+  return {static_cast<pid_t>(json.int_or("pid")),
+          static_cast<std::uint64_t>(json.int_or("started"))};
 }
 
 }  // namespace consort::platform

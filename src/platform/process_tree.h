@@ -1,5 +1,5 @@
-// Processes and what they have started, from /proc. A process is known by its pid and its start time, so that
-// a pid that was given to somebody else is never mistaken for it.
+// Processes and what they have started, from /proc. A process is known by its pid and its start
+// time, so that a pid that was given to somebody else is never mistaken for it.
 #pragma once
 
 #include <sys/types.h>

@@ -17,17 +17,23 @@ namespace {
 
 constexpr std::string_view kSuite = "bookworm";
 
-// An init with its tools; the servers of the examples; the libraries that the consort program is linked with.
+// An init with its tools; the servers of the examples; the libraries that the consort program is
+// linked with.
 constexpr std::array kPackages = {
-    "systemd",   "systemd-sysv",  "dbus",        "iproute2",         "procps",      "util-linux",  "ca-certificates",       "curl",
-    "python3",   "python3-psycopg2", "postgresql-15", "nginx-light", "haproxy",     "libjsonnet0", "libboost-json1.81.0",   "libsqlite3-0",
-    "libarchive13", "libzstd1",   "libyaml-cpp0.7", "libssl3",       "libfmt9",     "libsystemd0",
+    "systemd",       "systemd-sysv",    "dbus",     "iproute2",       "procps",
+    "util-linux",    "ca-certificates", "curl",     "python3",        "python3-psycopg2",
+    "postgresql-15", "nginx-light",     "haproxy",  "libjsonnet0",    "libboost-json1.81.0",
+    "libsqlite3-0",  "libarchive13",    "libzstd1", "libyaml-cpp0.7", "libssl3",
+    "libfmt9",       "libsystemd0",
 };
 
 // Servers are Consort's to start, not the distribution's; the rest only costs time at boot.
-constexpr std::array kMasked = {"nginx.service",       "haproxy.service",        "postgresql.service",        "console-getty.service",
-                                "getty@tty1.service",  "apt-daily.timer",        "apt-daily-upgrade.timer",   "dpkg-db-backup.timer",
-                                "e2scrub_all.timer",   "systemd-timesyncd.service", "systemd-resolved.service"};
+constexpr std::array kMasked = {"nginx.service",           "haproxy.service",
+                                "postgresql.service",      "console-getty.service",
+                                "getty@tty1.service",      "apt-daily.timer",
+                                "apt-daily-upgrade.timer", "dpkg-db-backup.timer",
+                                "e2scrub_all.timer",       "systemd-timesyncd.service",
+                                "systemd-resolved.service"};
 
 constexpr std::string_view kBefore =
     "mkdir -p \"$1/etc/postgresql-common\" \"$1/usr/sbin\"\n"
@@ -37,7 +43,8 @@ constexpr std::string_view kBefore =
 
 std::string after_script() {
   std::string out;
-  for (const char* unit : kMasked) out += fmt::format("ln -sf /dev/null \"$1/etc/systemd/system/{}\"\n", unit);
+  for (const char* unit : kMasked)
+    out += fmt::format("ln -sf /dev/null \"$1/etc/systemd/system/{}\"\n", unit);
   out += "ln -sf /lib/systemd/system/multi-user.target \"$1/etc/systemd/system/default.target\"\n";
   // Each host gets its own.
   out += ": > \"$1/etc/machine-id\"\nrm -f \"$1/etc/hostname\" \"$1/usr/sbin/policy-rc.d\"\n";
@@ -46,13 +53,20 @@ std::string after_script() {
 
 std::vector<std::string> recipe(const fs::path& target) {
   std::string packages;
-  for (const char* package : kPackages) packages += (packages.empty() ? "" : ",") + std::string(package);
-  return {"mmdebstrap",   "--variant=minbase",   "--include=" + packages, "--setup-hook=" + std::string(kBefore), "--customize-hook=" + after_script(),
-          std::string(kSuite), target.string()};
+  for (const char* package : kPackages)
+    packages += (packages.empty() ? "" : ",") + std::string(package);
+  return {"mmdebstrap",
+          "--variant=minbase",
+          "--include=" + packages,
+          "--setup-hook=" + std::string(kBefore),
+          "--customize-hook=" + after_script(),
+          std::string(kSuite),
+          target.string()};
 }
 
 bool can_run(const std::string& program) {
-  for (const std::string& folder : split("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ':')) {
+  for (const std::string& folder :
+       split("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", ':')) {
     if (::access((folder + "/" + program).c_str(), X_OK) == 0) return true;
   }
   return false;
@@ -61,7 +75,8 @@ bool can_run(const std::string& program) {
 }  // namespace
 
 fs::path cache_folder() {
-  if (const char* given = std::getenv("XDG_CACHE_HOME"); given != nullptr && *given == '/') return fs::path(given) / "consort";
+  if (const char* given = std::getenv("XDG_CACHE_HOME"); given != nullptr && *given == '/')
+    return fs::path(given) / "consort";
   if (::geteuid() == 0) return "/var/cache/consort";
   const char* home = std::getenv("HOME");
   return fs::path(home != nullptr ? home : "/tmp") / ".cache" / "consort";
@@ -74,7 +89,9 @@ Result<fs::path> root_image(const Tell& tell) {
   std::error_code error;
   if (fs::exists(image, error)) return image;
   if (!can_run("mmdebstrap")) {
-    return fail(ErrorCode::unsupported, "mmdebstrap is missing: it makes the hosts' root file system").hint("apt-get install mmdebstrap, or choose --platform process");
+    return fail(ErrorCode::unsupported,
+                "mmdebstrap is missing: it makes the hosts' root file system")
+        .hint("apt-get install mmdebstrap, or choose --platform process");
   }
   TRYV(make_folders(folder));
   bool told = false;
@@ -88,7 +105,10 @@ Result<fs::path> root_image(const Tell& tell) {
   if (!lock) return fail(std::move(lock.error()));
   if (fs::exists(image, error)) return image;
 
-  tell(fmt::format("making the hosts' root file system with mmdebstrap: Debian {} and {} packages, once, in about a minute", kSuite, kPackages.size()));
+  tell(
+      fmt::format("making the hosts' root file system with mmdebstrap: Debian {} and {} packages, "
+                  "once, in about a minute",
+                  kSuite, kPackages.size()));
   const fs::path making = image.string() + ".new";
   TRYV(remove_tree(making));  // of a process that was killed while it made it
   ProcessSpec spec;
@@ -98,11 +118,16 @@ Result<fs::path> root_image(const Tell& tell) {
   if (!outcome || !outcome->ok()) {
     (void)remove_tree(making);
     if (!outcome) return fail(outcome.error());
-    return fail(ErrorCode::io, fmt::format("mmdebstrap ended with status {}:\n{}", outcome->status, last_lines(outcome->errors, 8)))
-        .hint("it needs Debian's package server (deb.debian.org, or a mirror in /etc/apt); or choose --platform process");
+    return fail(ErrorCode::io, fmt::format("mmdebstrap ended with status {}:\n{}", outcome->status,
+                                           last_lines(outcome->errors, 8)))
+        .hint(
+            "it needs Debian's package server (deb.debian.org, or a mirror in /etc/apt); or choose "
+            "--platform process");
   }
   fs::rename(making, image, error);
-  if (error) return fail(ErrorCode::io, fmt::format("cannot rename {} to {}: {}", making.string(), image.string(), error.message()));
+  if (error)
+    return fail(ErrorCode::io, fmt::format("cannot rename {} to {}: {}", making.string(),
+                                           image.string(), error.message()));
   tell(fmt::format("made {} in {}", image.string(), human_duration(outcome->elapsed)));
   return image;
 }

@@ -29,7 +29,10 @@ bool World::in_declared_outage(const std::string& service) const {
   for (const auto& [id, rollout] : controller_->rollouts()) {
     if (rollout.result != rollout::Result::open) continue;
     for (const plan::JointOutage& outage : rollout.plan.outages) {
-      if (outage.provider == service || std::find(outage.dependents.begin(), outage.dependents.end(), service) != outage.dependents.end()) return true;
+      for (const auto* named : {&outage.dependents, &outage.affected}) {
+        if (std::find(named->begin(), named->end(), service) != named->end()) return true;
+      }
+      if (outage.provider == service) return true;
     }
   }
   return false;

@@ -183,7 +183,10 @@ class SystemdSupervisor final : public Supervisor {
       return fail(ErrorCode::invalid_input, fmt::format("'{}' is no name for a daemon", name));
     TRYV(stop(name, seconds(60)));
     const std::lock_guard lock(mutex_);
-    TRYV(change_unit_files("DisableUnitFiles", name));
+    // systemd refuses to disable what is not there, for instance after a start that never came to
+    // be.
+    std::error_code absent;
+    if (fs::exists(unit_path(name), absent)) TRYV(change_unit_files("DisableUnitFiles", name));
     TRYV(remove_tree(unit_path(name)));
     TRYV(remove_tree(record_path(name)));
     return call(bus_.get(), "Reload");

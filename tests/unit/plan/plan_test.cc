@@ -156,6 +156,26 @@ TEST(Plan, AnOnlyProviderThatMustStopIsAJointOutageAndNeedsPermission) {
   EXPECT_EQ(story(*plan), "drain api@h2 | upgrade db@h1 | resume api@h2");
 }
 
+TEST(Plan, AJointOutageHoldsAllInstancesOfADependentThatOthersNeed) {
+  Manifest shop;
+  shop.service = "shop";
+  shop.daemon = Json::object({{"argv", Json::Array{"shop"}}});
+  shop.hooks["drain"].argv = {"leave"};
+  const auto site = [&](const std::string& version) {
+    Model model;
+    model.host("d1", "db").host("w1", "web").host("w2", "web").host("l1", "lb");
+    model.service("db", "db", version).service(shop, "web", {"db"}).service("proxy", "lb", "v1", {"shop"});
+    return model;
+  };
+  const Model before = site("v1");
+  const Model after = site("v2");
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "drain shop@w1, drain shop@w2 | upgrade db@d1 | resume shop@w1, resume shop@w2");
+  for (const Step& step : plan->steps) EXPECT_EQ(step.keep_healthy, 0) << step.service << "@" << step.host << " would wait for ever";
+  EXPECT_THAT(plan->outages.front().affected, ::testing::ElementsAre("proxy"));
+}
+
 TEST(Plan, AReplicatedProviderIsChangedWithoutHoldingItsDependents) {
   const auto site = [](const std::string& version) {
     Model model;
