@@ -1,0 +1,83 @@
+// Labs: what they are asked for, and what they leave alone.
+#include "platform/lab.h"
+
+#include <gtest/gtest.h>
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <csignal>
+
+#include "platform/process_tree.h"
+
+namespace consort::platform {
+namespace {
+
+TEST(LabClasses, AreReadInTheirOrder) {
+  const auto classes = parse_classes("web=2,db=1");
+  ASSERT_TRUE(classes);
+  ASSERT_EQ(classes->size(), 2U);
+  EXPECT_EQ(classes->at(0), std::pair(std::string("web"), 2));
+  EXPECT_EQ(classes->at(1), std::pair(std::string("db"), 1));
+}
+
+TEST(LabClasses, RefuseWhatIsNoFleet) {
+  for (const char* text : {"", "web", "web=", "web=0", "web=-1", "web=x", "web=1,web=2",
+                           "controller=1", "web=201", "../x=1", "web=99999"}) {
+    const auto classes = parse_classes(text);
+    ASSERT_FALSE(classes) << text;
+    EXPECT_FALSE(classes.error().hint_text().empty()) << text;
+  }
+}
+
+TEST(LabDown, LeavesFilesOfAFolderThatIsNoLab) {
+  // Given somebody's own folder that has the names a lab would use
+  const auto folder = TempFolder::create("lab-test");
+  ASSERT_TRUE(folder);
+  ASSERT_TRUE(make_folders(folder->path() / "hosts"));
+  ASSERT_TRUE(write_file_atomic(folder->path() / "hosts" / "mine", "precious"));
+  // When a lab is taken down there, then nothing of theirs goes; and none is set up over it either
+  ASSERT_TRUE(Lab::down(folder->path(), "/bin/true"));
+  EXPECT_EQ(read_file(folder->path() / "hosts" / "mine").value_or(""), "precious");
+  LabRequest request{folder->path(), "/bin/true", "process", {{"web", 1}}};
+  const auto lab = Lab::up(request, [](std::string_view) {});
+  ASSERT_FALSE(lab);
+  EXPECT_EQ(lab.error().code(), ErrorCode::conflict);
+  EXPECT_EQ(read_file(folder->path() / "hosts" / "mine").value_or(""), "precious");
+}
+
+TEST(LabOpen, NamesTheRemedyWhereThereIsNone) {
+  const auto folder = TempFolder::create("lab-test");
+  ASSERT_TRUE(folder);
+  const auto lab = Lab::open(folder->path(), "/bin/true");
+  ASSERT_FALSE(lab);
+  EXPECT_EQ(lab.error().code(), ErrorCode::not_found);
+  EXPECT_NE(lab.error().hint_text().find("consort lab up"), std::string::npos);
+}
+
+TEST(ProcessTree, FindsAProcessByItsMarkAndEndsItWithItsChildren) {
+  const std::string id = "test-" + std::to_string(::getpid());
+  ProcessSpec spec;
+  spec.argv = {"sh", "-c", "sleep 60 & wait"};
+  spec.environment = {{"CONSORT_TEST_MARK", id}};
+  spec.on_start = [&](pid_t pid) {
+    const auto found = [&] { return marked_with("CONSORT_TEST_MARK=" + id); };
+    while (found().empty()) sched_yield();
+    kill_trees(found());
+    EXPECT_TRUE(wait_for_end(identify(pid), seconds(5)));
+  };
+  const auto outcome = run_process(spec);
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(outcome->signal, SIGKILL);
+  EXPECT_TRUE(marked_with("CONSORT_TEST_MARK=" + id).empty());
+}
+
+TEST(ProcessTree, APidWithAnotherStartTimeIsAnotherProcess) {
+  ProcessId self = identify(::getpid());
+  EXPECT_TRUE(is_alive(self));
+  ++self.started;
+  EXPECT_FALSE(is_alive(self));
+}
+
+}  // namespace
+}  // namespace consort::platform
