@@ -158,6 +158,7 @@ class Advance {
       set_phase(step, StepPhase::failed, "step-failed",
                 fmt::format("{} at {}{}: {}", outcome_name(outcome.result), outcome.step.empty() ? "start" : outcome.step,
                             outcome.exit_status != 0 ? fmt::format(" (exit status {})", outcome.exit_status) : "", outcome.message));
+      give_back_slot(step);
       return;
     }
     const bool should_run = step.to && step.to->mode == Mode::running && !step.duty;
@@ -199,7 +200,18 @@ class Advance {
   void finish_step(const Step& step) {
     set_phase(step, StepPhase::done, "step-done", std::string(action_name(step.action)));
     const bool is_back = !step.to || step.to->mode == Mode::running;
-    if (!is_back || step.duty) return;
+    if (is_back && !step.duty) give_back_slot(step);
+  }
+
+  // What is sick counts against the budget by itself; what went back by itself needs no slot.
+  // A host keeps its slot while any other of its instances is still on its way.
+  void give_back_slot(const Step& step) {
+    const Course& c = course();
+    const bool busy = std::any_of(c.steps.begin(), c.steps.end(), [&](const Step& other) {
+      const StepPhase phase = c.runs[static_cast<std::size_t>(other.id)].phase;
+      return other.id != step.id && other.host == step.host && (phase == StepPhase::active || phase == StepPhase::soaking);
+    });
+    if (busy) return;
     out_.budgets_changed = budget::release(budgets_, step.host, reason()) || out_.budgets_changed;
     out_.budgets_changed = budget::release_joint(budgets_, step.host, reason()) || out_.budgets_changed;
   }
@@ -256,7 +268,6 @@ class Advance {
     back.reason = "goes back";
     // An instance that failed is away already; one that succeeded is taken away once more.
     back.disrupts = back.from && back.from->mode == Mode::running;
-    back.keep_healthy = 0;
     return back;
   }
 
@@ -374,7 +385,14 @@ class Advance {
     if (step.disrupts) {
       const auto grant = budget::acquire(budgets_, budgets_of(step.host), censuses_, step.host, reason(),
                                          fmt::format("{} {}", action_name(step.action), step.service), now_);
-      if (!grant.granted) return wait(step, grant.why);
+      if (!grant.granted) {
+        wait(step, grant.why);
+        // Going forward can wait for other people's slots. The way back must come to an end, and say so.
+        const Instant limit = course().wave_since + r_.plan.policy.step_timeout;
+        if (!r_.reverting) return;
+        if (now_ < limit) return wake_at(limit);
+        return set_phase(step, StepPhase::failed, "step-failed", fmt::format("got no slot within {}: {}", human_duration(r_.plan.policy.step_timeout), grant.why));
+      }
       out_.budgets_changed = true;
     }
     send(step);
