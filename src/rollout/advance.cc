@@ -58,13 +58,18 @@ class Advance {
     return it == h->instances.end() ? nullptr : &it->second;
   }
 
-  // An instance that was told to change still reports healthy until it begins.
+  // An instance that was told to change still reports healthy until it begins. When a rollout turns back,
+  // steps of the way forward may still be under way, until their own way back is done.
   [[nodiscard]] bool is_changing(const std::string& service, const std::string& host) const {
-    const Course& c = r_.reverting ? r_.back : r_.forward;
-    return std::any_of(c.steps.begin(), c.steps.end(), [&](const Step& step) {
-      const StepPhase phase = c.runs[static_cast<std::size_t>(step.id)].phase;
-      return (phase == StepPhase::active || phase == StepPhase::unreachable) && step.host == host && step.service == service && !step.duty;
-    });
+    const auto any = [&](const Course& c, auto fits) {
+      return std::any_of(c.steps.begin(), c.steps.end(), [&](const Step& step) {
+        return step.host == host && step.service == service && !step.duty && fits(c.runs[static_cast<std::size_t>(step.id)].phase);
+      });
+    };
+    const auto under_way = [](StepPhase phase) { return phase == StepPhase::active || phase == StepPhase::unreachable; };
+    if (!r_.reverting) return any(r_.forward, under_way);
+    if (any(r_.back, under_way)) return true;
+    return any(r_.forward, under_way) && !any(r_.back, [](StepPhase phase) { return phase == StepPhase::done; });
   }
 
   [[nodiscard]] std::int64_t healthy_instances(const std::string& service, const std::string& except_host) const {
