@@ -1,5 +1,7 @@
 #include "http/server.h"
 
+#include <fcntl.h>
+
 #include <fmt/format.h>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -17,6 +19,13 @@ namespace consort::http {
 namespace asio = boost::asio;
 using asio::ip::tcp;
 using boost::system::error_code;
+
+namespace {
+
+// Asio makes sockets that programs started by this one would inherit, and so keep the port in use.
+void keep_from_children(int fd) { ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
+
+}  // namespace
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   explicit Impl(EventLoop& event_loop, ServerOptions server_options)
@@ -73,6 +82,7 @@ Status Server::Impl::listen(const std::string& address) {
   tcp::acceptor acceptor(loop.impl()->io);
   error_code ec;
   acceptor.open(endpoint.protocol(), ec);
+  if (!ec) keep_from_children(acceptor.native_handle());
   if (!ec) acceptor.set_option(tcp::acceptor::reuse_address(true), ec);
   if (!ec && endpoint.address().is_v6()) acceptor.set_option(asio::ip::v6_only(true), ec);
   if (!ec) acceptor.bind(endpoint, ec);
@@ -102,6 +112,7 @@ void Server::Impl::accept(tcp::acceptor& acceptor) {
 }
 
 void Server::Impl::admit(tcp::socket socket) {
+  keep_from_children(socket.native_handle());
   const auto connection = std::make_shared<Connection>(host, make_tcp_transport(std::move(socket)));
   const std::size_t of_peer = ++per_peer[connection->peer().address];
   connections.insert(connection);
