@@ -98,7 +98,8 @@ class Planner {
           continue;
         }
         now_[{service, host}] = *report.applied;
-        if (report.applied->mode == Mode::running && report.health != Health::unhealthy) ++running_[service];
+        // A sick instance counts, too: whether enough are healthy is looked at when the step begins.
+        if (report.applied->mode == Mode::running) ++running_[service];
       }
     }
     for (const auto& [service, record] : wanted_.services) {
@@ -605,7 +606,7 @@ class Planner {
   Plan plan_;
   std::map<std::string, int> levels_;
   std::map<Key, InstanceState> now_;  // observed, then as it will be after the steps made so far
-  std::map<std::string, std::int64_t> running_;  // service → healthy running instances before the plan
+  std::map<std::string, std::int64_t> running_;  // service → running instances before the plan
   std::map<Key, Draft> drafts_;
   std::map<std::string, std::int64_t> leaving_;
   std::set<std::string> moved_;

