@@ -32,6 +32,7 @@ int run(const std::vector<std::string>& argv) {
     print(parsed->help);
     return parsed->status;
   }
+  if (parsed->arguments.has("--no-color")) forbid_colour();
   const Result<int> status = parsed->command->run(parsed->arguments);
   return status ? *status : print_error(status.error(), json);
 }
