@@ -13,7 +13,9 @@ constexpr std::size_t kKeptDuties = 32;
 
 // Where in its history this manifest came first; later than all when it is new here.
 std::size_t age(const Instance& instance, const Digest& manifest) {
-  return static_cast<std::size_t>(std::find(instance.history.begin(), instance.history.end(), manifest) - instance.history.begin());
+  return static_cast<std::size_t>(
+      std::find(instance.history.begin(), instance.history.end(), manifest) -
+      instance.history.begin());
 }
 
 }  // namespace
@@ -22,26 +24,34 @@ Json instance_to_json(const Instance& instance) {
   Json::Array history;
   for (const Digest& digest : instance.history) history.emplace_back(digest.str());
   Json::Object duties;
-  for (const auto& [token, outcome] : instance.duties) duties.emplace(token, plan::outcome_to_json(outcome));
-  return Json::object({{"applied", instance.applied ? plan::instance_state_to_json(*instance.applied) : Json()},
-                       {"history", history},
-                       {"hasData", instance.has_data},
-                       {"dataVersion", instance.data_version},
-                       {"outcome", instance.outcome ? plan::outcome_to_json(*instance.outcome) : Json()},
-                       {"duties", duties},
-                       {"transition", instance.transition ? transition::transition_to_json(*instance.transition) : Json()}});
+  for (const auto& [token, outcome] : instance.duties)
+    duties.emplace(token, plan::outcome_to_json(outcome));
+  return Json::object(
+      {{"applied", instance.applied ? plan::instance_state_to_json(*instance.applied) : Json()},
+       {"history", history},
+       {"hasData", instance.has_data},
+       {"dataVersion", instance.data_version},
+       {"outcome", instance.outcome ? plan::outcome_to_json(*instance.outcome) : Json()},
+       {"duties", duties},
+       {"transition",
+        instance.transition ? transition::transition_to_json(*instance.transition) : Json()}});
 }
 
 Result<Instance> instance_from_json(const Json& json) {
   JsonReader reader(json, "instance");
   Instance out;
-  if (const Json* applied = reader.any("applied")) out.applied = TRY(plan::instance_state_from_json(*applied, "applied"));
-  for (const std::string& digest : reader.strings("history")) out.history.push_back(TRY(Digest::parse(digest)));
+  if (const Json* applied = reader.any("applied"))
+    out.applied = TRY(plan::instance_state_from_json(*applied, "applied"));
+  for (const std::string& digest : reader.strings("history"))
+    out.history.push_back(TRY(Digest::parse(digest)));
   out.has_data = reader.boolean("hasData", false);
   out.data_version = reader.integer("dataVersion", 0);
-  if (const Json* outcome = reader.any("outcome")) out.outcome = TRY(plan::outcome_from_json(*outcome, "outcome"));
-  for (const auto& [token, outcome] : reader.object("duties")) out.duties.emplace(token, TRY(plan::outcome_from_json(outcome, "duties")));
-  if (const Json* journal = reader.any("transition")) out.transition = TRY(transition::transition_from_json(*journal));
+  if (const Json* outcome = reader.any("outcome"))
+    out.outcome = TRY(plan::outcome_from_json(*outcome, "outcome"));
+  for (const auto& [token, outcome] : reader.object("duties"))
+    out.duties.emplace(token, TRY(plan::outcome_from_json(outcome, "duties")));
+  if (const Json* journal = reader.any("transition"))
+    out.transition = TRY(transition::transition_from_json(*journal));
   TRYV(reader.finish(UnknownMembers::ignore));
   return out;
 }
@@ -52,17 +62,21 @@ Result<Core> Core::restore(const Store& store) {
     const auto load = [&, &key = key, &value = value]() -> Status {
       const Json json = TRY(parse_json(value));
       if (key == "target") core.target_ = TRY(plan::target_from_json(json));
-      if (key.starts_with("instances/")) core.instances_.emplace(key.substr(10), TRY(instance_from_json(json)));
+      if (key.starts_with("instances/"))
+        core.instances_.emplace(key.substr(10), TRY(instance_from_json(json)));
       return {};
     };
-    if (auto status = load(); !status) return fail(std::move(status).error().context(fmt::format("in the agent's record '{}'", key)));
+    if (auto status = load(); !status)
+      return fail(
+          std::move(status).error().context(fmt::format("in the agent's record '{}'", key)));
   }
   return core;
 }
 
 void Core::save(const std::string& service, Output& out) const {
   const auto it = instances_.find(service);
-  // What has gone without a trace needs no record, except its outcome while the target still names it.
+  // What has gone without a trace needs no record, except its outcome while the target still names
+  // it.
   out.writes["instances/" + service] = instance_to_json(it->second).dump();
 }
 
@@ -83,7 +97,9 @@ Result<Output> Core::on_target(const plan::Target& target) {
   const auto order = std::pair(target.epoch, target.seq);
   const auto own = std::pair(target_.epoch, target_.seq);
   if (order < own) {
-    return fail(ErrorCode::refused, fmt::format("target ({}, {}) is older than ({}, {}), which this host holds already", target.epoch, target.seq, target_.epoch, target_.seq))
+    return fail(ErrorCode::refused,
+                fmt::format("target ({}, {}) is older than ({}, {}), which this host holds already",
+                            target.epoch, target.seq, target_.epoch, target_.seq))
         .hint("another controller has taken over this host");
   }
   Output out;
@@ -108,7 +124,8 @@ void Core::consider(const std::string& service, Output& out) {
   if (instance.transition || instance.loading || !is_due(instance, entry->second)) return;
   LoadManifests load{service, {}};
   if (entry->second.duty && !instance.duties.contains(entry->second.duty->token)) {
-    for (const Digest& digest : {entry->second.duty->owner, entry->second.duty->from, entry->second.duty->to}) {
+    for (const Digest& digest :
+         {entry->second.duty->owner, entry->second.duty->from, entry->second.duty->to}) {
       if (!digest.is_none()) load.digests.insert(digest);
     }
   } else {
@@ -139,12 +156,14 @@ Output Core::retry() {
   return out;
 }
 
-Output Core::on_manifests(const std::string& service, const std::map<Digest, plan::Manifest>& manifests) {
+Output Core::on_manifests(const std::string& service,
+                          const std::map<Digest, plan::Manifest>& manifests) {
   Output out;
   Instance& instance = instances_[service];
   instance.loading = false;
   const auto entry = target_.instances.find(service);
-  if (entry == target_.instances.end() || instance.transition || !is_due(instance, entry->second)) return out;
+  if (entry == target_.instances.end() || instance.transition || !is_due(instance, entry->second))
+    return out;
   const auto find = [&](const Digest& digest) -> const plan::Manifest* {
     const auto it = manifests.find(digest);
     return it == manifests.end() ? nullptr : &it->second;
@@ -166,12 +185,14 @@ Output Core::on_manifests(const std::string& service, const std::map<Digest, pla
     begin.to = entry->second.wanted;
     begin.old_manifest = begin.from ? find(begin.from->manifest) : nullptr;
     begin.new_manifest = begin.to ? find(begin.to->manifest) : nullptr;
-    if ((begin.from && begin.old_manifest == nullptr) || (begin.to && begin.new_manifest == nullptr)) {
+    if ((begin.from && begin.old_manifest == nullptr) ||
+        (begin.to && begin.new_manifest == nullptr)) {
       consider(service, out);
       return out;
     }
     begin.has_data = instance.has_data;
-    begin.downwards = begin.from && begin.to && age(instance, begin.to->manifest) < age(instance, begin.from->manifest);
+    begin.downwards = begin.from && begin.to &&
+                      age(instance, begin.to->manifest) < age(instance, begin.from->manifest);
     instance.transition = transition::begin(begin);
   }
   out.report = true;
@@ -190,18 +211,21 @@ void Core::go_on(const std::string& service, Output& out) {
   }
   instance.transition = transition::with_intent(std::move(*instance.transition));
   save(service, out);
-  out.work.emplace_back(PerformStep{service, std::get<transition::StepOrder>(decision), *instance.transition});
+  out.work.emplace_back(
+      PerformStep{service, std::get<transition::StepOrder>(decision), *instance.transition});
   out.report = true;
 }
 
-Output Core::on_step(const std::string& service, const std::string& token, const transition::StepResult& result) {
+Output Core::on_step(const std::string& service, const std::string& token,
+                     const transition::StepResult& result) {
   Output out;
   const auto it = instances_.find(service);
   if (it == instances_.end() || !it->second.transition) return out;
   const transition::Decision current = transition::decide(*it->second.transition);
   const auto* order = std::get_if<transition::StepOrder>(&current);
   if (order == nullptr || order->token != token) return out;  // an answer to a question of long ago
-  if (order->step == transition::Step::setup && result.status == transition::StepStatus::ok) it->second.has_data = true;
+  if (order->step == transition::Step::setup && result.status == transition::StepStatus::ok)
+    it->second.has_data = true;
   it->second.transition = transition::with_result(std::move(*it->second.transition), result);
   save(service, out);
   go_on(service, out);
@@ -216,9 +240,14 @@ void Core::conclude(const std::string& service, const transition::Ended& end, Ou
   } else {
     instance.applied = end.applied;
     instance.outcome = end.outcome;
-    if (end.applied && age(instance, end.applied->manifest) == instance.history.size()) instance.history.push_back(end.applied->manifest);
-    const bool works = end.outcome.result == plan::Outcome::Result::done || end.outcome.result == plan::Outcome::Result::reverted;
-    instance.health = !end.applied || end.applied->mode != plan::Mode::running ? plan::Health::unknown : works ? plan::Health::healthy : plan::Health::unhealthy;
+    if (end.applied && age(instance, end.applied->manifest) == instance.history.size())
+      instance.history.push_back(end.applied->manifest);
+    const bool works = end.outcome.result == plan::Outcome::Result::done ||
+                       end.outcome.result == plan::Outcome::Result::reverted;
+    instance.health = !end.applied || end.applied->mode != plan::Mode::running
+                          ? plan::Health::unknown
+                      : works ? plan::Health::healthy
+                              : plan::Health::unhealthy;
     instance.health_reason = works ? "" : end.outcome.message;
   }
   instance.transition.reset();
@@ -259,7 +288,8 @@ plan::HostReport Core::report() const {
     report.duties = instance.duties;
     if (instance.transition) {
       const transition::Decision decision = transition::decide(*instance.transition);
-      if (const auto* order = std::get_if<transition::StepOrder>(&decision)) report.step = transition::step_name(order->step);
+      if (const auto* order = std::get_if<transition::StepOrder>(&decision))
+        report.step = transition::step_name(order->step);
     }
     out.instances.emplace(service, std::move(report));
   }

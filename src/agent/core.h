@@ -1,6 +1,7 @@
 // The agent's core: which transitions are due, how far they are, what is reported. Pure, like the
-// controller's core: the shell makes the writes durable, then performs the work and reports results.
-// What restore() is given is all that survives a crash. Not thread-safe: one thread owns it.
+// controller's core: the shell makes the writes durable, then performs the work and reports
+// results. What restore() is given is all that survives a crash. Not thread-safe: one thread owns
+// it.
 //
 // Keys: target, instances/SERVICE.
 #pragma once
@@ -65,11 +66,13 @@ class Core {
   Output start();
   // Error refused for an older (epoch, seq) than the one it has. The same one is ignored.
   [[nodiscard]] Result<Output> on_target(const plan::Target& target);
-  // The manifests that LoadManifests asked for, or why they could not be had (then it is asked again by
-  // retry()).
-  Output on_manifests(const std::string& service, const std::map<Digest, plan::Manifest>& manifests);
+  // The manifests that LoadManifests asked for, or why they could not be had (then it is asked
+  // again by retry()).
+  Output on_manifests(const std::string& service,
+                      const std::map<Digest, plan::Manifest>& manifests);
   Output on_manifests_failed(const std::string& service, const std::string& why);
-  Output on_step(const std::string& service, const std::string& token, const transition::StepResult& result);
+  Output on_step(const std::string& service, const std::string& token,
+                 const transition::StepResult& result);
   Output on_health(const std::string& service, plan::Health health, const std::string& reason);
   // Asks again for what could not be loaded. Call when the controller answers, or after a while.
   Output retry();

@@ -23,7 +23,9 @@ const EVP_MD* sha256() {
 Result<Digest> Digest::parse(std::string_view text) {
   constexpr std::string_view prefix = "sha256:";
   const auto bad = [&] {
-    return fail(ErrorCode::invalid_input, fmt::format("'{}' is not a digest (sha256: and 64 hex digits)", text.substr(0, 100)));
+    return fail(
+        ErrorCode::invalid_input,
+        fmt::format("'{}' is not a digest (sha256: and 64 hex digits)", text.substr(0, 100)));
   };
   if (!text.starts_with(prefix) || text.size() != prefix.size() + 64) return bad();
   text.remove_prefix(prefix.size());
@@ -58,9 +60,13 @@ struct Hasher::State {
   EVP_MD_CTX* context = EVP_MD_CTX_new();
 };
 
-Hasher::Hasher() : state_(std::make_unique<State>()) { EVP_DigestInit_ex(state_->context, sha256(), nullptr); }
+Hasher::Hasher() : state_(std::make_unique<State>()) {
+  EVP_DigestInit_ex(state_->context, sha256(), nullptr);
+}
 Hasher::~Hasher() { EVP_MD_CTX_free(state_->context); }
-void Hasher::update(std::string_view bytes) { EVP_DigestUpdate(state_->context, bytes.data(), bytes.size()); }
+void Hasher::update(std::string_view bytes) {
+  EVP_DigestUpdate(state_->context, bytes.data(), bytes.size());
+}
 
 Digest Hasher::finish() {
   std::array<std::uint8_t, 32> bytes{};

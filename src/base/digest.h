@@ -49,7 +49,8 @@ class Hasher {
   std::unique_ptr<State> state_;
 };
 
-// A stable 64-bit hash (FNV-1a with a final mix) for slots and rendezvous placement. Not for security.
+// A stable 64-bit hash (FNV-1a with a final mix) for slots and rendezvous placement. Not for
+// security.
 [[nodiscard]] std::uint64_t stable_hash(std::string_view text);
 
 }  // namespace consort

@@ -58,16 +58,19 @@ void Error::add_context(std::string text) { contexts_.push_back(std::move(text))
 
 Failure fail_errno(int error_number, std::string what) {
   const std::string reason = std::generic_category().message(error_number);
-  Error error(error_number == ENOENT ? ErrorCode::not_found : ErrorCode::io, fmt::format("{}: {}", what, reason));
+  Error error(error_number == ENOENT ? ErrorCode::not_found : ErrorCode::io,
+              fmt::format("{}: {}", what, reason));
   switch (error_number) {
     case ENOSPC:
     case EDQUOT:
-      return Failure(std::move(error).hint("free space on that file system, then run the same command again; nothing was changed"));
+      return Failure(std::move(error).hint(
+          "free space on that file system, then run the same command again; nothing was changed"));
     case EACCES:
     case EPERM:
       return Failure(std::move(error).hint("check the owner and mode, or run as a user who may"));
     case EADDRINUSE:
-      return Failure(std::move(error).hint("another program listens there; choose another --listen address"));
+      return Failure(
+          std::move(error).hint("another program listens there; choose another --listen address"));
     default:
       return Failure(std::move(error));
   }
@@ -87,10 +90,12 @@ std::string render_error(const Error& error) {
       if (span->column > 0) {
         // Tabs stay tabs, so that the caret stands below the place on every terminal.
         std::string pad;
-        for (std::size_t i = 0; i + 1 < static_cast<std::size_t>(span->column) && i < span->excerpt.size(); ++i) {
+        for (std::size_t i = 0;
+             i + 1 < static_cast<std::size_t>(span->column) && i < span->excerpt.size(); ++i) {
           pad += span->excerpt[i] == '\t' ? '\t' : ' ';
         }
-        out += fmt::format("   {} | {}{}\n", margin, pad, std::string(static_cast<std::size_t>(std::max(1, span->length)), '^'));
+        out += fmt::format("   {} | {}{}\n", margin, pad,
+                           std::string(static_cast<std::size_t>(std::max(1, span->length)), '^'));
       }
     }
   }

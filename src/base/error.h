@@ -38,8 +38,8 @@ class [[nodiscard]] Error {
  public:
   Error(ErrorCode code, std::string message) : code_(code), message_(std::move(message)) {}
 
-  // Each returns the error (by value: `error = std::move(error).hint(…)` must not assign it to itself), so
-  // that calls chain: `return fail(...).hint("…")`.
+  // Each returns the error (by value: `error = std::move(error).hint(…)` must not assign it to
+  // itself), so that calls chain: `return fail(...).hint("…")`.
   Error hint(std::string text) &&;
   Error at(SourceSpan span) &&;
   // What was being done, outermost added last: "while reading the inventory of class web".
@@ -68,11 +68,18 @@ using Status = Result<void>;
 class [[nodiscard]] Failure {
  public:
   explicit Failure(Error error) : error_(std::move(error)) {}
-  Failure&& hint(std::string text) && { return error_ = std::move(error_).hint(std::move(text)), std::move(*this); }
-  Failure&& at(SourceSpan span) && { return error_ = std::move(error_).at(std::move(span)), std::move(*this); }
-  Failure&& context(std::string text) && { return error_.add_context(std::move(text)), std::move(*this); }
+  Failure&& hint(std::string text) && {
+    return error_ = std::move(error_).hint(std::move(text)), std::move(*this);
+  }
+  Failure&& at(SourceSpan span) && {
+    return error_ = std::move(error_).at(std::move(span)), std::move(*this);
+  }
+  Failure&& context(std::string text) && {
+    return error_.add_context(std::move(text)), std::move(*this);
+  }
   template <class T>
-  operator tl::expected<T, Error>() && {  // NOLINT(google-explicit-constructor): that is its purpose
+  operator tl::expected<T,
+                        Error>() && {  // NOLINT(google-explicit-constructor): that is its purpose
     return tl::unexpected<Error>(std::move(error_));
   }
   operator Error() && { return std::move(error_); }  // NOLINT(google-explicit-constructor)
@@ -85,7 +92,8 @@ class [[nodiscard]] Failure {
   return Failure(Error(code, std::move(message)));
 }
 [[nodiscard]] inline Failure fail(Error error) { return Failure(std::move(error)); }
-// An io error from errno: "cannot open /x: Permission denied". ENOSPC and EACCES get their own hints.
+// An io error from errno: "cannot open /x: Permission denied". ENOSPC and EACCES get their own
+// hints.
 [[nodiscard]] Failure fail_errno(int error_number, std::string what);
 
 // "error: …", place with caret, contexts as "  while …", "  hint: …". Ends with a newline.
@@ -95,17 +103,17 @@ class [[nodiscard]] Failure {
 
 // TRY(expr): the value of a Result, or return its error from this function.
 // TRYV(expr): the same for a Status. A GNU statement expression, known to g++ and clang.
-#define CONSORT_TRY_IMPL(tmp, ...)                                  \
-  __extension__({                                                   \
-    auto tmp = (__VA_ARGS__);                                       \
+#define CONSORT_TRY_IMPL(tmp, ...)                                               \
+  __extension__({                                                                \
+    auto tmp = (__VA_ARGS__);                                                    \
     if (!tmp) return ::tl::unexpected<::consort::Error>(std::move(tmp).error()); \
-    std::move(tmp).value();                                         \
+    std::move(tmp).value();                                                      \
   })
 #define CONSORT_CONCAT2(a, b) a##b
 #define CONSORT_CONCAT(a, b) CONSORT_CONCAT2(a, b)
 #define TRY(...) CONSORT_TRY_IMPL(CONSORT_CONCAT(try_result_, __COUNTER__), __VA_ARGS__)
-#define TRYV(...)                                                                             \
-  do {                                                                                        \
-    if (auto tryv_result = (__VA_ARGS__); !tryv_result)                                       \
-      return ::tl::unexpected<::consort::Error>(std::move(tryv_result).error());              \
+#define TRYV(...)                                                                \
+  do {                                                                           \
+    if (auto tryv_result = (__VA_ARGS__); !tryv_result)                          \
+      return ::tl::unexpected<::consort::Error>(std::move(tryv_result).error()); \
   } while (false)

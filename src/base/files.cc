@@ -30,7 +30,8 @@ Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit) {
   std::size_t chunk = 65536;
   if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
     if (static_cast<std::size_t>(info.st_size) > limit) {
-      return fail(ErrorCode::too_large, fmt::format("{} has {} bytes; the limit is {}", name, info.st_size, limit));
+      return fail(ErrorCode::too_large,
+                  fmt::format("{} has {} bytes; the limit is {}", name, info.st_size, limit));
     }
     chunk = static_cast<std::size_t>(info.st_size) + 1;
   }
@@ -41,7 +42,8 @@ Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit) {
     out.resize(have + static_cast<std::size_t>(n > 0 ? n : 0));
     if (n == 0) return out;
     if (n < 0 && errno != EINTR) return fail_errno(errno, fmt::format("cannot read {}", name));
-    if (out.size() > limit) return fail(ErrorCode::too_large, fmt::format("{} is larger than {} bytes", name, limit));
+    if (out.size() > limit)
+      return fail(ErrorCode::too_large, fmt::format("{} is larger than {} bytes", name, limit));
     chunk = 65536;
   }
 }
@@ -65,22 +67,29 @@ Status write_all(int fd, std::string_view bytes, std::string_view name) {
 Status fsync_folder(const fs::path& path) {
   const Fd fd(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return fail_errno(errno, fmt::format("cannot open {}", path.string()));
-  if (::fsync(fd.get()) != 0 && errno != EINVAL) return fail_errno(errno, fmt::format("cannot sync {}", path.string()));
+  if (::fsync(fd.get()) != 0 && errno != EINVAL)
+    return fail_errno(errno, fmt::format("cannot sync {}", path.string()));
   return {};
 }
 
-Status write_file_atomic(const fs::path& path, std::string_view bytes, mode_t mode, Durability durability) {
+Status write_file_atomic(const fs::path& path, std::string_view bytes, mode_t mode,
+                         Durability durability) {
   static std::atomic<unsigned> counter{0};
   const fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
-  const fs::path temp = parent / fmt::format(".{}.{}.{}.tmp", path.filename().string(), ::getpid(), counter++);
+  const fs::path temp =
+      parent / fmt::format(".{}.{}.{}.tmp", path.filename().string(), ::getpid(), counter++);
   Fd fd(::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!fd.valid()) return fail_errno(errno, fmt::format("cannot create a file in {}", parent.string()));
+  if (!fd.valid())
+    return fail_errno(errno, fmt::format("cannot create a file in {}", parent.string()));
   const auto finish = [&]() -> Status {
     TRYV(write_all(fd.get(), bytes, path.string()));
-    if (::fchmod(fd.get(), mode) != 0) return fail_errno(errno, fmt::format("cannot set the mode of {}", path.string()));
-    if (durability == Durability::fsync && ::fsync(fd.get()) != 0) return fail_errno(errno, fmt::format("cannot sync {}", path.string()));
+    if (::fchmod(fd.get(), mode) != 0)
+      return fail_errno(errno, fmt::format("cannot set the mode of {}", path.string()));
+    if (durability == Durability::fsync && ::fsync(fd.get()) != 0)
+      return fail_errno(errno, fmt::format("cannot sync {}", path.string()));
     fd.reset();
-    if (::rename(temp.c_str(), path.c_str()) != 0) return fail_errno(errno, fmt::format("cannot replace {}", path.string()));
+    if (::rename(temp.c_str(), path.c_str()) != 0)
+      return fail_errno(errno, fmt::format("cannot replace {}", path.string()));
     return durability == Durability::fsync ? fsync_folder(parent) : Status();
   };
   Status status = finish();
@@ -93,10 +102,13 @@ Status make_folders(const fs::path& path, mode_t mode) {
   struct stat info {};
   if (::stat(path.c_str(), &info) == 0) {
     if (S_ISDIR(info.st_mode)) return {};
-    return fail(ErrorCode::io, fmt::format("{} is in the way: it is not a directory", path.string()));
+    return fail(ErrorCode::io,
+                fmt::format("{} is in the way: it is not a directory", path.string()));
   }
-  if (path.has_parent_path() && path.parent_path() != path) TRYV(make_folders(path.parent_path(), mode));
-  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return fail_errno(errno, fmt::format("cannot create the directory {}", path.string()));
+  if (path.has_parent_path() && path.parent_path() != path)
+    TRYV(make_folders(path.parent_path(), mode));
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
+    return fail_errno(errno, fmt::format("cannot create the directory {}", path.string()));
   return {};
 }
 
@@ -110,7 +122,8 @@ Status remove_tree(const fs::path& path) {
 std::string file_stamp(const fs::path& path) {
   struct stat info {};
   if (::lstat(path.c_str(), &info) != 0) return "absent";
-  return fmt::format("{}:{}:{}.{}:{}.{}", info.st_ino, info.st_size, info.st_mtim.tv_sec, info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
+  return fmt::format("{}:{}:{}.{}:{}.{}", info.st_ino, info.st_size, info.st_mtim.tv_sec,
+                     info.st_mtim.tv_nsec, info.st_ctim.tv_sec, info.st_ctim.tv_nsec);
 }
 
 Result<TempFolder> TempFolder::create(std::string_view prefix, const fs::path& parent) {
@@ -120,7 +133,8 @@ Result<TempFolder> TempFolder::create(std::string_view prefix, const fs::path& p
     base = tmp != nullptr && *tmp != '\0' ? tmp : "/tmp";
   }
   std::string pattern = (base / fmt::format("{}XXXXXX", prefix)).string();
-  if (::mkdtemp(pattern.data()) == nullptr) return fail_errno(errno, fmt::format("cannot create a directory in {}", base.string()));
+  if (::mkdtemp(pattern.data()) == nullptr)
+    return fail_errno(errno, fmt::format("cannot create a directory in {}", base.string()));
   return TempFolder(fs::path(pattern));
 }
 
@@ -134,7 +148,9 @@ Result<FileLock> FileLock::acquire(const fs::path& path, std::string_view what) 
   Fd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd.valid()) return fail_errno(errno, fmt::format("cannot open the lock {}", path.string()));
   if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    if (errno == EWOULDBLOCK) return fail(ErrorCode::locked, fmt::format("{} is in use by another process", what)).hint(fmt::format("see who holds it: fuser {}", path.string()));
+    if (errno == EWOULDBLOCK)
+      return fail(ErrorCode::locked, fmt::format("{} is in use by another process", what))
+          .hint(fmt::format("see who holds it: fuser {}", path.string()));
     return fail_errno(errno, fmt::format("cannot lock {}", path.string()));
   }
   return FileLock(std::move(fd));

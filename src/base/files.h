@@ -38,14 +38,17 @@ class Fd {
 
 inline constexpr std::size_t kDefaultReadLimit = 64U << 20U;
 
-[[nodiscard]] Result<std::string> read_file(const fs::path& path, std::size_t limit = kDefaultReadLimit);
-[[nodiscard]] Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit = kDefaultReadLimit);
+[[nodiscard]] Result<std::string> read_file(const fs::path& path,
+                                            std::size_t limit = kDefaultReadLimit);
+[[nodiscard]] Result<std::string> read_fd(int fd, std::string_view name,
+                                          std::size_t limit = kDefaultReadLimit);
 [[nodiscard]] Status write_all(int fd, std::string_view bytes, std::string_view name);
 
 enum class Durability : std::uint8_t { fsync, cached };
-// Old or new content, never anything between, whatever crashes: temp file in the same folder, fsync,
-// rename, fsync of the folder. The folder must exist. `mode` is exact, whatever the umask.
-[[nodiscard]] Status write_file_atomic(const fs::path& path, std::string_view bytes, mode_t mode = 0644,
+// Old or new content, never anything between, whatever crashes: temp file in the same folder,
+// fsync, rename, fsync of the folder. The folder must exist. `mode` is exact, whatever the umask.
+[[nodiscard]] Status write_file_atomic(const fs::path& path, std::string_view bytes,
+                                       mode_t mode = 0644,
                                        Durability durability = Durability::fsync);
 // mkdir -p. Folders that are made get `mode`.
 [[nodiscard]] Status make_folders(const fs::path& path, mode_t mode = 0755);
@@ -59,7 +62,8 @@ enum class Durability : std::uint8_t { fsync, cached };
 class TempFolder {
  public:
   // Below `parent`, or $TMPDIR, or /tmp.
-  [[nodiscard]] static Result<TempFolder> create(std::string_view prefix, const fs::path& parent = {});
+  [[nodiscard]] static Result<TempFolder> create(std::string_view prefix,
+                                                 const fs::path& parent = {});
   TempFolder(TempFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
   TempFolder& operator=(TempFolder&&) = delete;
   TempFolder(const TempFolder&) = delete;

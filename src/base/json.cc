@@ -14,12 +14,18 @@ namespace bj = boost::json;
 
 Json convert(const bj::value& value) {
   switch (value.kind()) {
-    case bj::kind::null: return {};
-    case bj::kind::bool_: return value.get_bool();
-    case bj::kind::int64: return value.get_int64();
-    case bj::kind::uint64: return static_cast<double>(value.get_uint64());
-    case bj::kind::double_: return value.get_double();
-    case bj::kind::string: return std::string(value.get_string());
+    case bj::kind::null:
+      return {};
+    case bj::kind::bool_:
+      return value.get_bool();
+    case bj::kind::int64:
+      return value.get_int64();
+    case bj::kind::uint64:
+      return static_cast<double>(value.get_uint64());
+    case bj::kind::double_:
+      return value.get_double();
+    case bj::kind::string:
+      return std::string(value.get_string());
     case bj::kind::array: {
       Json::Array out;
       out.reserve(value.get_array().size());
@@ -28,7 +34,8 @@ Json convert(const bj::value& value) {
     }
     case bj::kind::object: {
       Json::Object out;
-      for (const auto& item : value.get_object()) out.insert_or_assign(std::string(item.key()), convert(item.value()));
+      for (const auto& item : value.get_object())
+        out.insert_or_assign(std::string(item.key()), convert(item.value()));
       return out;
     }
   }
@@ -39,11 +46,21 @@ void write_string(std::string& out, std::string_view text) {
   out += '"';
   for (const char c : text) {
     switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
+      case '"':
+        out += "\\\"";
+        break;
+      case '\\':
+        out += "\\\\";
+        break;
+      case '\n':
+        out += "\\n";
+        break;
+      case '\r':
+        out += "\\r";
+        break;
+      case '\t':
+        out += "\\t";
+        break;
       default:
         if (static_cast<unsigned char>(c) < 0x20) {
           out += fmt::format("\\u{:04x}", static_cast<unsigned>(static_cast<unsigned char>(c)));
@@ -113,14 +130,17 @@ Status check_canonical(const Json& json, const std::string& path) {
     const double value = json.as_double();
     if (value != std::floor(value) || std::abs(value) > 9.007199254740992e15) {
       return fail(ErrorCode::invalid_input,
-                  fmt::format("{}: {} is not an integer that can be written exactly", path.empty() ? "value" : path, value))
+                  fmt::format("{}: {} is not an integer that can be written exactly",
+                              path.empty() ? "value" : path, value))
           .hint("write it as a string");
     }
   } else if (json.is_array()) {
     std::size_t i = 0;
-    for (const Json& item : json.as_array()) TRYV(check_canonical(item, fmt::format("{}[{}]", path, i++)));
+    for (const Json& item : json.as_array())
+      TRYV(check_canonical(item, fmt::format("{}[{}]", path, i++)));
   } else if (json.is_object()) {
-    for (const auto& [key, item] : json.as_object()) TRYV(check_canonical(item, path.empty() ? key : path + "." + key));
+    for (const auto& [key, item] : json.as_object())
+      TRYV(check_canonical(item, path.empty() ? key : path + "." + key));
   }
   return {};
 }
@@ -129,7 +149,8 @@ SourceSpan span_at(std::string_view text, std::size_t offset, std::string_view o
   offset = std::min(offset, text.size());
   SourceSpan span;
   span.file = origin.empty() ? "JSON input" : std::string(origin);
-  span.line = 1 + static_cast<int>(std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
+  span.line = 1 + static_cast<int>(std::count(
+                      text.begin(), text.begin() + static_cast<std::ptrdiff_t>(offset), '\n'));
   std::size_t start = offset == 0 ? std::string_view::npos : text.rfind('\n', offset - 1);
   start = start == std::string_view::npos ? 0 : start + 1;
   span.column = static_cast<int>(offset - start) + 1;
@@ -201,7 +222,8 @@ Result<std::string> Json::canonical() const {
 Result<Json> parse_json(std::string_view text, std::string_view origin, JsonLimits limits) {
   const std::string name = origin.empty() ? "JSON input" : std::string(origin);
   if (text.size() > limits.max_bytes) {
-    return fail(ErrorCode::too_large, fmt::format("{} has {} bytes; the limit is {}", name, text.size(), limits.max_bytes));
+    return fail(ErrorCode::too_large, fmt::format("{} has {} bytes; the limit is {}", name,
+                                                  text.size(), limits.max_bytes));
   }
   bj::parse_options options;
   options.max_depth = limits.max_depth;
@@ -225,7 +247,10 @@ Result<Json> parse_json(std::string_view text, std::string_view origin, JsonLimi
 Json error_to_json(const Error& error) {
   Json span;
   if (const auto& place = error.span()) {
-    span = Json::object({{"file", place->file}, {"line", place->line}, {"column", place->column}, {"excerpt", place->excerpt}});
+    span = Json::object({{"file", place->file},
+                         {"line", place->line},
+                         {"column", place->column},
+                         {"excerpt", place->excerpt}});
   }
   return Json::object({{"code", error_code_name(error.code())},
                        {"message", error.message()},
@@ -235,7 +260,8 @@ Json error_to_json(const Error& error) {
 }
 
 Error error_from_json(const Json& json) {
-  const auto code = error_code_from_name(json.string_or("code", "internal")).value_or(ErrorCode::internal);
+  const auto code =
+      error_code_from_name(json.string_or("code", "internal")).value_or(ErrorCode::internal);
   Error error(code, json.string_or("message", "no message"));
   error = std::move(error).hint(json.string_or("hint"));
   if (const Json* contexts = json.find("context"); contexts != nullptr && contexts->is_array()) {

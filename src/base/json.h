@@ -26,19 +26,21 @@ class Json {
   Json() = default;
   Json(std::nullptr_t) {}  // NOLINT(google-explicit-constructor): literals read as JSON
   template <class T>
-    requires std::is_same_v<T, bool>
-  Json(T value) : value_(value) {}  // NOLINT(google-explicit-constructor)
+  requires std::is_same_v<T, bool> Json(T value)
+      : value_(value) {}  // NOLINT(google-explicit-constructor)
   template <class T>
-    requires(std::is_integral_v<T> && !std::is_same_v<T, bool>)
-  Json(T value) : value_(static_cast<std::int64_t>(value)) {}  // NOLINT(google-explicit-constructor)
-  Json(double value) : value_(value) {}                        // NOLINT(google-explicit-constructor)
-  Json(const char* value) : value_(std::string(value)) {}      // NOLINT(google-explicit-constructor)
-  Json(std::string_view value) : value_(std::string(value)) {} // NOLINT(google-explicit-constructor)
-  Json(std::string value) : value_(std::move(value)) {}        // NOLINT(google-explicit-constructor)
-  Json(Array value) : value_(std::move(value)) {}              // NOLINT(google-explicit-constructor)
-  Json(Object value) : value_(std::move(value)) {}             // NOLINT(google-explicit-constructor)
+  requires(std::is_integral_v<T> && !std::is_same_v<T, bool>) Json(T value)
+      : value_(static_cast<std::int64_t>(value)) {}        // NOLINT(google-explicit-constructor)
+  Json(double value) : value_(value) {}                    // NOLINT(google-explicit-constructor)
+  Json(const char* value) : value_(std::string(value)) {}  // NOLINT(google-explicit-constructor)
+  Json(std::string_view value)
+      : value_(std::string(value)) {}                    // NOLINT(google-explicit-constructor)
+  Json(std::string value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Json(Array value) : value_(std::move(value)) {}        // NOLINT(google-explicit-constructor)
+  Json(Object value) : value_(std::move(value)) {}       // NOLINT(google-explicit-constructor)
 
-  [[nodiscard]] static Json object(std::initializer_list<std::pair<const std::string, Json>> items = {}) {
+  [[nodiscard]] static Json object(
+      std::initializer_list<std::pair<const std::string, Json>> items = {}) {
     return Json(Object(items));
   }
   [[nodiscard]] static Json array() { return Json(Array{}); }
@@ -63,7 +65,9 @@ class Json {
   // Precondition: the matching is_…(). Throws std::bad_variant_access otherwise (a bug).
   [[nodiscard]] bool as_bool() const { return std::get<bool>(value_); }
   [[nodiscard]] std::int64_t as_int() const { return std::get<std::int64_t>(value_); }
-  [[nodiscard]] double as_double() const { return is_int() ? static_cast<double>(as_int()) : std::get<double>(value_); }
+  [[nodiscard]] double as_double() const {
+    return is_int() ? static_cast<double>(as_int()) : std::get<double>(value_);
+  }
   [[nodiscard]] const std::string& as_string() const { return std::get<std::string>(value_); }
   [[nodiscard]] std::string& as_string() { return std::get<std::string>(value_); }
   [[nodiscard]] const Array& as_array() const { return std::get<Array>(value_); }
@@ -102,7 +106,8 @@ struct JsonLimits {
 
 // Errors: invalid_input with line and column; too_large. Duplicate keys: the last one wins, as in
 // RFC 8259 parsers at large. Integers beyond 2^53 that came as doubles are the caller's to reject.
-[[nodiscard]] Result<Json> parse_json(std::string_view text, std::string_view origin = "", JsonLimits limits = {});
+[[nodiscard]] Result<Json> parse_json(std::string_view text, std::string_view origin = "",
+                                      JsonLimits limits = {});
 
 [[nodiscard]] Json error_to_json(const Error& error);
 [[nodiscard]] Error error_from_json(const Json& json);

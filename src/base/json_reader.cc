@@ -8,7 +8,9 @@ namespace consort {
 
 JsonReader::JsonReader(const Json& json, std::string path) : json_(json), path_(std::move(path)) {
   if (!json_.is_object()) {
-    note(fail(ErrorCode::invalid_input, fmt::format("{}: expected an object, found {}", path_.empty() ? "document" : path_, json_.type_name())));
+    note(fail(ErrorCode::invalid_input,
+              fmt::format("{}: expected an object, found {}", path_.empty() ? "document" : path_,
+                          json_.type_name())));
   }
 }
 
@@ -26,14 +28,19 @@ const Json* JsonReader::any(std::string_view key) {
   return member != nullptr && !member->is_null() ? member : nullptr;
 }
 
-const Json* JsonReader::take(std::string_view key, std::string_view type, bool (Json::*is)() const, bool required) {
+const Json* JsonReader::take(std::string_view key, std::string_view type, bool (Json::*is)() const,
+                             bool required) {
   const Json* member = any(key);
   if (member == nullptr) {
-    if (required) note(fail(ErrorCode::invalid_input, fmt::format("{} is missing (a {})", path_of(key), type)));
+    if (required)
+      note(fail(ErrorCode::invalid_input, fmt::format("{} is missing (a {})", path_of(key), type)));
     return nullptr;
   }
   if (!(member->*is)()) {
-    note(fail(ErrorCode::invalid_input, fmt::format("{}: expected {} {}, found {}", path_of(key), type == "integer" || type == "array" || type == "object" ? "an" : "a", type, member->type_name())));
+    note(fail(ErrorCode::invalid_input,
+              fmt::format("{}: expected {} {}, found {}", path_of(key),
+                          type == "integer" || type == "array" || type == "object" ? "an" : "a",
+                          type, member->type_name())));
     return nullptr;
   }
   return member;
@@ -54,12 +61,14 @@ std::optional<std::string> JsonReader::optional_string(std::string_view key) {
   return member != nullptr ? std::optional(member->as_string()) : std::nullopt;
 }
 
-std::int64_t JsonReader::integer(std::string_view key, std::optional<std::int64_t> otherwise, std::int64_t low, std::int64_t high) {
+std::int64_t JsonReader::integer(std::string_view key, std::optional<std::int64_t> otherwise,
+                                 std::int64_t low, std::int64_t high) {
   const Json* member = take(key, "integer", &Json::is_int, !otherwise.has_value());
   if (member == nullptr) return otherwise.value_or(0);
   const std::int64_t value = member->as_int();
   if (value < low || value > high) {
-    note(fail(ErrorCode::invalid_input, fmt::format("{}: {} is out of range ({} to {})", path_of(key), value, low, high)));
+    note(fail(ErrorCode::invalid_input,
+              fmt::format("{}: {} is out of range ({} to {})", path_of(key), value, low, high)));
     return otherwise.value_or(low);
   }
   return value;
@@ -75,7 +84,8 @@ std::vector<std::string> JsonReader::strings(std::string_view key) {
   std::size_t i = 0;
   for (const Json& item : array(key)) {
     if (!item.is_string()) {
-      note(fail(ErrorCode::invalid_input, fmt::format("{}[{}]: expected a string, found {}", path_of(key), i, item.type_name())));
+      note(fail(ErrorCode::invalid_input, fmt::format("{}[{}]: expected a string, found {}",
+                                                      path_of(key), i, item.type_name())));
       return {};
     }
     out.push_back(item.as_string());
@@ -103,7 +113,10 @@ Status JsonReader::finish(UnknownMembers unknown) {
       const std::string guess = did_you_mean(key, asked_);
       std::string hint;
       if (!guess.empty()) hint = fmt::format("did you mean '{}'?", guess);
-      note(Error(fail(ErrorCode::invalid_input, fmt::format("{}: unknown field '{}'", path_.empty() ? "document" : path_, key)).hint(hint)));
+      note(
+          Error(fail(ErrorCode::invalid_input,
+                     fmt::format("{}: unknown field '{}'", path_.empty() ? "document" : path_, key))
+                    .hint(hint)));
       break;
     }
   }

@@ -1,6 +1,7 @@
-// Strict, bounded reading of a JSON object into a struct: each member is asked for once, by name and
-// type; finish() refuses the members that nobody asked for. The first error is kept; reading goes on
-// with defaults, so decoders read straight down. Errors name the path ("services.shop.needs.sql").
+// Strict, bounded reading of a JSON object into a struct: each member is asked for once, by name
+// and type; finish() refuses the members that nobody asked for. The first error is kept; reading
+// goes on with defaults, so decoders read straight down. Errors name the path
+// ("services.shop.needs.sql").
 #pragma once
 
 #include <cstdint>
@@ -19,13 +20,15 @@ enum class UnknownMembers : std::uint8_t { refuse, ignore };
 
 class JsonReader {
  public:
-  // `path` is the place of `json` inside the document, empty for its root. `json` must outlive this.
+  // `path` is the place of `json` inside the document, empty for its root. `json` must outlive
+  // this.
   JsonReader(const Json& json, std::string path);
 
   [[nodiscard]] std::string string(std::string_view key);  // required
   [[nodiscard]] std::string string(std::string_view key, std::string_view otherwise);
   [[nodiscard]] std::optional<std::string> optional_string(std::string_view key);
-  [[nodiscard]] std::int64_t integer(std::string_view key, std::optional<std::int64_t> otherwise = std::nullopt,
+  [[nodiscard]] std::int64_t integer(std::string_view key,
+                                     std::optional<std::int64_t> otherwise = std::nullopt,
                                      std::int64_t low = std::numeric_limits<std::int64_t>::min(),
                                      std::int64_t high = std::numeric_limits<std::int64_t>::max());
   [[nodiscard]] bool boolean(std::string_view key, bool otherwise);
@@ -42,7 +45,8 @@ class JsonReader {
   [[nodiscard]] Status finish(UnknownMembers unknown = UnknownMembers::refuse);
 
  private:
-  const Json* take(std::string_view key, std::string_view type, bool (Json::*is)() const, bool required);
+  const Json* take(std::string_view key, std::string_view type, bool (Json::*is)() const,
+                   bool required);
 
   const Json& json_;
   std::string path_;

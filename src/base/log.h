@@ -1,5 +1,5 @@
-// Logging for the shells (never for engines). One line per event on stderr; under systemd the journal's
-// priority prefix is used instead of a time stamp. Thread-safe.
+// Logging for the shells (never for engines). One line per event on stderr; under systemd the
+// journal's priority prefix is used instead of a time stamp. Thread-safe.
 #pragma once
 
 #include <fmt/format.h>
@@ -22,12 +22,20 @@ void log(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {
   if (log_enabled(level)) log_line(level, fmt::format(format, std::forward<Args>(args)...));
 }
 template <class... Args>
-void log_debug(fmt::format_string<Args...> format, Args&&... args) { log(LogLevel::debug, format, std::forward<Args>(args)...); }
+void log_debug(fmt::format_string<Args...> format, Args&&... args) {
+  log(LogLevel::debug, format, std::forward<Args>(args)...);
+}
 template <class... Args>
-void log_info(fmt::format_string<Args...> format, Args&&... args) { log(LogLevel::info, format, std::forward<Args>(args)...); }
+void log_info(fmt::format_string<Args...> format, Args&&... args) {
+  log(LogLevel::info, format, std::forward<Args>(args)...);
+}
 template <class... Args>
-void log_warn(fmt::format_string<Args...> format, Args&&... args) { log(LogLevel::warn, format, std::forward<Args>(args)...); }
+void log_warn(fmt::format_string<Args...> format, Args&&... args) {
+  log(LogLevel::warn, format, std::forward<Args>(args)...);
+}
 template <class... Args>
-void log_error(fmt::format_string<Args...> format, Args&&... args) { log(LogLevel::error, format, std::forward<Args>(args)...); }
+void log_error(fmt::format_string<Args...> format, Args&&... args) {
+  log(LogLevel::error, format, std::forward<Args>(args)...);
+}
 
 }  // namespace consort

@@ -44,7 +44,8 @@ std::vector<std::string> environment_of(const ProcessSpec& spec) {
   if (!spec.clear_environment) {
     for (char** entry = environ; *entry != nullptr; ++entry) {
       const std::string_view text(*entry);
-      if (!spec.environment.contains(std::string(text.substr(0, text.find('='))))) out.emplace_back(text);
+      if (!spec.environment.contains(std::string(text.substr(0, text.find('=')))))
+        out.emplace_back(text);
     }
   }
   for (const auto& [key, value] : spec.environment) out.push_back(key + "=" + value);
@@ -59,7 +60,8 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
 }
 
 // Between fork and exec only async-signal-safe calls are allowed.
-[[noreturn]] void become(const ProcessSpec& spec, char* const* argv, char* const* envp, int in, int out, int err, int report) {
+[[noreturn]] void become(const ProcessSpec& spec, char* const* argv, char* const* envp, int in,
+                         int out, int err, int report) {
   const auto die = [&] {
     const int error_number = errno;
     [[maybe_unused]] const ssize_t n = ::write(report, &error_number, sizeof error_number);
@@ -82,7 +84,12 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
 class Conversation {
  public:
   Conversation(const ProcessSpec& spec, pid_t pid, Fd in, Fd out, Fd err)
-      : spec_(spec), pid_(pid), in_(std::move(in)), out_(std::move(out)), err_(std::move(err)), begun_(std::chrono::steady_clock::now()) {}
+      : spec_(spec),
+        pid_(pid),
+        in_(std::move(in)),
+        out_(std::move(out)),
+        err_(std::move(err)),
+        begun_(std::chrono::steady_clock::now()) {}
 
   ProcessOutcome talk() {
     for (Fd* fd : {&in_, &out_, &err_}) ::fcntl(fd->get(), F_SETFL, O_NONBLOCK);
@@ -91,8 +98,8 @@ class Conversation {
     bool alive = true;
     // The process may leave children that keep the pipes open: its own end is what counts.
     while (alive) {
-      std::array<pollfd, 4> fds = {pollfd{in_.get(), POLLOUT, 0}, pollfd{out_.get(), POLLIN, 0}, pollfd{err_.get(), POLLIN, 0},
-                                   pollfd{pidfd.get(), POLLIN, 0}};
+      std::array<pollfd, 4> fds = {pollfd{in_.get(), POLLOUT, 0}, pollfd{out_.get(), POLLIN, 0},
+                                   pollfd{err_.get(), POLLIN, 0}, pollfd{pidfd.get(), POLLIN, 0}};
       const int ready = ::poll(fds.data(), fds.size(), enforce_limit());
       if (ready < 0 && errno != EINTR) break;
       if (fds[0].revents != 0) feed();
@@ -167,7 +174,8 @@ class Conversation {
 }  // namespace
 
 Result<ProcessOutcome> run_process(const ProcessSpec& spec) {
-  if (spec.argv.empty() || spec.argv[0].empty()) return fail(ErrorCode::invalid_input, "no program to run: argv is empty");
+  if (spec.argv.empty() || spec.argv[0].empty())
+    return fail(ErrorCode::invalid_input, "no program to run: argv is empty");
   std::vector<std::string> argv_strings = spec.argv;
   std::vector<std::string> env_strings = environment_of(spec);
   const std::vector<char*> argv = pointers(argv_strings);
@@ -180,7 +188,9 @@ Result<ProcessOutcome> run_process(const ProcessSpec& spec) {
   ::signal(SIGPIPE, SIG_IGN);
   const pid_t pid = ::fork();
   if (pid < 0) return fail_errno(errno, "cannot start a process");
-  if (pid == 0) become(spec, argv.data(), envp.data(), in.read.get(), out.write.get(), err.write.get(), report.write.get());
+  if (pid == 0)
+    become(spec, argv.data(), envp.data(), in.read.get(), out.write.get(), err.write.get(),
+           report.write.get());
   ::setpgid(pid, pid);
   in.read.reset();
   out.write.reset();
@@ -188,14 +198,16 @@ Result<ProcessOutcome> run_process(const ProcessSpec& spec) {
   report.write.reset();
   int error_number = 0;
   ssize_t n = 0;
-  while ((n = ::read(report.read.get(), &error_number, sizeof error_number)) < 0 && errno == EINTR) {
+  while ((n = ::read(report.read.get(), &error_number, sizeof error_number)) < 0 &&
+         errno == EINTR) {
   }
   if (n == static_cast<ssize_t>(sizeof error_number)) {
     ::waitpid(pid, nullptr, 0);
     return fail_errno(error_number, fmt::format("cannot run {}", spec.argv[0]));
   }
   if (spec.on_start) spec.on_start(pid);
-  return Conversation(spec, pid, std::move(in.write), std::move(out.read), std::move(err.read)).talk();
+  return Conversation(spec, pid, std::move(in.write), std::move(out.read), std::move(err.read))
+      .talk();
 }
 
 std::string quote_argv(const std::vector<std::string>& argv) {
@@ -203,7 +215,8 @@ std::string quote_argv(const std::vector<std::string>& argv) {
   for (const std::string& word : argv) {
     if (!out.empty()) out += ' ';
     const bool plain = !word.empty() && std::all_of(word.begin(), word.end(), [](char c) {
-      return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::strchr("@%_-+=:,./", c) != nullptr;
+      return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+             std::strchr("@%_-+=:,./", c) != nullptr;
     });
     if (plain) {
       out += word;

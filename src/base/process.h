@@ -18,26 +18,26 @@
 namespace consort {
 
 struct ProcessSpec {
-  std::vector<std::string> argv;               // argv[0] is looked up in PATH when it has no '/'
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH when it has no '/'
   std::map<std::string, std::string> environment;  // added to (or instead of) our own
   bool clear_environment = false;
-  fs::path folder;                             // working directory; empty: ours
-  std::string input;                           // written to standard input, then closed
-  Duration timeout = seconds(60);              // then SIGTERM, and after `grace` SIGKILL, to the group
+  fs::path folder;                 // working directory; empty: ours
+  std::string input;               // written to standard input, then closed
+  Duration timeout = seconds(60);  // then SIGTERM, and after `grace` SIGKILL, to the group
   Duration grace = seconds(2);
-  std::size_t output_limit = 1U << 20U;        // of each stream; what is over is dropped from the middle
-  std::optional<uid_t> uid;                    // run as this user (needs root)
+  std::size_t output_limit = 1U << 20U;  // of each stream; what is over is dropped from the middle
+  std::optional<uid_t> uid;              // run as this user (needs root)
   std::optional<gid_t> gid;
   std::function<void(std::string_view)> on_output;  // sees both streams as they come (same thread)
-  std::function<void(pid_t)> on_start;         // the pid of the group's leader
+  std::function<void(pid_t)> on_start;              // the pid of the group's leader
 };
 
 struct ProcessOutcome {
-  int status = -1;       // exit status, or 128 + signal
-  int signal = 0;        // the signal that ended it, or 0
+  int status = -1;  // exit status, or 128 + signal
+  int signal = 0;   // the signal that ended it, or 0
   bool timed_out = false;
-  std::string output;    // stdout
-  std::string errors;    // stderr
+  std::string output;  // stdout
+  std::string errors;  // stderr
   Duration elapsed{};
   [[nodiscard]] bool ok() const { return status == 0 && !timed_out; }
 };
@@ -57,7 +57,9 @@ class ProcessRunner {
 
 class SystemProcessRunner final : public ProcessRunner {
  public:
-  [[nodiscard]] Result<ProcessOutcome> run(const ProcessSpec& spec) override { return run_process(spec); }
+  [[nodiscard]] Result<ProcessOutcome> run(const ProcessSpec& spec) override {
+    return run_process(spec);
+  }
 };
 
 // For messages and plain shells: each word quoted when it needs it.

@@ -12,7 +12,8 @@ constexpr std::size_t kMaxBytes = 4096;
 constexpr std::size_t kMaxTerms = 64;
 
 bool is_word_character(char c) {
-  return std::isalnum(static_cast<unsigned char>(c)) != 0 || std::string_view("._/-:@+").find(c) != std::string_view::npos;
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+         std::string_view("._/-:@+").find(c) != std::string_view::npos;
 }
 
 }  // namespace
@@ -58,7 +59,8 @@ class Selector::Parser {
     }
     if (done() || peek() == ',') return out;
     const std::string op = TRY(word("'in' or 'notin'"));
-    if (op != "in" && op != "notin") return mistake(fmt::format("'{}' is no operator; use in, notin, = or !=", op));
+    if (op != "in" && op != "notin")
+      return mistake(fmt::format("'{}' is no operator; use in, notin, = or !=", op));
     out.op = op == "in" ? Operator::in : Operator::not_in;
     return set_of(std::move(out));
   }
@@ -93,7 +95,8 @@ class Selector::Parser {
   }
 
   Failure mistake(std::string_view what) const {
-    return fail(ErrorCode::invalid_input, fmt::format("bad selector '{}': {} at column {}", text_, what, at_ + 1))
+    return fail(ErrorCode::invalid_input,
+                fmt::format("bad selector '{}': {} at column {}", text_, what, at_ + 1))
         .hint("write for example: os.id in (debian,ubuntu), arch=amd64, !gpu");
   }
   [[nodiscard]] bool done() const { return at_ == text_.size(); }
@@ -112,7 +115,9 @@ class Selector::Parser {
 };
 
 Result<Selector> Selector::parse(std::string_view text) {
-  if (text.size() > kMaxBytes) return fail(ErrorCode::too_large, fmt::format("a selector has at most {} bytes, this one {}", kMaxBytes, text.size()));
+  if (text.size() > kMaxBytes)
+    return fail(ErrorCode::too_large, fmt::format("a selector has at most {} bytes, this one {}",
+                                                  kMaxBytes, text.size()));
   Selector out;
   out.text_ = text;
   out.terms_ = TRY(Parser(text).terms());
@@ -125,7 +130,8 @@ bool Selector::matches(const Lookup& lookup) const {
     if (term.op == Operator::absent) return !value;
     if (!value) return false;
     if (term.op == Operator::exists) return true;
-    const bool listed = std::find(term.values.begin(), term.values.end(), *value) != term.values.end();
+    const bool listed =
+        std::find(term.values.begin(), term.values.end(), *value) != term.values.end();
     return listed == (term.op == Operator::in);
   });
 }

@@ -41,7 +41,9 @@ std::string last_lines(std::string_view text, std::size_t lines) {
 }
 
 bool is_name(std::string_view text) {
-  if (text.empty() || text.size() > 63 || std::isalnum(static_cast<unsigned char>(text.front())) == 0) return false;
+  if (text.empty() || text.size() > 63 ||
+      std::isalnum(static_cast<unsigned char>(text.front())) == 0)
+    return false;
   return std::all_of(text.begin(), text.end(), [](char c) {
     return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
   });
@@ -57,7 +59,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
     for (std::size_t j = 1; j <= b.size(); ++j) {
       const std::size_t cost = a[i - 1] == b[j - 1] ? 0 : 1;
       now[j] = std::min({last[j] + 1, now[j - 1] + 1, last[j - 1] + cost});
-      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) now[j] = std::min(now[j], before[j - 2] + 1);
+      if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+        now[j] = std::min(now[j], before[j - 2] + 1);
     }
     std::swap(before, last);
     std::swap(last, now);
@@ -98,13 +101,15 @@ std::vector<std::string_view> lines_of(std::string_view text) {
 }
 
 // Longest common subsequence by table; the callers' limit keeps it small.
-std::vector<DiffLine> diff_lines(const std::vector<std::string_view>& a, const std::vector<std::string_view>& b) {
+std::vector<DiffLine> diff_lines(const std::vector<std::string_view>& a,
+                                 const std::vector<std::string_view>& b) {
   const std::size_t width = b.size() + 1;
   std::vector<std::uint16_t> lcs((a.size() + 1) * width);
   for (std::size_t i = a.size(); i-- > 0;) {
     for (std::size_t j = b.size(); j-- > 0;) {
-      lcs[i * width + j] = a[i] == b[j] ? static_cast<std::uint16_t>(lcs[(i + 1) * width + j + 1] + 1)
-                                        : std::max(lcs[(i + 1) * width + j], lcs[i * width + j + 1]);
+      lcs[i * width + j] = a[i] == b[j]
+                               ? static_cast<std::uint16_t>(lcs[(i + 1) * width + j + 1] + 1)
+                               : std::max(lcs[(i + 1) * width + j], lcs[i * width + j + 1]);
     }
   }
   std::vector<DiffLine> out;
@@ -114,7 +119,8 @@ std::vector<DiffLine> diff_lines(const std::vector<std::string_view>& a, const s
     if (i < a.size() && j < b.size() && a[i] == b[j]) {
       out.push_back({' ', a[i++]});
       ++j;
-    } else if (i < a.size() && (j == b.size() || lcs[(i + 1) * width + j] >= lcs[i * width + j + 1])) {
+    } else if (i < a.size() &&
+               (j == b.size() || lcs[(i + 1) * width + j] >= lcs[i * width + j + 1])) {
       out.push_back({'-', a[i++]});
     } else {
       out.push_back({'+', b[j++]});
@@ -129,13 +135,16 @@ std::string unified_diff(std::string_view before, std::string_view after) {
   if (before == after) return "";
   const auto a = lines_of(before);
   const auto b = lines_of(after);
-  if (a.size() > 2000 || b.size() > 2000) return fmt::format("@@ {} lines before, {} lines after @@\n", a.size(), b.size());
+  if (a.size() > 2000 || b.size() > 2000)
+    return fmt::format("@@ {} lines before, {} lines after @@\n", a.size(), b.size());
   const std::vector<DiffLine> lines = diff_lines(a, b);
   constexpr std::size_t kContext = 3;
   std::vector<bool> shown(lines.size(), false);
   for (std::size_t k = 0; k < lines.size(); ++k) {
     if (lines[k].mark == ' ') continue;
-    for (std::size_t n = k >= kContext ? k - kContext : 0; n < std::min(lines.size(), k + kContext + 1); ++n) shown[n] = true;
+    for (std::size_t n = k >= kContext ? k - kContext : 0;
+         n < std::min(lines.size(), k + kContext + 1); ++n)
+      shown[n] = true;
   }
   std::string out;
   std::size_t line_a = 1;
@@ -160,7 +169,11 @@ bool is_utf8(std::string_view text) {
   std::size_t i = 0;
   while (i < text.size()) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80 ? 1 : lead >= 0xC2 && lead < 0xE0 ? 2 : lead >= 0xE0 && lead < 0xF0 ? 3 : lead >= 0xF0 && lead < 0xF5 ? 4 : 0;
+    const std::size_t length = lead < 0x80                   ? 1
+                               : lead >= 0xC2 && lead < 0xE0 ? 2
+                               : lead >= 0xE0 && lead < 0xF0 ? 3
+                               : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                             : 0;
     if (length == 0 || i + length > text.size()) return false;
     unsigned code = length == 1 ? lead : lead & (0xFFU >> (length + 1));
     for (std::size_t k = 1; k < length; ++k) {

@@ -12,13 +12,15 @@ namespace consort {
 [[nodiscard]] std::string join(const std::vector<std::string>& parts, std::string_view separator);
 // The last `lines` lines, without a trailing newline.
 [[nodiscard]] std::string last_lines(std::string_view text, std::size_t lines);
-// [a-zA-Z0-9._-], starts with a letter or digit, 1 to 63 characters: names of hosts, services, classes.
+// [a-zA-Z0-9._-], starts with a letter or digit, 1 to 63 characters: names of hosts, services,
+// classes.
 [[nodiscard]] bool is_name(std::string_view text);
 // Well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates).
 [[nodiscard]] bool is_utf8(std::string_view text);
 // Restricted Damerau-Levenshtein distance.
 [[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
-[[nodiscard]] std::string closest(std::string_view wanted, const std::vector<std::string_view>& candidates);
+[[nodiscard]] std::string closest(std::string_view wanted,
+                                  const std::vector<std::string_view>& candidates);
 // The candidate that is close enough to be what was meant, or "".
 template <class Range>
 [[nodiscard]] std::string did_you_mean(std::string_view wanted, const Range& candidates) {

@@ -8,23 +8,27 @@
 
 namespace consort {
 
-Instant SystemClock::now() const { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
+Instant SystemClock::now() const {
+  return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now());
+}
 
 std::string format_instant(Instant instant) {
   const auto whole = std::chrono::floor<std::chrono::seconds>(instant);
   const std::time_t t = std::chrono::system_clock::to_time_t(whole);
   std::tm tm{};
   gmtime_r(&t, &tm);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour,
-                     tm.tm_min, tm.tm_sec, (instant - whole).count());
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1,
+                     tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (instant - whole).count());
 }
 
 Result<Instant> parse_instant(std::string_view text) {
   int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, used = 0;
   const std::string copy(text.substr(0, 64));
-  if (std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute, &second, &used) != 6 ||
+  if (std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute,
+                  &second, &used) != 6 ||
       month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) {
-    return fail(ErrorCode::invalid_input, fmt::format("'{}' is not a time (2026-01-31T12:00:00Z)", copy));
+    return fail(ErrorCode::invalid_input,
+                fmt::format("'{}' is not a time (2026-01-31T12:00:00Z)", copy));
   }
   std::int64_t millis = 0;
   std::size_t at = static_cast<std::size_t>(used);
@@ -35,7 +39,9 @@ Result<Instant> parse_instant(std::string_view text) {
     }
     for (; digits < 3; ++digits) millis *= 10;
   }
-  if (copy.substr(at) != "Z") return fail(ErrorCode::invalid_input, fmt::format("'{}' is not a time in UTC (it must end in Z)", copy));
+  if (copy.substr(at) != "Z")
+    return fail(ErrorCode::invalid_input,
+                fmt::format("'{}' is not a time in UTC (it must end in Z)", copy));
   std::tm tm{};
   tm.tm_year = year - 1900;
   tm.tm_mon = month - 1;
@@ -51,10 +57,12 @@ Result<Duration> parse_duration(std::string_view text) {
     std::string_view name;
     std::int64_t millis;
   };
-  constexpr std::array units = {Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60'000}, Unit{"h", 3'600'000}, Unit{"d", 86'400'000}};
+  constexpr std::array units = {Unit{"ms", 1}, Unit{"s", 1000}, Unit{"m", 60'000},
+                                Unit{"h", 3'600'000}, Unit{"d", 86'400'000}};
   constexpr std::int64_t limit = 3650LL * 86'400'000;
   const auto bad = [&] {
-    return fail(ErrorCode::invalid_input, fmt::format("'{}' is not a duration", text.substr(0, 50))).hint("write it like 500ms, 90s, 2m, 1h30m or 7d");
+    return fail(ErrorCode::invalid_input, fmt::format("'{}' is not a duration", text.substr(0, 50)))
+        .hint("write it like 500ms, 90s, 2m, 1h30m or 7d");
   };
   if (text.empty()) return bad();
   std::int64_t total = 0;
@@ -62,7 +70,8 @@ Result<Duration> parse_duration(std::string_view text) {
   while (!rest.empty()) {
     std::int64_t number = 0;
     std::size_t digits = 0;
-    while (digits < rest.size() && digits < 13 && rest[digits] >= '0' && rest[digits] <= '9') number = number * 10 + (rest[digits++] - '0');
+    while (digits < rest.size() && digits < 13 && rest[digits] >= '0' && rest[digits] <= '9')
+      number = number * 10 + (rest[digits++] - '0');
     if (digits == 0) return bad();
     rest.remove_prefix(digits);
     std::size_t letters = 0;

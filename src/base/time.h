@@ -1,4 +1,5 @@
-// Time: UTC inside, milliseconds, RFC 3339 outside. Engines get `now` as a value; only shells own a Clock.
+// Time: UTC inside, milliseconds, RFC 3339 outside. Engines get `now` as a value; only shells own a
+// Clock.
 #pragma once
 
 #include <chrono>
@@ -34,7 +35,9 @@ class SystemClock final : public Clock {
 [[nodiscard]] std::string format_instant(Instant instant);
 [[nodiscard]] Result<Instant> parse_instant(std::string_view text);
 // Milliseconds since the epoch: the form in journals and stores.
-[[nodiscard]] inline std::int64_t to_millis(Instant instant) { return instant.time_since_epoch().count(); }
+[[nodiscard]] inline std::int64_t to_millis(Instant instant) {
+  return instant.time_since_epoch().count();
+}
 [[nodiscard]] inline Instant from_millis(std::int64_t millis) { return Instant(Duration(millis)); }
 
 // "500ms", "90s", "2m", "1h30m", "7d"; a bare number is refused. Range: 0 to 10 years.

@@ -21,10 +21,15 @@ std::string describe_holders(const Budget& budget) {
 }
 
 // Why this host may not have a slot of this budget, or "".
-std::string refusal(const std::string& name, const Budget& budget, const Census& census, const std::string& host, const std::string& reason) {
-  if (budget.joint && budget.joint->reason == reason && budget.joint->hosts.contains(host)) return "";
+std::string refusal(const std::string& name, const Budget& budget, const Census& census,
+                    const std::string& host, const std::string& reason) {
+  if (budget.joint && budget.joint->reason == reason && budget.joint->hosts.contains(host))
+    return "";
   if (budget.holders.contains(host)) return "";
-  if (budget.joint) return fmt::format("budget {} is held as a whole by {} since {} ({})", name, budget.joint->reason, format_instant(budget.joint->data.since), budget.joint->data.text);
+  if (budget.joint)
+    return fmt::format("budget {} is held as a whole by {} since {} ({})", name,
+                       budget.joint->reason, format_instant(budget.joint->data.since),
+                       budget.joint->data.text);
   if (census.unhealthy.contains(host)) return "";
   if (budget.paused) return fmt::format("budget {} is paused", name);
   if (available(budget, census) > 0) return "";
@@ -32,13 +37,17 @@ std::string refusal(const std::string& name, const Budget& budget, const Census&
   for (const std::string& sick : census.unhealthy) {
     if (!budget.holders.contains(sick)) down += (down.empty() ? "" : ", ") + sick;
   }
-  return fmt::format("budget {} is used up ({} of {} hosts may be away): held by {}{}", name, amount_of(budget.slots, census.hosts),
-                     census.hosts, describe_holders(budget), down.empty() ? "" : "; not healthy: " + down);
+  return fmt::format("budget {} is used up ({} of {} hosts may be away): held by {}{}", name,
+                     amount_of(budget.slots, census.hosts), census.hosts, describe_holders(budget),
+                     down.empty() ? "" : "; not healthy: " + down);
 }
 
 Json joint_to_json(const std::optional<Joint>& joint) {
   if (!joint) return {};
-  return Json::object({{"reason", joint->reason}, {"since", format_instant(joint->data.since)}, {"text", joint->data.text}, {"hosts", Json::array_of(joint->hosts)}});
+  return Json::object({{"reason", joint->reason},
+                       {"since", format_instant(joint->data.since)},
+                       {"text", joint->data.text},
+                       {"hosts", Json::array_of(joint->hosts)}});
 }
 
 const Census& census_of(const Censuses& censuses, const std::string& name) {
@@ -51,13 +60,16 @@ const Census& census_of(const Censuses& censuses, const std::string& name) {
 
 Result<Amount> amount_from_json(const Json& json, const std::string& path) {
   const auto bad = [&](std::string_view what) {
-    return fail(ErrorCode::invalid_input, fmt::format("{}: {} is not a number of hosts or a percentage", path, what)).hint("write 2 or '30%'");
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{}: {} is not a number of hosts or a percentage", path, what))
+        .hint("write 2 or '30%'");
   };
   if (json.is_int()) {
     if (json.as_int() < 0 || json.as_int() > 1'000'000) return bad(json.dump());
     return Amount{json.as_int(), false};
   }
-  if (!json.is_string() || json.as_string().empty() || json.as_string().size() > 8) return bad(json.dump().substr(0, 60));
+  if (!json.is_string() || json.as_string().empty() || json.as_string().size() > 8)
+    return bad(json.dump().substr(0, 60));
   std::string_view text = json.as_string();
   Amount out;
   out.value = 0;
@@ -85,18 +97,22 @@ std::int64_t amount_of(const Amount& amount, std::int64_t total) {
   return std::max<std::int64_t>(1, total * amount.value / 100);
 }
 
-Amount default_max_unavailable(std::int64_t hosts) { return hosts <= 10 ? Amount{1, false} : Amount{10, true}; }
+Amount default_max_unavailable(std::int64_t hosts) {
+  return hosts <= 10 ? Amount{1, false} : Amount{10, true};
+}
 
 std::int64_t available(const Budget& budget, const Census& census) {
   auto sick = static_cast<std::int64_t>(census.unhealthy.size());
   for (const std::string& host : census.unhealthy) {
     if (budget.holders.contains(host)) --sick;
   }
-  return amount_of(budget.slots, census.hosts) - static_cast<std::int64_t>(budget.holders.size()) - sick;
+  return amount_of(budget.slots, census.hosts) - static_cast<std::int64_t>(budget.holders.size()) -
+         sick;
 }
 
-Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Censuses& censuses, const std::string& host,
-              const std::string& reason, const std::string& text, Instant now) {
+Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Censuses& censuses,
+              const std::string& host, const std::string& reason, const std::string& text,
+              Instant now) {
   std::vector<Budget*> wanted;
   for (const std::string& name : names) {
     const Census& census = census_of(censuses, name);
@@ -107,14 +123,17 @@ Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Cen
     wanted.push_back(&it->second);
   }
   for (Budget* budget : wanted) {
-    if (budget->joint && budget->joint->reason == reason && budget->joint->hosts.contains(host)) continue;
+    if (budget->joint && budget->joint->reason == reason && budget->joint->hosts.contains(host))
+      continue;
     budget->holders[host].try_emplace(reason, Reason{now, text});
   }
   return {true, ""};
 }
 
-Grant acquire_jointly(Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host, const Censuses& censuses,
-                      const std::string& reason, const std::string& text, Instant now) {
+Grant acquire_jointly(Budgets& budgets,
+                      const std::map<std::string, std::vector<std::string>>& names_by_host,
+                      const Censuses& censuses, const std::string& reason, const std::string& text,
+                      Instant now) {
   std::map<std::string, std::set<std::string>> hosts_by_name;
   for (const auto& [host, names] : names_by_host) {
     for (const std::string& name : names) hosts_by_name[name].insert(host);
@@ -124,9 +143,12 @@ Grant acquire_jointly(Budgets& budgets, const std::map<std::string, std::vector<
     Budget& budget = it->second;
     if (made) budget.slots = default_max_unavailable(census_of(censuses, name).hosts);
     if (budget.paused) return {false, fmt::format("budget {} is paused", name)};
-    if (budget.joint && budget.joint->reason != reason) return {false, fmt::format("budget {} is held as a whole by {}", name, budget.joint->reason)};
+    if (budget.joint && budget.joint->reason != reason)
+      return {false, fmt::format("budget {} is held as a whole by {}", name, budget.joint->reason)};
     for (const auto& [host, reasons] : budget.holders) {
-      if (reasons.size() > 1 || !reasons.contains(reason)) return {false, fmt::format("a joint outage needs budget {} as a whole; held by {}", name, describe_holders(budget))};
+      if (reasons.size() > 1 || !reasons.contains(reason))
+        return {false, fmt::format("a joint outage needs budget {} as a whole; held by {}", name,
+                                   describe_holders(budget))};
     }
   }
   for (const auto& [name, hosts] : hosts_by_name) {
@@ -140,7 +162,8 @@ Grant acquire_jointly(Budgets& budgets, const std::map<std::string, std::vector<
 bool release_joint(Budgets& budgets, const std::string& host, const std::string& reason) {
   bool changed = false;
   for (auto& [name, budget] : budgets) {
-    if (!budget.joint || budget.joint->reason != reason || budget.joint->hosts.erase(host) == 0) continue;
+    if (!budget.joint || budget.joint->reason != reason || budget.joint->hosts.erase(host) == 0)
+      continue;
     changed = true;
     if (budget.joint->hosts.empty()) budget.joint.reset();
   }
@@ -179,10 +202,15 @@ Json budgets_to_json(const Budgets& budgets) {
     Json::Object holders;
     for (const auto& [host, reasons] : budget.holders) {
       Json::Object list;
-      for (const auto& [reason, data] : reasons) list.emplace(reason, Json::object({{"since", format_instant(data.since)}, {"text", data.text}}));
+      for (const auto& [reason, data] : reasons)
+        list.emplace(reason,
+                     Json::object({{"since", format_instant(data.since)}, {"text", data.text}}));
       holders.emplace(host, std::move(list));
     }
-    out.emplace(name, Json::object({{"slots", amount_to_json(budget.slots)}, {"paused", budget.paused}, {"joint", joint_to_json(budget.joint)}, {"holders", std::move(holders)}}));
+    out.emplace(name, Json::object({{"slots", amount_to_json(budget.slots)},
+                                    {"paused", budget.paused},
+                                    {"joint", joint_to_json(budget.joint)},
+                                    {"holders", std::move(holders)}}));
   }
   return out;
 }
@@ -193,18 +221,22 @@ Result<Budgets> budgets_from_json(const Json& json) {
   for (const auto& [name, item] : json.as_object()) {
     JsonReader reader(item, "budgets." + name);
     Budget budget;
-    if (const Json* slots = reader.any("slots")) budget.slots = TRY(amount_from_json(*slots, reader.path_of("slots")));
+    if (const Json* slots = reader.any("slots"))
+      budget.slots = TRY(amount_from_json(*slots, reader.path_of("slots")));
     budget.paused = reader.boolean("paused", false);
     if (const Json* joint = reader.any("joint")) {
       JsonReader inner(*joint, reader.path_of("joint"));
-      budget.joint = Joint{inner.string("reason"), {TRY(parse_instant(inner.string("since"))), inner.string("text", "")}, {}};
+      budget.joint = Joint{inner.string("reason"),
+                           {TRY(parse_instant(inner.string("since"))), inner.string("text", "")},
+                           {}};
       for (std::string& host : inner.strings("hosts")) budget.joint->hosts.insert(std::move(host));
       TRYV(inner.finish(UnknownMembers::ignore));
     }
     for (const auto& [host, reasons] : reader.object("holders")) {
       if (!reasons.is_object()) continue;
       for (const auto& [reason, data] : reasons.as_object()) {
-        budget.holders[host][reason] = {TRY(parse_instant(data.string_or("since"))), data.string_or("text")};
+        budget.holders[host][reason] = {TRY(parse_instant(data.string_or("since"))),
+                                        data.string_or("text")};
       }
     }
     TRYV(reader.finish(UnknownMembers::ignore));

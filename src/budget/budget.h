@@ -1,5 +1,6 @@
-// The disruption budget: a counting semaphore with named holders. One slot per host, held by a set of
-// reasons (rollout:<id>, reboot, repair, drain, operator). Pure values; the controller persists them.
+// The disruption budget: a counting semaphore with named holders. One slot per host, held by a set
+// of reasons (rollout:<id>, reboot, repair, drain, operator). Pure values; the controller persists
+// them.
 //
 // Available = slots − holders − unhealthy hosts that hold none. Nothing expires by itself.
 #pragma once
@@ -65,16 +66,19 @@ using Censuses = std::map<std::string, Census>;
 
 [[nodiscard]] std::int64_t available(const Budget& budget, const Census& census);
 
-// Takes the host's slot in all named budgets, or in none. Idempotent per (host, reason). A host that is
-// already unhealthy, or that already holds a slot, always gets it. Unknown budgets are made with the
-// default size.
-[[nodiscard]] Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Censuses& censuses, const std::string& host,
+// Takes the host's slot in all named budgets, or in none. Idempotent per (host, reason). A host
+// that is already unhealthy, or that already holds a slot, always gets it. Unknown budgets are made
+// with the default size.
+[[nodiscard]] Grant acquire(Budgets& budgets, const std::vector<std::string>& names,
+                            const Censuses& censuses, const std::string& host,
                             const std::string& reason, const std::string& text, Instant now);
-// A declared outage of many hosts: takes all named budgets as a whole, or none. Granted only while nobody
-// else holds a slot of them; until it is released nobody else gets one. Idempotent.
-[[nodiscard]] Grant acquire_jointly(Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host,
-                                     const Censuses& censuses, const std::string& reason, const std::string& text, Instant now);
-// Gives the reason back everywhere; the slot is free when its last reason is gone. True if anything changed.
+// A declared outage of many hosts: takes all named budgets as a whole, or none. Granted only while
+// nobody else holds a slot of them; until it is released nobody else gets one. Idempotent.
+[[nodiscard]] Grant acquire_jointly(
+    Budgets& budgets, const std::map<std::string, std::vector<std::string>>& names_by_host,
+    const Censuses& censuses, const std::string& reason, const std::string& text, Instant now);
+// Gives the reason back everywhere; the slot is free when its last reason is gone. True if anything
+// changed.
 bool release(Budgets& budgets, const std::string& host, const std::string& reason);
 // The host has left the joint outage of that reason; the last one frees the budget.
 bool release_joint(Budgets& budgets, const std::string& host, const std::string& reason);

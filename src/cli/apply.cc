@@ -29,8 +29,18 @@ Result<int> run(const Arguments& arguments) {
 }  // namespace
 
 Command apply_command() {
-  return {"apply", "Converge one file of resources on this machine, without any controller.", "Exit status 0: all kept; 2: repaired; 4: some failed; 6: both; 1: bad input.", {{"FILE", "{ resources: { name: { type, … } } }, Jsonnet or JSON.", Positional::Count::one}},
-          {{"--dry-run", "", "Say what would be done, change nothing."}, {"--root", "DIR", "Below this folder instead of /."}, {"--state", "DIR", "Where to keep what is owned; default ROOT/var/lib/consort/apply."}}, run, false, false, "consort apply motd.json --dry-run"};
+  return {
+      "apply",
+      "Converge one file of resources on this machine, without any controller.",
+      "Exit status 0: all kept; 2: repaired; 4: some failed; 6: both; 1: bad input.",
+      {{"FILE", "{ resources: { name: { type, … } } }, Jsonnet or JSON.", Positional::Count::one}},
+      {{"--dry-run", "", "Say what would be done, change nothing."},
+       {"--root", "DIR", "Below this folder instead of /."},
+       {"--state", "DIR", "Where to keep what is owned; default ROOT/var/lib/consort/apply."}},
+      run,
+      false,
+      false,
+      "consort apply motd.json --dry-run"};
 }
 
 }  // namespace consort::cli

@@ -1,5 +1,5 @@
-// The table of commands: parsing, help, completions, man pages and the command reference all come from it.
-// One file per command; each exports a function that gives its row.
+// The table of commands: parsing, help, completions, man pages and the command reference all come
+// from it. One file per command; each exports a function that gives its row.
 #pragma once
 
 #include <map>
@@ -28,10 +28,13 @@ struct Positional {
 
 // What was typed. Names as in the table.
 struct Arguments {
-  std::vector<std::string> words;                               // positionals, in order
-  std::map<std::string, std::vector<std::string>, std::less<>> options;  // of a flag: one empty string
+  std::vector<std::string> words;  // positionals, in order
+  std::map<std::string, std::vector<std::string>, std::less<>>
+      options;  // of a flag: one empty string
 
-  [[nodiscard]] bool has(std::string_view name) const { return options.find(name) != options.end(); }
+  [[nodiscard]] bool has(std::string_view name) const {
+    return options.find(name) != options.end();
+  }
   [[nodiscard]] std::string value(std::string_view name, std::string_view otherwise = "") const;
   [[nodiscard]] std::vector<std::string> values(std::string_view name) const;
   [[nodiscard]] std::string word(std::size_t index, std::string_view otherwise = "") const;
@@ -39,7 +42,17 @@ struct Arguments {
 };
 
 // Exit statuses (DESIGN.md section 12).
-enum ExitStatus : int { kOk = 0, kError = 1, kChanges = 2, kPartial = 3, kReverted = 4, kInconsistent = 5, kRefused = 6, kUsage = 64, kInterrupted = 130 };
+enum ExitStatus : int {
+  kOk = 0,
+  kError = 1,
+  kChanges = 2,
+  kPartial = 3,
+  kReverted = 4,
+  kInconsistent = 5,
+  kRefused = 6,
+  kUsage = 64,
+  kInterrupted = 130
+};
 
 struct Command {
   std::string name;  // "plan", "host list"
@@ -60,7 +73,8 @@ struct Command {
 [[nodiscard]] const std::vector<Option>& global_options();
 
 struct Parsed {
-  const Command* command = nullptr;  // null: `help` is to be printed and `status` is the exit status
+  const Command* command =
+      nullptr;  // null: `help` is to be printed and `status` is the exit status
   Arguments arguments;
   std::string help;
   int status = 0;
@@ -68,8 +82,8 @@ struct Parsed {
 [[nodiscard]] Result<Parsed> parse(const std::vector<std::string>& argv);
 
 // Generated from the table (generate.cc).
-[[nodiscard]] std::string command_reference();          // docs/reference/commands.md
-[[nodiscard]] std::string man_page(const Command* command);  // troff; null: consort(1)
+[[nodiscard]] std::string command_reference();                  // docs/reference/commands.md
+[[nodiscard]] std::string man_page(const Command* command);     // troff; null: consort(1)
 [[nodiscard]] std::string completions(std::string_view shell);  // bash | zsh | fish; "" for another
 
 }  // namespace consort::cli

@@ -31,7 +31,8 @@ Result<fleet::Placement> previous_placement(http::Client* client) {
   return out;
 }
 
-Status send_object(http::Client& client, const objects::ObjectStore& store, const Digest& digest, UploadReport& report) {
+Status send_object(http::Client& client, const objects::ObjectStore& store, const Digest& digest,
+                   UploadReport& report) {
   const std::uint64_t size = TRY(store.size(digest));
   std::uint64_t offset = 0;
   if (size > kPieceBytes) {
@@ -41,8 +42,10 @@ Status send_object(http::Client& client, const objects::ObjectStore& store, cons
   do {
     const std::string piece = TRY(store.slice(digest, offset, kPieceBytes));
     const bool last = offset + piece.size() >= size;
-    const std::string target = fmt::format("/v1/objects/{}?offset={}&last={}", digest.str(), offset, last ? 1 : 0);
-    const http::Response response = TRY(client.request("PUT", target, {{"Content-Type", "application/octet-stream"}}, piece, minutes(5)));
+    const std::string target =
+        fmt::format("/v1/objects/{}?offset={}&last={}", digest.str(), offset, last ? 1 : 0);
+    const http::Response response = TRY(client.request(
+        "PUT", target, {{"Content-Type", "application/octet-stream"}}, piece, minutes(5)));
     if (!response.ok()) return fail(http::error_of(response));
     offset += piece.size();
     report.bytes += piece.size();
@@ -54,7 +57,8 @@ Status send_object(http::Client& client, const objects::ObjectStore& store, cons
 }  // namespace
 
 const Option& site_option() {
-  static const Option option{"--site", "FILE", "The site file; default ./site.jsonnet or ./site.json."};
+  static const Option option{"--site", "FILE",
+                             "The site file; default ./site.jsonnet or ./site.json."};
   return option;
 }
 
@@ -68,7 +72,10 @@ std::optional<std::string> controller_url(const Arguments& arguments) {
 Result<http::Client> controller_client(const Arguments& arguments) {
   const auto url = controller_url(arguments);
   if (!url) {
-    return fail(ErrorCode::usage, "which controller?").hint("name it: --controller http://127.0.0.1:8440, or export CONSORT_CONTROLLER=…; a fleet to try things on: consort lab up --hosts web=2,db=1 --dir lab");
+    return fail(ErrorCode::usage, "which controller?")
+        .hint(
+            "name it: --controller http://127.0.0.1:8440, or export CONSORT_CONTROLLER=…; a fleet "
+            "to try things on: consort lab up --hosts web=2,db=1 --dir lab");
   }
   return http::Client::create(*url);
 }
@@ -79,19 +86,23 @@ Result<fs::path> site_file(const Arguments& arguments) {
   for (const std::string_view name : {"site.jsonnet", "site.json"}) {
     if (fs::exists(name, ec)) return fs::path(name);
   }
-  return fail(ErrorCode::not_found, "there is no site.jsonnet here").hint("name the site with --site FILE, or begin with: consort init");
+  return fail(ErrorCode::not_found, "there is no site.jsonnet here")
+      .hint("name the site with --site FILE, or begin with: consort init");
 }
 
 std::string operator_name() {
   std::array<char, 256> host{};
   ::gethostname(host.data(), host.size() - 1);
   const passwd* user = ::getpwuid(::getuid());
-  return fmt::format("{}@{}", user != nullptr ? user->pw_name : std::to_string(::getuid()), host.data());
+  return fmt::format("{}@{}", user != nullptr ? user->pw_name : std::to_string(::getuid()),
+                     host.data());
 }
 
 fs::path cache_folder() {
-  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0') return fs::path(xdg) / "consort";
-  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0') return fs::path(home) / ".cache" / "consort";
+  if (const char* xdg = std::getenv("XDG_CACHE_HOME"); xdg != nullptr && *xdg != '\0')
+    return fs::path(xdg) / "consort";
+  if (const char* home = std::getenv("HOME"); home != nullptr && *home != '\0')
+    return fs::path(home) / ".cache" / "consort";
   return fs::path("/var/cache/consort");
 }
 
@@ -103,7 +114,10 @@ Result<objects::ObjectStore> local_store() {
 Result<Prepared> prepare(const Arguments& arguments, http::Client* client) {
   site::Site site = TRY(site::evaluate_static(TRY(site_file(arguments))));
   fleet::ResolveOptions options;
-  if (client != nullptr) options.registry = [client](const std::string& selector) { return ask_registry(*client, selector); };
+  if (client != nullptr)
+    options.registry = [client](const std::string& selector) {
+      return ask_registry(*client, selector);
+    };
   fleet::Fleet fleet = TRY(fleet::resolve(site, options));
   fleet::Placement placement = TRY(fleet::place(site, fleet, TRY(previous_placement(client))));
   TRYV(site::evaluate_bodies(site, fleet::endpoint_table(site, fleet, placement)));
@@ -111,11 +125,15 @@ Result<Prepared> prepare(const Arguments& arguments, http::Client* client) {
   // A service that nobody asks for may be broken: it does not stop the others.
   const std::vector<std::string> only = arguments.values("--only");
   const bool leave_out = arguments.has("--keep-going") || !only.empty();
-  plan::Compiled compiled = TRY(plan::compile(site, fleet, placement, store, leave_out ? plan::OnBroken::leave_out : plan::OnBroken::refuse));
+  plan::Compiled compiled =
+      TRY(plan::compile(site, fleet, placement, store,
+                        leave_out ? plan::OnBroken::leave_out : plan::OnBroken::refuse));
   for (const std::string& name : only) {
-    if (const auto broken = compiled.broken.find(name); broken != compiled.broken.end()) return fail(broken->second);
+    if (const auto broken = compiled.broken.find(name); broken != compiled.broken.end())
+      return fail(broken->second);
   }
-  return Prepared{std::move(site), std::move(fleet), std::move(placement), std::move(compiled), std::move(store)};
+  return Prepared{std::move(site), std::move(fleet), std::move(placement), std::move(compiled),
+                  std::move(store)};
 }
 
 Result<UploadReport> upload(http::Client& client, const Prepared& prepared, Upload what) {
@@ -124,21 +142,26 @@ Result<UploadReport> upload(http::Client& client, const Prepared& prepared, Uplo
     if (what == Upload::manifests) {
       wanted.insert(digest);
     } else {
-      for (const Digest& object : TRY(plan::manifest_closure(prepared.store, digest))) wanted.insert(object);
+      for (const Digest& object : TRY(plan::manifest_closure(prepared.store, digest)))
+        wanted.insert(object);
     }
   }
   UploadReport report;
   const std::vector<Digest> all(wanted.begin(), wanted.end());
   for (std::size_t begin = 0; begin < all.size(); begin += 10'000) {
     Json list = Json::array();
-    for (std::size_t i = begin; i < std::min(all.size(), begin + 10'000); ++i) list.push_back(all[i].str());
-    const Json answer = TRY(client.send_json("POST", "/v1/objects/missing", Json::object({{"digests", list}})));
+    for (std::size_t i = begin; i < std::min(all.size(), begin + 10'000); ++i)
+      list.push_back(all[i].str());
+    const Json answer =
+        TRY(client.send_json("POST", "/v1/objects/missing", Json::object({{"digests", list}})));
     const Json* missing = answer.find("missing");
-    if (missing == nullptr || !missing->is_array()) return fail(ErrorCode::internal, "the controller's answer names no missing objects");
+    if (missing == nullptr || !missing->is_array())
+      return fail(ErrorCode::internal, "the controller's answer names no missing objects");
     LiveBlock block;
     std::size_t sent = 0;
     for (const Json& item : missing->as_array()) {
-      if (block.live()) block.draw({fmt::format("sending objects: {} of {}", ++sent, missing->as_array().size())});
+      if (block.live())
+        block.draw({fmt::format("sending objects: {} of {}", ++sent, missing->as_array().size())});
       TRYV(send_object(client, prepared.store, TRY(Digest::parse(item.as_string())), report));
     }
   }
@@ -149,13 +172,16 @@ Status download(http::Client& client, const objects::ObjectStore& store, const D
   if (store.has(digest)) return {};
   std::uint64_t offset = TRY(store.partial_size(digest));
   while (true) {
-    const http::Response response = TRY(client.request("GET", "/v1/objects/" + digest.str(), {{"Range", fmt::format("bytes={}-", offset)}}));
+    const http::Response response = TRY(client.request(
+        "GET", "/v1/objects/" + digest.str(), {{"Range", fmt::format("bytes={}-", offset)}}));
     if (!response.ok()) return fail(http::error_of(response));
     TRYV(store.append_partial(digest, offset, response.body));
     offset += response.body.size();
     const std::string range(response.headers.get("Content-Range").value_or(""));
     const std::size_t slash = range.find('/');
-    if (response.status == 200 || slash == std::string::npos || response.body.empty() || offset >= std::stoull(range.substr(slash + 1))) break;
+    if (response.status == 200 || slash == std::string::npos || response.body.empty() ||
+        offset >= std::stoull(range.substr(slash + 1)))
+      break;
   }
   return store.complete_partial(digest);
 }
@@ -163,8 +189,10 @@ Status download(http::Client& client, const objects::ObjectStore& store, const D
 std::string url_encode(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.' || c == '~';
-    out += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.' || c == '~';
+    out += plain ? std::string(1, c)
+                 : fmt::format("%{:02X}", static_cast<unsigned>(static_cast<unsigned char>(c)));
   }
   return out;
 }

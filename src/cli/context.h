@@ -46,12 +46,16 @@ struct UploadReport {
   std::size_t objects = 0;
   std::uint64_t bytes = 0;
 };
-// Sends what the controller does not have yet; long objects in pieces, resumed where they broke off.
-[[nodiscard]] Result<UploadReport> upload(http::Client& client, const Prepared& prepared, Upload what);
+// Sends what the controller does not have yet; long objects in pieces, resumed where they broke
+// off.
+[[nodiscard]] Result<UploadReport> upload(http::Client& client, const Prepared& prepared,
+                                          Upload what);
 // Gets an object from the controller into the local store, unless it is there.
-[[nodiscard]] Status download(http::Client& client, const objects::ObjectStore& store, const Digest& digest);
+[[nodiscard]] Status download(http::Client& client, const objects::ObjectStore& store,
+                              const Digest& digest);
 
-// Percent-encodes one segment of a path or one value of a query (RFC 3986 unreserved characters stay).
+// Percent-encodes one segment of a path or one value of a query (RFC 3986 unreserved characters
+// stay).
 [[nodiscard]] std::string url_encode(std::string_view text);
 
 [[nodiscard]] const Option& site_option();

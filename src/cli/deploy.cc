@@ -45,13 +45,18 @@ Json request_json(const plan::Generation& candidate, const Arguments& arguments)
 }
 
 void tell_broken(const std::map<std::string, Error>& broken) {
-  for (const auto& [name, error] : broken) print_to_stderr(fmt::format("{} {} is left as it is\n{}", paint_for_stderr(Colour::yellow, "broken:"), name, render_error(error)));
+  for (const auto& [name, error] : broken)
+    print_to_stderr(fmt::format("{} {} is left as it is\n{}",
+                                paint_for_stderr(Colour::yellow, "broken:"), name,
+                                render_error(error)));
 }
 
 Result<bool> confirmed(const Arguments& arguments, const plan::Plan& plan) {
   if (arguments.has("--yes") || arguments.json()) return true;
-  if (!stdout_is_terminal() || ::isatty(STDIN_FILENO) != 1) return true;  // scripts said what they want
-  print(fmt::format("deploy {} step{} now? [y/N] ", plan.steps.size(), plan.steps.size() == 1 ? "" : "s"));
+  if (!stdout_is_terminal() || ::isatty(STDIN_FILENO) != 1)
+    return true;  // scripts said what they want
+  print(fmt::format("deploy {} step{} now? [y/N] ", plan.steps.size(),
+                    plan.steps.size() == 1 ? "" : "s"));
   std::string answer;
   std::getline(std::cin, answer);
   return answer == "y" || answer == "Y" || answer == "yes";
@@ -61,23 +66,40 @@ Result<bool> confirmed(const Arguments& arguments, const plan::Plan& plan) {
 Result<Json> start_rollout(http::Client& client, const Json& request, const Arguments& arguments) {
   while (true) {
     auto answer = client.send_json("POST", "/v1/deploy", request, minutes(2));
-    if (answer || answer.error().code() != ErrorCode::locked || !arguments.has("--wait")) return answer;
+    if (answer || answer.error().code() != ErrorCode::locked || !arguments.has("--wait"))
+      return answer;
     print_to_stderr(fmt::format("waiting: {}\n", answer.error().message()));
     std::this_thread::sleep_for(std::chrono::seconds(2));
   }
 }
 
 // `finish_upload` sends the objects that the plan needs, once it is known that they are needed.
-Result<int> carry_out(http::Client& client, const plan::Generation& candidate, const Arguments& arguments, const std::function<Status()>& finish_upload, bool broken) {
+Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
+                      const Arguments& arguments, const std::function<Status()>& finish_upload,
+                      bool broken) {
   Json request = request_json(candidate, arguments);
-  const plan::Plan plan = TRY(plan::plan_from_json(TRY(client.send_json("POST", "/v1/plan", request, minutes(2)))));
+  const plan::Plan plan =
+      TRY(plan::plan_from_json(TRY(client.send_json("POST", "/v1/plan", request, minutes(2)))));
   const std::string expected = arguments.value("--plan");
   if (!expected.empty() && !plan.inputs.hex().starts_with(expected)) {
-    return fail(ErrorCode::stale, fmt::format("the plan is stale: {} was approved, now it would be {}", expected, plan.inputs.brief())).hint("look at what has changed: consort plan");
+    return fail(ErrorCode::stale,
+                fmt::format("the plan is stale: {} was approved, now it would be {}", expected,
+                            plan.inputs.brief()))
+        .hint("look at what has changed: consort plan");
   }
   if (!arguments.json()) print(render_plan(plan, Detail::brief));
   if (plan.empty()) {
-    if (arguments.json()) print(Json::object({{"rollout", nullptr}, {"result", "done"}, {"exit", broken ? kPartial : kOk}, {"generation", plan.base}, {"summary", "nothing to do"}, {"elapsed", "0s"}, {"steps", Json::array()}, {"back", Json::array()}}).dump() + "\n");
+    if (arguments.json())
+      print(Json::object({{"rollout", nullptr},
+                          {"result", "done"},
+                          {"exit", broken ? kPartial : kOk},
+                          {"generation", plan.base},
+                          {"summary", "nothing to do"},
+                          {"elapsed", "0s"},
+                          {"steps", Json::array()},
+                          {"back", Json::array()}})
+                .dump() +
+            "\n");
     return broken ? kPartial : kOk;
   }
   if (!TRY(confirmed(arguments, plan))) {
@@ -90,7 +112,9 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate, c
   const std::string id = answer.string_or("rollout");
   if (id.empty()) return broken ? kPartial : kOk;
   if (arguments.has("--detach")) {
-    print(arguments.json() ? Json::object({{"rollout", id}}).dump() + "\n" : fmt::format("rollout {} is under way; look with: consort status\n", id));
+    print(arguments.json()
+              ? Json::object({{"rollout", id}}).dump() + "\n"
+              : fmt::format("rollout {} is under way; look with: consort status\n", id));
     return kOk;
   }
   const int status = TRY(follow(client, id, arguments));
@@ -101,7 +125,8 @@ Result<int> run_plan(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Prepared prepared = TRY(prepare(arguments, &client));
   TRY(upload(client, prepared, Upload::manifests));
-  const Json answer = TRY(client.send_json("POST", "/v1/plan", request_json(prepared.compiled.generation, arguments), minutes(2)));
+  const Json answer = TRY(client.send_json(
+      "POST", "/v1/plan", request_json(prepared.compiled.generation, arguments), minutes(2)));
   const plan::Plan plan = TRY(plan::plan_from_json(answer));
   if (arguments.json()) {
     Json out = answer;
@@ -117,10 +142,12 @@ Result<int> run_plan(const Arguments& arguments) {
       if (arguments.has("--site")) command += " --site " + arguments.value("--site");
       for (const std::string& name : arguments.values("--only")) command += " --only " + name;
       for (const std::string& name : arguments.values("--except")) command += " --except " + name;
-      for (const std::string_view flag : {"--keep-going", "--allow-outage", "--allow-unsafe-removal", "--allow-shrink"}) {
+      for (const std::string_view flag :
+           {"--keep-going", "--allow-outage", "--allow-unsafe-removal", "--allow-shrink"}) {
         if (arguments.has(flag)) command += " " + std::string(flag);
       }
-      print(paint(Colour::dim, "to deploy exactly this: ") + fmt::format("{} --plan {}\n", command, plan.inputs.brief()));
+      print(paint(Colour::dim, "to deploy exactly this: ") +
+            fmt::format("{} --plan {}\n", command, plan.inputs.brief()));
     }
   }
   return plan.empty() ? kOk : kChanges;
@@ -131,62 +158,116 @@ Result<int> run_deploy(const Arguments& arguments) {
   const Prepared prepared = TRY(prepare(arguments, &client));
   if (!arguments.json()) tell_broken(prepared.compiled.broken);
   TRY(upload(client, prepared, Upload::manifests));
-  return carry_out(client, prepared.compiled.generation, arguments, [&]() -> Status {
-    const UploadReport sent = TRY(upload(client, prepared, Upload::everything));
-    if (sent.objects > 0 && !arguments.json()) print_to_stderr(fmt::format("sent {} objects, {:.1f} MB\n", sent.objects, static_cast<double>(sent.bytes) / 1e6));
-    return {};
-  }, !prepared.compiled.broken.empty() && arguments.has("--keep-going"));
+  return carry_out(
+      client, prepared.compiled.generation, arguments,
+      [&]() -> Status {
+        const UploadReport sent = TRY(upload(client, prepared, Upload::everything));
+        if (sent.objects > 0 && !arguments.json())
+          print_to_stderr(fmt::format("sent {} objects, {:.1f} MB\n", sent.objects,
+                                      static_cast<double>(sent.bytes) / 1e6));
+        return {};
+      },
+      !prepared.compiled.broken.empty() && arguments.has("--keep-going"));
 }
 
 Result<int> run_rollback(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const std::string to = arguments.value("--to", "0");
-  const plan::Generation candidate = TRY(plan::generation_from_json(TRY(client.get_json("/v1/rollback?to=" + url_encode(to)))));
+  const plan::Generation candidate =
+      TRY(plan::generation_from_json(TRY(client.get_json("/v1/rollback?to=" + url_encode(to)))));
   if (!arguments.json()) print(fmt::format("back to generation {}\n", candidate.rollback_of));
-  return carry_out(client, candidate, arguments, [] { return Status(); }, false);
+  return carry_out(
+      client, candidate, arguments, [] { return Status(); }, false);
 }
 
 Result<int> control(const Arguments& arguments, std::string_view verb) {
   http::Client client = TRY(controller_client(arguments));
-  TRY(client.send_json("POST", fmt::format("/v1/rollouts/{}/{}", url_encode(arguments.word(0)), verb), Json::object()));
+  TRY(client.send_json("POST",
+                       fmt::format("/v1/rollouts/{}/{}", url_encode(arguments.word(0)), verb),
+                       Json::object()));
   if (verb == "abort") return follow(client, arguments.word(0), arguments);
-  print(arguments.json() ? Json::object({{"rollout", arguments.word(0)}, {"done", verb}}).dump() + "\n" : fmt::format("rollout {}: {}d\n", arguments.word(0), verb));
+  print(arguments.json()
+            ? Json::object({{"rollout", arguments.word(0)}, {"done", verb}}).dump() + "\n"
+            : fmt::format("rollout {}: {}d\n", arguments.word(0), verb));
   return kOk;
 }
 
 }  // namespace
 
 Command plan_command() {
-  return {"plan", "Show what a deploy would do, and why.", "Waves, actions with their reasons, content diffs, one totals line. Exit status 0: nothing to do; 2: changes.", {}, plan_options(), run_plan, false, false,
+  return {"plan",
+          "Show what a deploy would do, and why.",
+          "Waves, actions with their reasons, content diffs, one totals line. Exit status 0: "
+          "nothing to do; 2: changes.",
+          {},
+          plan_options(),
+          run_plan,
+          false,
+          false,
           "consort plan --site shop/site.jsonnet"};
 }
 
 Command deploy_command() {
-  return {"deploy", "Deploy the site: plan, roll out under the policy, commit, or go back.",
-          "Follows the rollout until it ends. Exit status 0 done, 3 partial, 4 reverted, 5 inconsistent, 6 refused.", {},
-          with_plan_options({{"--plan", "ID", "Deploy only if the plan is still this one (printed by `consort plan`)."},
-                             {"--yes", "", "Do not ask."},
-                             {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
-                             {"--wait", "", "Wait when somebody else is changing the same services."},
-                             {"--detach", "", "Start the rollout and return."}}),
-          run_deploy, false, false, "consort deploy --site shop/site.jsonnet -m 'shop 2.1'"};
+  return {
+      "deploy",
+      "Deploy the site: plan, roll out under the policy, commit, or go back.",
+      "Follows the rollout until it ends. Exit status 0 done, 3 partial, 4 reverted, 5 "
+      "inconsistent, 6 refused.",
+      {},
+      with_plan_options({{"--plan", "ID",
+                          "Deploy only if the plan is still this one (printed by `consort plan`)."},
+                         {"--yes", "", "Do not ask."},
+                         {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
+                         {"--wait", "", "Wait when somebody else is changing the same services."},
+                         {"--detach", "", "Start the rollout and return."}}),
+      run_deploy,
+      false,
+      false,
+      "consort deploy --site shop/site.jsonnet -m 'shop 2.1'"};
 }
 
 Command rollback_command() {
-  return {"rollback", "Bring an earlier generation back, dependents first.",
-          "Without --to, the generation before the current one. Skips canary and soak, obeys order and availability.", {},
-          {{"--to", "N", "The generation's number."}, {"--yes", "", "Do not ask."}, {"--message", "TEXT", "Why; kept in the history.", false, "-m"}, {"--allow-outage", "", "Allow joint outages this time."}, {"--allow-unsafe-removal", "", "Allow removing the last holder of data."}, {"--wait", "", "Wait when somebody else is changing the same services."}, {"--detach", "", "Start and return."}},
-          run_rollback, false, false, "consort rollback --to 3"};
+  return {"rollback",
+          "Bring an earlier generation back, dependents first.",
+          "Without --to, the generation before the current one. Skips canary and soak, obeys order "
+          "and availability.",
+          {},
+          {{"--to", "N", "The generation's number."},
+           {"--yes", "", "Do not ask."},
+           {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
+           {"--allow-outage", "", "Allow joint outages this time."},
+           {"--allow-unsafe-removal", "", "Allow removing the last holder of data."},
+           {"--wait", "", "Wait when somebody else is changing the same services."},
+           {"--detach", "", "Start and return."}},
+          run_rollback,
+          false,
+          false,
+          "consort rollback --to 3"};
 }
 
 Command rollout_pause_command() {
-  return {"rollout pause", "Hold a rollout at the next transition boundary.", "", {{"ROLLOUT", "Its id.", Positional::Count::one}}, {}, [](const Arguments& a) { return control(a, "pause"); }};
+  return {"rollout pause",
+          "Hold a rollout at the next transition boundary.",
+          "",
+          {{"ROLLOUT", "Its id.", Positional::Count::one}},
+          {},
+          [](const Arguments& a) { return control(a, "pause"); }};
 }
 Command rollout_resume_command() {
-  return {"rollout resume", "Let a paused rollout go on.", "", {{"ROLLOUT", "Its id.", Positional::Count::one}}, {}, [](const Arguments& a) { return control(a, "resume"); }};
+  return {"rollout resume",
+          "Let a paused rollout go on.",
+          "",
+          {{"ROLLOUT", "Its id.", Positional::Count::one}},
+          {},
+          [](const Arguments& a) { return control(a, "resume"); }};
 }
 Command rollout_abort_command() {
-  return {"rollout abort", "Stop a rollout and go back to what was before.", "", {{"ROLLOUT", "Its id.", Positional::Count::one}}, {}, [](const Arguments& a) { return control(a, "abort"); }};
+  return {"rollout abort",
+          "Stop a rollout and go back to what was before.",
+          "",
+          {{"ROLLOUT", "Its id.", Positional::Count::one}},
+          {},
+          [](const Arguments& a) { return control(a, "abort"); }};
 }
 
 }  // namespace consort::cli

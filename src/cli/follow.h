@@ -7,8 +7,10 @@
 
 namespace consort::cli {
 
-// Shows progress on stderr (JSON lines with --json) and the end on stdout. The exit status of the result.
-[[nodiscard]] Result<int> follow(http::Client& client, const std::string& rollout, const Arguments& arguments);
+// Shows progress on stderr (JSON lines with --json) and the end on stdout. The exit status of the
+// result.
+[[nodiscard]] Result<int> follow(http::Client& client, const std::string& rollout,
+                                 const Arguments& arguments);
 
 [[nodiscard]] int exit_status_of(rollout::Result result);
 

@@ -34,7 +34,8 @@ c.site('{name}') {
 }
 )";
 
-constexpr std::string_view kHosts = R"(# The hosts of each class. A fleet to try things on, with its own hosts.yaml: consort lab up --hosts web=2 --dir lab
+constexpr std::string_view kHosts =
+    R"(# The hosts of each class. A fleet to try things on, with its own hosts.yaml: consort lab up --hosts web=2 --dir lab
 groups:
   web:
     hosts:
@@ -46,24 +47,42 @@ Result<int> run(const Arguments& arguments) {
   TRYV(make_folders(folder));
   std::error_code ec;
   for (const std::string_view file : {"site.jsonnet", "hosts.yaml"}) {
-    if (fs::exists(folder / file, ec)) return fail(ErrorCode::refused, fmt::format("{} is there already", (folder / file).string())).hint("choose another folder: consort init FOLDER");
+    if (fs::exists(folder / file, ec))
+      return fail(ErrorCode::refused, fmt::format("{} is there already", (folder / file).string()))
+          .hint("choose another folder: consort init FOLDER");
   }
   std::string name = fs::absolute(folder, ec).lexically_normal().filename().string();
-  if (name.empty()) name = fs::absolute(folder, ec).lexically_normal().parent_path().filename().string();
+  if (name.empty())
+    name = fs::absolute(folder, ec).lexically_normal().parent_path().filename().string();
   std::string site(kSite);
   site.replace(site.find("{name}"), 6, name.empty() ? "mysite" : name);
   TRYV(write_file_atomic(folder / "site.jsonnet", site));
   TRYV(write_file_atomic(folder / "hosts.yaml", kHosts));
   if (arguments.json()) {
-    print(Json::object({{"files", Json::Array{(folder / "site.jsonnet").string(), (folder / "hosts.yaml").string()}}}).dump() + "\n");
+    print(Json::object({{"files", Json::Array{(folder / "site.jsonnet").string(),
+                                              (folder / "hosts.yaml").string()}}})
+              .dump() +
+          "\n");
   } else {
-    print(fmt::format("wrote {} and {}\nnext: consort check --site {}\n", (folder / "site.jsonnet").string(), (folder / "hosts.yaml").string(), (folder / "site.jsonnet").string()));
+    print(fmt::format("wrote {} and {}\nnext: consort check --site {}\n",
+                      (folder / "site.jsonnet").string(), (folder / "hosts.yaml").string(),
+                      (folder / "site.jsonnet").string()));
   }
   return kOk;
 }
 
 }  // namespace
 
-Command init_command() { return {"init", "Write a small site to begin with.", "", {{"FOLDER", "Where; default here.", Positional::Count::optional}}, {}, run, false, false, "consort init mysite"}; }
+Command init_command() {
+  return {"init",
+          "Write a small site to begin with.",
+          "",
+          {{"FOLDER", "Where; default here.", Positional::Count::optional}},
+          {},
+          run,
+          false,
+          false,
+          "consort init mysite"};
+}
 
 }  // namespace consort::cli

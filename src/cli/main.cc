@@ -41,6 +41,7 @@ int run(const std::vector<std::string>& argv) {
 
 int main(int argc, char** argv) {
   // The native supervisor's shim: as small as it can be, before anything else is set up.
-  if (argc > 1 && std::strcmp(argv[1], "daemon-shim") == 0) return agent::daemon_shim_main(argc - 1, argv + 1);
+  if (argc > 1 && std::strcmp(argv[1], "daemon-shim") == 0)
+    return agent::daemon_shim_main(argc - 1, argv + 1);
   return run({argv + 1, argv + argc});
 }

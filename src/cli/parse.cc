@@ -46,7 +46,8 @@ CLI::App* app_for(CLI::App& root, const std::string& name, const std::string& su
     for (CLI::App* candidate : at->get_subcommands([](CLI::App*) { return true; })) {
       if (candidate->get_name() == parts[i]) child = candidate;
     }
-    if (child == nullptr) child = at->add_subcommand(parts[i], i + 1 == parts.size() ? summary : "");
+    if (child == nullptr)
+      child = at->add_subcommand(parts[i], i + 1 == parts.size() ? summary : "");
     at = child;
   }
   return at;
@@ -59,17 +60,23 @@ Failure unknown_command(const std::vector<std::string>& argv) {
   }
   const std::string typed = argv.empty() ? "" : argv.front();
   const std::string guess = did_you_mean(typed, names);
-  return fail(ErrorCode::usage, fmt::format("there is no command '{}'", typed)).hint(guess.empty() ? "see them all with: consort --help" : fmt::format("did you mean: consort {}", guess));
+  return fail(ErrorCode::usage, fmt::format("there is no command '{}'", typed))
+      .hint(guess.empty() ? "see them all with: consort --help"
+                          : fmt::format("did you mean: consort {}", guess));
 }
 
-// Of a command that passes the rest on: what follows "--", which CLI11 would take for words of a parent.
+// Of a command that passes the rest on: what follows "--", which CLI11 would take for words of a
+// parent.
 std::vector<std::string> take_rest(std::vector<std::string>& argv) {
   const auto mark = std::find(argv.begin(), argv.end(), "--");
   if (mark == argv.end()) return {};
-  const bool passes = std::any_of(commands().begin(), commands().end(), [&](const Command& command) {
-    const std::vector<std::string> name = split(command.name, ' ');
-    return command.passes_rest && static_cast<std::size_t>(mark - argv.begin()) >= name.size() && std::equal(name.begin(), name.end(), argv.begin());
-  });
+  const bool passes =
+      std::any_of(commands().begin(), commands().end(), [&](const Command& command) {
+        const std::vector<std::string> name = split(command.name, ' ');
+        return command.passes_rest &&
+               static_cast<std::size_t>(mark - argv.begin()) >= name.size() &&
+               std::equal(name.begin(), name.end(), argv.begin());
+      });
   if (!passes) return {};
   std::vector<std::string> rest(mark + 1, argv.end());
   argv.erase(mark, argv.end());
@@ -88,7 +95,9 @@ std::vector<std::string> Arguments::values(std::string_view name) const {
   return it == options.end() ? std::vector<std::string>{} : it->second;
 }
 
-std::string Arguments::word(std::size_t index, std::string_view otherwise) const { return index < words.size() ? words[index] : std::string(otherwise); }
+std::string Arguments::word(std::size_t index, std::string_view otherwise) const {
+  return index < words.size() ? words[index] : std::string(otherwise);
+}
 
 Result<Parsed> parse(const std::vector<std::string>& typed) {
   std::vector<std::string> argv = typed;
@@ -107,7 +116,9 @@ Result<Parsed> parse(const std::vector<std::string>& typed) {
     for (const Option& option : command.options) add_option(*binding, option);
     for (const Option& option : global_options()) add_option(*binding, option);
     if (!command.words.empty()) {
-      binding->words = binding->app->add_option(std::string(command.words.front().name), binding->word_values, std::string(command.words.front().doc));
+      binding->words =
+          binding->app->add_option(std::string(command.words.front().name), binding->word_values,
+                                   std::string(command.words.front().doc));
       std::size_t least = 0;
       std::size_t most = 0;
       for (const Positional& word : command.words) {
@@ -118,9 +129,11 @@ Result<Parsed> parse(const std::vector<std::string>& typed) {
       if (least > 0) binding->words->required();
     }
     if (command.passes_rest) binding->app->prefix_command();
-    // The list of commands shows one line each; the rest stands at the end of the command's own help.
+    // The list of commands shows one line each; the rest stands at the end of the command's own
+    // help.
     std::string footer = command.description;
-    if (!command.example.empty()) footer += fmt::format("{}Example:\n  {}", footer.empty() ? "" : "\n\n", command.example);
+    if (!command.example.empty())
+      footer += fmt::format("{}Example:\n  {}", footer.empty() ? "" : "\n\n", command.example);
     if (!footer.empty()) binding->app->footer(footer);
     bindings.push_back(std::move(binding));
   }
@@ -135,9 +148,13 @@ Result<Parsed> parse(const std::vector<std::string>& typed) {
     out.help = app->help();
     return out;
   } catch (const CLI::ParseError& error) {
-    const bool known = !argv.empty() && std::any_of(commands().begin(), commands().end(), [&](const Command& c) { return split(c.name, ' ').front() == argv.front(); });
+    const bool known =
+        !argv.empty() && std::any_of(commands().begin(), commands().end(), [&](const Command& c) {
+          return split(c.name, ' ').front() == argv.front();
+        });
     if (!known && !argv.empty() && !argv.front().starts_with("-")) return unknown_command(argv);
-    return fail(ErrorCode::usage, error.what()).hint(known ? fmt::format("see: consort {} --help", argv.front()) : "see: consort --help");
+    return fail(ErrorCode::usage, error.what())
+        .hint(known ? fmt::format("see: consort {} --help", argv.front()) : "see: consort --help");
   }
   CLI::App* app = &root;
   while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
@@ -146,7 +163,8 @@ Result<Parsed> parse(const std::vector<std::string>& typed) {
     out.command = binding->command;
     for (const auto& [name, option] : binding->options) {
       if (option->count() == 0) continue;
-      out.arguments.options[name] = option->get_items_expected_max() == 0 ? std::vector<std::string>{""} : option->results();
+      out.arguments.options[name] =
+          option->get_items_expected_max() == 0 ? std::vector<std::string>{""} : option->results();
     }
     out.arguments.words = binding->word_values;
     for (const std::string& rest : binding->app->remaining()) out.arguments.words.push_back(rest);

@@ -11,12 +11,16 @@
 namespace consort::cli {
 namespace {
 
-std::string brief(const std::string& digest) { return digest.size() > 19 ? digest.substr(7, 12) : digest; }
+std::string brief(const std::string& digest) {
+  return digest.size() > 19 ? digest.substr(7, 12) : digest;
+}
 
 std::string age_of(const Json& json, std::string_view key) {
   const auto at = parse_instant(json.string_or(key));
   if (!at) return "";
-  return human_duration(std::max(Duration{0}, std::chrono::duration_cast<Duration>(SystemClock().now() - *at))) + " ago";
+  return human_duration(std::max(Duration{0},
+                                 std::chrono::duration_cast<Duration>(SystemClock().now() - *at))) +
+         " ago";
 }
 
 std::string health_text(const Json& row) {
@@ -24,7 +28,10 @@ std::string health_text(const Json& row) {
   const std::string mode = row.string_or("mode");
   if (mode != "running") return paint(Colour::yellow, mode);
   const std::string health = row.string_or("health");
-  return paint(health == "healthy" ? Colour::green : health == "unhealthy" ? Colour::red : Colour::yellow, health);
+  return paint(health == "healthy"     ? Colour::green
+               : health == "unhealthy" ? Colour::red
+                                       : Colour::yellow,
+               health);
 }
 
 Result<int> run_status(const Arguments& arguments) {
@@ -37,27 +44,36 @@ Result<int> run_status(const Arguments& arguments) {
   if (status.find("generation")->is_null()) {
     print("nothing has been deployed yet; begin with: consort deploy\n");
   } else {
-    print(fmt::format("{} {}, generation {}, deployed {} by {}\n", paint(Colour::bold, "site"), status.string_or("site"), status.int_or("generation"), age_of(status, "deployed"), status.string_or("by")));
+    print(fmt::format("{} {}, generation {}, deployed {} by {}\n", paint(Colour::bold, "site"),
+                      status.string_or("site"), status.int_or("generation"),
+                      age_of(status, "deployed"), status.string_or("by")));
   }
-  std::vector<std::vector<std::string>> rows = {{"SERVICE", "VERSION", "HOST", "STATE", "MANIFEST", ""}};
+  std::vector<std::vector<std::string>> rows = {
+      {"SERVICE", "VERSION", "HOST", "STATE", "MANIFEST", ""}};
   for (const auto& [name, service] : status.find("services")->as_object()) {
     for (const Json& instance : service.find("instances")->as_array()) {
       std::string note = instance.string_or("reason");
       if (!instance.string_or("step").empty()) note = "at step " + instance.string_or("step");
       if (!instance.bool_or("current") && note.empty()) note = "not the current manifest";
-      rows.push_back({name, service.string_or("version", "-"), instance.string_or("host"), health_text(instance), brief(instance.string_or("manifest", "-")), note});
+      rows.push_back({name, service.string_or("version", "-"), instance.string_or("host"),
+                      health_text(instance), brief(instance.string_or("manifest", "-")), note});
     }
   }
   if (rows.size() > 1) print(table(rows));
   for (const Json& rollout : status.find("rollouts")->as_array()) {
-    print(fmt::format("{} {} by {}, {}: wave {} of {}{}\n", paint(Colour::yellow, "rollout"), rollout.string_or("id"), rollout.string_or("by"), rollout.bool_or("reverting") ? "going back" : "under way",
-                      rollout.int_or("wave") + 1, rollout.int_or("waves"), rollout.bool_or("paused") ? ", paused" : ""));
+    print(fmt::format("{} {} by {}, {}: wave {} of {}{}\n", paint(Colour::yellow, "rollout"),
+                      rollout.string_or("id"), rollout.string_or("by"),
+                      rollout.bool_or("reverting") ? "going back" : "under way",
+                      rollout.int_or("wave") + 1, rollout.int_or("waves"),
+                      rollout.bool_or("paused") ? ", paused" : ""));
   }
   std::vector<std::string> silent;
   for (const Json& host : status.find("hosts")->as_array()) {
     if (!host.bool_or("reachable")) silent.push_back(host.string_or("name"));
   }
-  if (!silent.empty()) print(paint(Colour::red, fmt::format("hosts that do not answer: {}", join(silent, ", "))) + "\n");
+  if (!silent.empty())
+    print(paint(Colour::red, fmt::format("hosts that do not answer: {}", join(silent, ", "))) +
+          "\n");
   return kOk;
 }
 
@@ -66,7 +82,10 @@ Result<int> run_history(const Arguments& arguments) {
   const Json generations = TRY(client.get_json("/v1/generations"));
   const Json rollouts = TRY(client.get_json("/v1/rollouts"));
   if (arguments.json()) {
-    print(Json::object({{"generations", *generations.find("generations")}, {"rollouts", *rollouts.find("rollouts")}}).dump() + "\n");
+    print(Json::object({{"generations", *generations.find("generations")},
+                        {"rollouts", *rollouts.find("rollouts")}})
+              .dump() +
+          "\n");
     return kOk;
   }
   std::vector<std::vector<std::string>> rows = {{"GENERATION", "WHEN", "BY", "MESSAGE"}};
@@ -74,14 +93,22 @@ Result<int> run_history(const Arguments& arguments) {
     std::string number = std::to_string(g.int_or("number"));
     if (g.bool_or("current")) number = paint(Colour::green, number + " *");
     std::string message = g.string_or("message");
-    if (g.int_or("rollbackOf") != 0) message = fmt::format("back to {}{}{}", g.int_or("rollbackOf"), message.empty() ? "" : ": ", message);
+    if (g.int_or("rollbackOf") != 0)
+      message = fmt::format("back to {}{}{}", g.int_or("rollbackOf"), message.empty() ? "" : ": ",
+                            message);
     rows.push_back({number, g.string_or("created").substr(0, 19), g.string_or("by"), message});
   }
   print(rows.size() > 1 ? table(rows) : "nothing has been deployed yet\n");
-  std::vector<std::vector<std::string>> runs = {{"ROLLOUT", "STARTED", "RESULT", "GENERATION", "SUMMARY"}};
+  std::vector<std::vector<std::string>> runs = {
+      {"ROLLOUT", "STARTED", "RESULT", "GENERATION", "SUMMARY"}};
   for (const Json& r : rollouts.find("rollouts")->as_array()) {
     const std::string result = r.string_or("result");
-    runs.push_back({r.string_or("id"), r.string_or("started").substr(0, 19), paint(result == "done" ? Colour::green : result == "open" ? Colour::yellow : Colour::red, result), std::to_string(r.int_or("generation")), r.string_or("summary")});
+    runs.push_back({r.string_or("id"), r.string_or("started").substr(0, 19),
+                    paint(result == "done"   ? Colour::green
+                          : result == "open" ? Colour::yellow
+                                             : Colour::red,
+                          result),
+                    std::to_string(r.int_or("generation")), r.string_or("summary")});
   }
   if (runs.size() > 1) print("\n" + table(runs));
   return kOk;
@@ -90,8 +117,11 @@ Result<int> run_history(const Arguments& arguments) {
 void print_event(const Json& event, bool json) {
   if (json) return print(event.dump() + "\n");
   std::string where = event.string_or("host");
-  if (!event.string_or("service").empty()) where = event.string_or("service") + (where.empty() ? "" : "@" + where);
-  print(fmt::format("{}  {:<14} {:<24} {}\n", paint(Colour::dim, event.string_or("at").substr(0, 19)), event.string_or("kind"), where, event.string_or("text")));
+  if (!event.string_or("service").empty())
+    where = event.string_or("service") + (where.empty() ? "" : "@" + where);
+  print(fmt::format("{}  {:<14} {:<24} {}\n",
+                    paint(Colour::dim, event.string_or("at").substr(0, 19)),
+                    event.string_or("kind"), where, event.string_or("text")));
 }
 
 Result<int> run_logs(const Arguments& arguments) {
@@ -99,7 +129,9 @@ Result<int> run_logs(const Arguments& arguments) {
   std::string query;
   for (const std::string_view key : {"host", "service", "rollout"}) {
     const std::string flag = "--" + std::string(key);
-    if (arguments.has(flag)) query += fmt::format("{}{}={}", query.empty() ? "?" : "&", key, url_encode(arguments.value(flag)));
+    if (arguments.has(flag))
+      query +=
+          fmt::format("{}{}={}", query.empty() ? "?" : "&", key, url_encode(arguments.value(flag)));
   }
   const Json log = TRY(client.get_json("/v1/log" + query));
   std::int64_t last = 0;
@@ -108,12 +140,18 @@ Result<int> run_logs(const Arguments& arguments) {
     last = event.int_or("number");
   }
   if (!arguments.has("--follow")) return kOk;
-  TRYV(client.stream_events("/v1/events?after=" + std::to_string(last), std::to_string(last), [&](const http::Event& event) {
-    const auto json = parse_json(event.data);
-    const auto fits = [&](std::string_view key) { return !arguments.has("--" + std::string(key)) || json->string_or(key) == arguments.value("--" + std::string(key)); };
-    if (json && fits("host") && fits("service") && fits("rollout")) print_event(*json, arguments.json());
-    return http::Client::Next::more;
-  }));
+  TRYV(client.stream_events("/v1/events?after=" + std::to_string(last), std::to_string(last),
+                            [&](const http::Event& event) {
+                              const auto json = parse_json(event.data);
+                              const auto fits = [&](std::string_view key) {
+                                return !arguments.has("--" + std::string(key)) ||
+                                       json->string_or(key) ==
+                                           arguments.value("--" + std::string(key));
+                              };
+                              if (json && fits("host") && fits("service") && fits("rollout"))
+                                print_event(*json, arguments.json());
+                              return http::Client::Next::more;
+                            }));
   return kOk;
 }
 
@@ -124,7 +162,8 @@ Result<int> run_host_list(const Arguments& arguments) {
     print(hosts.dump() + "\n");
     return kOk;
   }
-  std::vector<std::vector<std::string>> rows = {{"HOST", "STATE", "ADDRESS", "CLASSES", "INSTANCES", "SYSTEM"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"HOST", "STATE", "ADDRESS", "CLASSES", "INSTANCES", "SYSTEM"}};
   for (const Json& host : hosts.find("hosts")->as_array()) {
     const Json* inventory = host.find("inventory");
     const Json* report = host.find("report");
@@ -132,16 +171,23 @@ Result<int> run_host_list(const Arguments& arguments) {
     std::string address = "-";
     if (inventory->is_object()) {
       std::vector<std::string> names;
-      for (const Json& name : inventory->find("classes")->as_array()) names.push_back(name.as_string());
+      for (const Json& name : inventory->find("classes")->as_array())
+        names.push_back(name.as_string());
       classes = join(names, ",");
       address = inventory->string_or("address");
     } else if (report->find("facts")->find("address") != nullptr) {
       address = report->find("facts")->string_or("address");
     }
-    rows.push_back({host.string_or("name"), host.bool_or("reachable") ? paint(Colour::green, "up") : paint(Colour::red, "unreachable"), address, classes,
-                    std::to_string(report->find("instances")->as_object().size()), report->find("facts")->string_or("os.id") + " " + report->find("facts")->string_or("os.version")});
+    rows.push_back(
+        {host.string_or("name"),
+         host.bool_or("reachable") ? paint(Colour::green, "up") : paint(Colour::red, "unreachable"),
+         address, classes, std::to_string(report->find("instances")->as_object().size()),
+         report->find("facts")->string_or("os.id") + " " +
+             report->find("facts")->string_or("os.version")});
   }
-  print(rows.size() > 1 ? table(rows) : "no host has joined yet; start agents with: consort agent --data DIR --controller URL\n");
+  print(rows.size() > 1 ? table(rows)
+                        : "no host has joined yet; start agents with: consort agent --data DIR "
+                          "--controller URL\n");
   return kOk;
 }
 
@@ -154,22 +200,57 @@ Result<int> run_host_show(const Arguments& arguments) {
 
 Result<int> run_host_remove(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
-  const http::Response response = TRY(client.request("DELETE", "/v1/hosts/" + url_encode(arguments.word(0))));
+  const http::Response response =
+      TRY(client.request("DELETE", "/v1/hosts/" + url_encode(arguments.word(0))));
   TRY(http::json_of(response));
-  print(arguments.json() ? Json::object({{"removed", arguments.word(0)}}).dump() + "\n" : fmt::format("{} is forgotten\n", arguments.word(0)));
+  print(arguments.json() ? Json::object({{"removed", arguments.word(0)}}).dump() + "\n"
+                         : fmt::format("{} is forgotten\n", arguments.word(0)));
   return kOk;
 }
 
 }  // namespace
 
-Command status_command() { return {"status", "Show each service, where it landed and how it is.", "", {}, {}, run_status, false, false, "consort status --json"}; }
-Command history_command() { return {"history", "Show the generations and the rollouts that made them.", "", {}, {}, run_history}; }
-Command logs_command() {
-  return {"logs", "Show what has happened: rollout steps, repairs, hosts coming and going.", "", {},
-          {{"--host", "HOST", "Only of this host."}, {"--service", "SERVICE", "Only of this service."}, {"--rollout", "ID", "Only of this rollout."}, {"--follow", "", "Go on with what happens from now on.", false, "-f"}}, run_logs};
+Command status_command() {
+  return {"status",
+          "Show each service, where it landed and how it is.",
+          "",
+          {},
+          {},
+          run_status,
+          false,
+          false,
+          "consort status --json"};
 }
-Command host_list_command() { return {"host list", "List the hosts that have joined.", "", {}, {}, run_host_list}; }
-Command host_show_command() { return {"host show", "Show all that is known of a host.", "", {{"HOST", "Its name.", Positional::Count::one}}, {}, run_host_show}; }
-Command host_remove_command() { return {"host remove", "Forget a host that is gone for good.", "", {{"HOST", "Its name.", Positional::Count::one}}, {}, run_host_remove}; }
+Command history_command() {
+  return {"history",  "Show the generations and the rollouts that made them.", "", {}, {},
+          run_history};
+}
+Command logs_command() {
+  return {"logs",
+          "Show what has happened: rollout steps, repairs, hosts coming and going.",
+          "",
+          {},
+          {{"--host", "HOST", "Only of this host."},
+           {"--service", "SERVICE", "Only of this service."},
+           {"--rollout", "ID", "Only of this rollout."},
+           {"--follow", "", "Go on with what happens from now on.", false, "-f"}},
+          run_logs};
+}
+Command host_list_command() {
+  return {"host list", "List the hosts that have joined.", "", {}, {}, run_host_list};
+}
+Command host_show_command() {
+  return {"host show", "Show all that is known of a host.",
+          "",          {{"HOST", "Its name.", Positional::Count::one}},
+          {},          run_host_show};
+}
+Command host_remove_command() {
+  return {"host remove",
+          "Forget a host that is gone for good.",
+          "",
+          {{"HOST", "Its name.", Positional::Count::one}},
+          {},
+          run_host_remove};
+}
 
 }  // namespace consort::cli

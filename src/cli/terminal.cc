@@ -17,11 +17,13 @@ bool colours(int fd) {
   const char* no_color = std::getenv("NO_COLOR");
   const char* term = std::getenv("TERM");
   const bool dumb = term != nullptr && std::string_view(term) == "dumb";
-  return !colour_forbidden && ::isatty(fd) == 1 && (no_color == nullptr || *no_color == '\0') && !dumb;
+  return !colour_forbidden && ::isatty(fd) == 1 && (no_color == nullptr || *no_color == '\0') &&
+         !dumb;
 }
 
 std::string paint_on(int fd, Colour colour, std::string_view text) {
-  constexpr std::string_view codes[] = {"", "\x1b[1m", "\x1b[2m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[34m", "\x1b[36m"};
+  constexpr std::string_view codes[] = {"",         "\x1b[1m",  "\x1b[2m",  "\x1b[31m",
+                                        "\x1b[32m", "\x1b[33m", "\x1b[34m", "\x1b[36m"};
   if (colour == Colour::plain || !colours(fd)) return std::string(text);
   return std::string(codes[static_cast<std::size_t>(colour)]) + std::string(text) + "\x1b[0m";
 }
@@ -74,8 +76,12 @@ void print_to_stderr(std::string_view text) { write_out(STDERR_FILENO, text); }
 bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 void forbid_colour() { colour_forbidden = true; }
-std::string paint(Colour colour, std::string_view text) { return paint_on(STDOUT_FILENO, colour, text); }
-std::string paint_for_stderr(Colour colour, std::string_view text) { return paint_on(STDERR_FILENO, colour, text); }
+std::string paint(Colour colour, std::string_view text) {
+  return paint_on(STDOUT_FILENO, colour, text);
+}
+std::string paint_for_stderr(Colour colour, std::string_view text) {
+  return paint_on(STDERR_FILENO, colour, text);
+}
 
 std::size_t terminal_width() {
   winsize size{};
@@ -87,14 +93,16 @@ std::string table(const std::vector<std::vector<std::string>>& rows, Header head
   std::vector<std::size_t> widths;
   for (const auto& row : rows) {
     if (widths.size() < row.size()) widths.resize(row.size(), 0);
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], display_width(row[i]));
+    for (std::size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], display_width(row[i]));
   }
   std::string out;
   for (std::size_t r = 0; r < rows.size(); ++r) {
     std::string line;
     for (std::size_t i = 0; i < rows[r].size(); ++i) {
       line += rows[r][i];
-      if (i + 1 < rows[r].size()) line += std::string(widths[i] - display_width(rows[r][i]) + 2, ' ');
+      if (i + 1 < rows[r].size())
+        line += std::string(widths[i] - display_width(rows[r][i]) + 2, ' ');
     }
     out += (r == 0 && header == Header::yes ? paint(Colour::bold, line) : line) + "\n";
   }

@@ -1,5 +1,5 @@
-// What the CLI prints: colour only on a terminal, NO_COLOR obeyed; one live block of lines that is redrawn on
-// a terminal and is plain lines elsewhere. Not thread-safe.
+// What the CLI prints: colour only on a terminal, NO_COLOR obeyed; one live block of lines that is
+// redrawn on a terminal and is plain lines elsewhere. Not thread-safe.
 #pragma once
 
 #include <string>
@@ -22,12 +22,14 @@ void forbid_colour();  // --no-color
 [[nodiscard]] std::string paint_for_stderr(Colour colour, std::string_view text);
 [[nodiscard]] std::size_t terminal_width();
 
-// Columns aligned by display width; the first row is the header when `header`. Two spaces between columns.
+// Columns aligned by display width; the first row is the header when `header`. Two spaces between
+// columns.
 enum class Header : std::uint8_t { yes, no };
-[[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows, Header header = Header::yes);
+[[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows,
+                                Header header = Header::yes);
 
-// A block at the bottom of the terminal that is redrawn; lines above it scroll. Without a terminal only
-// the lines are printed. On stderr.
+// A block at the bottom of the terminal that is redrawn; lines above it scroll. Without a terminal
+// only the lines are printed. On stderr.
 class LiveBlock {
  public:
   LiveBlock();
@@ -35,8 +37,8 @@ class LiveBlock {
   LiveBlock(const LiveBlock&) = delete;
   LiveBlock& operator=(const LiveBlock&) = delete;
   [[nodiscard]] bool live() const { return live_; }
-  void line(std::string_view text);                   // a lasting line above the block
-  void draw(const std::vector<std::string>& lines);   // replaces the block
+  void line(std::string_view text);                  // a lasting line above the block
+  void draw(const std::vector<std::string>& lines);  // replaces the block
   void clear();
 
  private:

@@ -14,8 +14,10 @@ constexpr std::size_t kUploadBytes = 9U << 20U;
 Result<std::uint64_t> number(const http::Request& request, std::string_view name) {
   const std::string text = request.query_value(name).value_or("0");
   std::uint64_t out = 0;
-  if (text.empty() || text.size() > 18 || text.find_first_not_of("0123456789") != std::string::npos) {
-    return fail(ErrorCode::invalid_input, fmt::format("{}: '{}' is not a number", name, text.substr(0, 40)));
+  if (text.empty() || text.size() > 18 ||
+      text.find_first_not_of("0123456789") != std::string::npos) {
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{}: '{}' is not a number", name, text.substr(0, 40)));
   }
   for (const char c : text) out = out * 10 + static_cast<std::uint64_t>(c - '0');
   return out;
@@ -23,7 +25,10 @@ Result<std::uint64_t> number(const http::Request& request, std::string_view name
 
 Result<std::string> host_name(const http::Request& request) {
   std::string name = request.param("name");
-  if (!is_name(name)) return fail(ErrorCode::invalid_input, fmt::format("'{}' is not a good host name", name.substr(0, 80))).hint("use letters, digits, '-', '_' and '.', at most 63");
+  if (!is_name(name))
+    return fail(ErrorCode::invalid_input,
+                fmt::format("'{}' is not a good host name", name.substr(0, 80)))
+        .hint("use letters, digits, '-', '_' and '.', at most 63");
   return name;
 }
 
@@ -32,22 +37,27 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> range_of(const http::Requ
   const auto header = request.headers.get("range");
   if (!header || !header->starts_with("bytes=")) return std::nullopt;
   const std::vector<std::string> ends = split(header->substr(6), '-');
-  if (ends.size() != 2 || ends[0].empty() || ends[0].size() > 15 || ends[1].size() > 15) return std::nullopt;
+  if (ends.size() != 2 || ends[0].empty() || ends[0].size() > 15 || ends[1].size() > 15)
+    return std::nullopt;
   for (const std::string& end : ends) {
     if (end.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
   }
   return std::pair(std::stoull(ends[0]), ends[1].empty() ? UINT64_MAX : std::stoull(ends[1]));
 }
 
-http::Response read_object(const objects::ObjectStore& store, const Digest& digest, const http::Request& request) {
+http::Response read_object(const objects::ObjectStore& store, const Digest& digest,
+                           const http::Request& request) {
   const auto size = store.size(digest);
   if (!size) return http::Response::error(size.error());
   const auto range = range_of(request);
   const std::uint64_t from = range ? range->first : 0;
-  const std::uint64_t wanted = range ? std::min(range->second, *size == 0 ? 0 : *size - 1) - std::min(range->first, *size) + 1 : *size;
+  const std::uint64_t wanted = range ? std::min(range->second, *size == 0 ? 0 : *size - 1) -
+                                           std::min(range->first, *size) + 1
+                                     : *size;
   http::Response out;
   if (range && from >= *size && *size > 0) {
-    out = http::Response::error(fail(ErrorCode::invalid_input, "the range begins behind the object's end"));
+    out = http::Response::error(
+        fail(ErrorCode::invalid_input, "the range begins behind the object's end"));
     out.status = 416;
     return out;
   }
@@ -58,44 +68,58 @@ http::Response read_object(const objects::ObjectStore& store, const Digest& dige
   const bool part = range.has_value() || length < *size;
   out.status = part ? 206 : 200;
   out.headers.set("Content-Type", "application/octet-stream");
-  if (part) out.headers.set("Content-Range", fmt::format("bytes {}-{}/{}", from, from + bytes->size() - (bytes->empty() ? 0 : 1), *size));
+  if (part)
+    out.headers.set("Content-Range",
+                    fmt::format("bytes {}-{}/{}", from,
+                                from + bytes->size() - (bytes->empty() ? 0 : 1), *size));
   out.body = std::move(*bytes);
   return out;
 }
 
-http::Response take_piece(const objects::ObjectStore& store, const Digest& digest, std::uint64_t offset, const http::Request& request) {
-  if (store.has(digest)) return http::Response::json(Json::object({{"complete", true}, {"received", request.body.size()}}));
+http::Response take_piece(const objects::ObjectStore& store, const Digest& digest,
+                          std::uint64_t offset, const http::Request& request) {
+  if (store.has(digest))
+    return http::Response::json(
+        Json::object({{"complete", true}, {"received", request.body.size()}}));
   const bool last = request.query_value("last").value_or("1") == "1";
   if (offset == 0 && last) {
     // Small objects in one piece; the digest is checked by putting them under their own name.
-    if (Digest::of(request.body) != digest) return http::Response::error(fail(ErrorCode::corrupt, fmt::format("the bytes sent are not {}", digest.str())));
+    if (Digest::of(request.body) != digest)
+      return http::Response::error(
+          fail(ErrorCode::corrupt, fmt::format("the bytes sent are not {}", digest.str())));
     if (auto put = store.put(request.body); !put) return http::Response::error(put.error());
-    return http::Response::json(Json::object({{"complete", true}, {"received", request.body.size()}}));
+    return http::Response::json(
+        Json::object({{"complete", true}, {"received", request.body.size()}}));
   }
-  if (auto status = store.append_partial(digest, offset, request.body); !status) return http::Response::error(status.error());
+  if (auto status = store.append_partial(digest, offset, request.body); !status)
+    return http::Response::error(status.error());
   if (last) {
-    if (auto status = store.complete_partial(digest); !status) return http::Response::error(status.error());
+    if (auto status = store.complete_partial(digest); !status)
+      return http::Response::error(status.error());
   }
-  return http::Response::json(Json::object({{"complete", last}, {"received", offset + request.body.size()}}));
+  return http::Response::json(
+      Json::object({{"complete", last}, {"received", offset + request.body.size()}}));
 }
 
 }  // namespace
 
 void add_agent_routes(http::Server& server, Shell& shell) {
-  server.route("GET", "/v1/agents/{name}/target", [&shell](const http::Request& request, const http::Responder& responder) {
-    const auto host = host_name(request);
-    const auto epoch = number(request, "epoch");
-    const auto seq = number(request, "seq");
-    if (!host || !epoch || !seq) {
-      responder.send(!host ? host.error() : !epoch ? epoch.error() : seq.error());
-      return;
-    }
-    if (!shell.ready()) {
-      responder.send(Error(fail(ErrorCode::unavailable, "the controller's store cannot be written now")));
-      return;
-    }
-    shell.hold_poll(*host, *epoch, *seq, responder);
-  });
+  server.route("GET", "/v1/agents/{name}/target",
+               [&shell](const http::Request& request, const http::Responder& responder) {
+                 const auto host = host_name(request);
+                 const auto epoch = number(request, "epoch");
+                 const auto seq = number(request, "seq");
+                 if (!host || !epoch || !seq) {
+                   responder.send(!host ? host.error() : !epoch ? epoch.error() : seq.error());
+                   return;
+                 }
+                 if (!shell.ready()) {
+                   responder.send(Error(fail(ErrorCode::unavailable,
+                                             "the controller's store cannot be written now")));
+                   return;
+                 }
+                 shell.hold_poll(*host, *epoch, *seq, responder);
+               });
   server.route(
       "POST", "/v1/agents/{name}/reports",
       [&shell](const http::Request& request, const http::Responder& responder) {
@@ -107,17 +131,24 @@ void add_agent_routes(http::Server& server, Shell& shell) {
         }
         const auto report = plan::host_report_from_json(*json);
         if (!report || report->host != *host) {
-          responder.send(report ? Error(fail(ErrorCode::invalid_input, fmt::format("a report of '{}' sent by '{}'", report->host, *host))) : report.error());
+          responder.send(report ? Error(fail(ErrorCode::invalid_input,
+                                             fmt::format("a report of '{}' sent by '{}'",
+                                                         report->host, *host)))
+                                : report.error());
           return;
         }
         if (!shell.ready()) {
-          responder.send(Error(fail(ErrorCode::unavailable, "the controller's store cannot be written now")));
+          responder.send(
+              Error(fail(ErrorCode::unavailable, "the controller's store cannot be written now")));
           return;
         }
         ++shell.metrics().reports;
-        shell.carry_out(shell.core().on_report(*report, shell.now()), [responder, number = report->number](const Status& status) {
-          responder.send(status ? http::Response::json(Json::object({{"accepted", number}})) : http::Response::error(status.error()));
-        });
+        shell.carry_out(
+            shell.core().on_report(*report, shell.now()),
+            [responder, number = report->number](const Status& status) {
+              responder.send(status ? http::Response::json(Json::object({{"accepted", number}}))
+                                    : http::Response::error(status.error()));
+            });
       },
       {kReportBytes});
 }
@@ -130,19 +161,27 @@ void add_object_routes(http::Server& server, Shell& shell) {
         responder.send(digest.error());
         return;
       }
-      shell.workers().post([&shell, work, request, responder, digest = *digest] { responder.send(work(shell.objects(), digest, request)); });
+      shell.workers().post([&shell, work, request, responder, digest = *digest] {
+        responder.send(work(shell.objects(), digest, request));
+      });
     };
   };
   server.route("GET", "/v1/objects/{digest}", with_digest(read_object));
-  server.route("PUT", "/v1/objects/{digest}", with_digest([](const objects::ObjectStore& store, const Digest& digest, const http::Request& request) {
+  server.route("PUT", "/v1/objects/{digest}",
+               with_digest([](const objects::ObjectStore& store, const Digest& digest,
+                              const http::Request& request) {
                  const auto offset = number(request, "offset");
-                 return offset ? take_piece(store, digest, *offset, request) : http::Response::error(offset.error());
+                 return offset ? take_piece(store, digest, *offset, request)
+                               : http::Response::error(offset.error());
                }),
                {kUploadBytes});
-  server.route("GET", "/v1/uploads/{digest}", with_digest([](const objects::ObjectStore& store, const Digest& digest, const http::Request&) {
+  server.route("GET", "/v1/uploads/{digest}",
+               with_digest([](const objects::ObjectStore& store, const Digest& digest,
+                              const http::Request&) {
                  const auto size = store.partial_size(digest);
                  if (!size) return http::Response::error(size.error());
-                 return http::Response::json(Json::object({{"complete", store.has(digest)}, {"received", *size}}));
+                 return http::Response::json(
+                     Json::object({{"complete", store.has(digest)}, {"received", *size}}));
                }));
   server.route(
       "POST", "/v1/objects/missing",
@@ -150,7 +189,8 @@ void add_object_routes(http::Server& server, Shell& shell) {
         const auto json = request.json();
         const Json* list = json ? json->find("digests") : nullptr;
         if (list == nullptr || !list->is_array()) {
-          responder.send(json ? Error(fail(ErrorCode::invalid_input, "digests: expected a list")) : json.error());
+          responder.send(json ? Error(fail(ErrorCode::invalid_input, "digests: expected a list"))
+                              : json.error());
           return;
         }
         std::vector<Digest> digests;
@@ -164,7 +204,8 @@ void add_object_routes(http::Server& server, Shell& shell) {
         }
         shell.workers().post([&shell, digests = std::move(digests), responder] {
           Json::Array missing;
-          for (const Digest& digest : shell.objects().missing(digests)) missing.emplace_back(digest.str());
+          for (const Digest& digest : shell.objects().missing(digests))
+            missing.emplace_back(digest.str());
           responder.send(http::Response::json(Json::object({{"missing", missing}})));
         });
       },

@@ -11,13 +11,16 @@ namespace {
 
 constexpr std::size_t kKeptEvents = 5000;
 
-std::string generation_key(std::uint64_t number) { return fmt::format("generations/{:010}", number); }
+std::string generation_key(std::uint64_t number) {
+  return fmt::format("generations/{:010}", number);
+}
 std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", number); }
 
 Result<std::uint64_t> parse_number(std::string_view text, std::string_view key) {
   std::uint64_t out = 0;
   for (const char c : text) {
-    if (c < '0' || c > '9' || out > 1'000'000'000'000'000ULL) return fail(ErrorCode::corrupt, fmt::format("the store's key {} holds no number", key));
+    if (c < '0' || c > '9' || out > 1'000'000'000'000'000ULL)
+      return fail(ErrorCode::corrupt, fmt::format("the store's key {} holds no number", key));
     out = out * 10 + static_cast<std::uint64_t>(c - '0');
   }
   return out;
@@ -26,8 +29,13 @@ Result<std::uint64_t> parse_number(std::string_view text, std::string_view key) 
 }  // namespace
 
 Json event_to_json(const Event& event) {
-  return Json::object({{"number", event.number}, {"at", format_instant(event.at)}, {"kind", event.kind}, {"rollout", event.rollout},
-                       {"service", event.service}, {"host", event.host}, {"text", event.text}});
+  return Json::object({{"number", event.number},
+                       {"at", format_instant(event.at)},
+                       {"kind", event.kind},
+                       {"rollout", event.rollout},
+                       {"service", event.service},
+                       {"host", event.host},
+                       {"text", event.text}});
 }
 
 Result<Core> Core::restore(const Store& store) {
@@ -48,16 +56,19 @@ Result<Core> Core::restore(const Store& store) {
       } else if (kind == "hosts") {
         const Json json = TRY(parse_json(value));
         HostState host;
-        if (const Json* report = json.find("report")) host.report = TRY(plan::host_report_from_json(*report));
+        if (const Json* report = json.find("report"))
+          host.report = TRY(plan::host_report_from_json(*report));
         host.joined = from_millis(json.int_or("joined"));
         core.hosts_.emplace(rest, std::move(host));
       } else if (kind == "generations") {
-        core.generations_.emplace(TRY(parse_number(rest, key)), TRY(plan::generation_from_json(TRY(parse_json(value)))));
+        core.generations_.emplace(TRY(parse_number(rest, key)),
+                                  TRY(plan::generation_from_json(TRY(parse_json(value)))));
       } else if (kind == "candidates") {
         core.candidates_.emplace(rest, TRY(plan::generation_from_json(TRY(parse_json(value)))));
       } else if (kind == "rollouts") {
         core.rollouts_.emplace(rest, TRY(rollout::rollout_from_json(TRY(parse_json(value)))));
-        core.next_rollout_ = std::max(core.next_rollout_, TRY(parse_number(std::string_view(rest).substr(1), key)) + 1);
+        core.next_rollout_ = std::max(core.next_rollout_,
+                                      TRY(parse_number(std::string_view(rest).substr(1), key)) + 1);
       } else if (kind == "first") {
         core.first_deployed_.emplace(TRY(Digest::parse(rest)), TRY(parse_number(value, key)));
       } else if (kind == "tail") {
@@ -67,7 +78,8 @@ Result<Core> Core::restore(const Store& store) {
       }
       return {};
     };
-    if (auto status = load(); !status) return fail(std::move(status).error().context(fmt::format("in the store's key {}", key)));
+    if (auto status = load(); !status)
+      return fail(std::move(status).error().context(fmt::format("in the store's key {}", key)));
   }
   return core;
 }
@@ -102,7 +114,8 @@ void Core::tell(Instant now, Output& out, Event event) {
   out.events.push_back(std::move(event));
 }
 
-void Core::set_target(const std::string& host, const std::string& service, plan::TargetEntry entry, Output& out) {
+void Core::set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
+                      Output& out) {
   plan::Target& target = targets_[host];
   target.instances.insert_or_assign(service, std::move(entry));
   target.epoch = epoch_;
@@ -111,7 +124,8 @@ void Core::set_target(const std::string& host, const std::string& service, plan:
   out.targets.insert(host);
 }
 
-// --- agents ---------------------------------------------------------------------------------------
+// --- agents
+// ---------------------------------------------------------------------------------------
 
 Output Core::on_contact(const std::string& name, Instant now) {
   Output out;
@@ -121,7 +135,9 @@ Output Core::on_contact(const std::string& name, Instant now) {
   if (made) {
     host.joined = now;
     host.report.host = name;
-    out.writes["hosts/" + name] = Json::object({{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(now)}}).dump();
+    out.writes["hosts/" + name] = Json::object({{"report", plan::host_report_to_json(host.report)},
+                                                {"joined", to_millis(now)}})
+                                      .dump();
     tell(now, out, {0, now, "host-joined", "", "", name, "joined"});
   }
   if (!host.reachable) {
@@ -147,7 +163,8 @@ Output Core::on_silence(const std::string& name, Instant now) {
 Output Core::on_report(const plan::HostReport& report, Instant now) {
   Output out = on_contact(report.host, now);
   HostState& host = hosts_.at(report.host);
-  if (report.boot_id == host.report.boot_id && report.number < host.report.number) return out;  // overtaken on its way
+  if (report.boot_id == host.report.boot_id && report.number < host.report.number)
+    return out;  // overtaken on its way
   if (report.epoch > epoch_) {
     // This store is older than what the agents have seen (restored from a backup): go beyond it.
     epoch_ = report.epoch + 1;
@@ -160,13 +177,20 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
   }
   for (const Json& item : report.events) {
     std::string text = item.string_or("text");
-    if (const std::string resource = item.string_or("resource"); !resource.empty()) text = resource + ": " + text;
-    if (const std::string diff = item.string_or("diff"); !diff.empty() && diff.size() < 4000) text += "\n" + diff;
-    tell(now, out, {0, now, item.string_or("kind", "report"), "", item.string_or("service"), report.host, std::move(text)});
+    if (const std::string resource = item.string_or("resource"); !resource.empty())
+      text = resource + ": " + text;
+    if (const std::string diff = item.string_or("diff"); !diff.empty() && diff.size() < 4000)
+      text += "\n" + diff;
+    tell(now, out,
+         {0, now, item.string_or("kind", "report"), "", item.string_or("service"), report.host,
+          std::move(text)});
   }
   host.report = report;
   host.report.events.clear();
-  out.writes["hosts/" + report.host] = Json::object({{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(host.joined)}}).dump();
+  out.writes["hosts/" + report.host] =
+      Json::object(
+          {{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(host.joined)}})
+          .dump();
   advance(now, out);
   return out;
 }
@@ -178,11 +202,17 @@ std::optional<plan::Target> Core::target_of(const std::string& host) const {
 
 Status Core::remove_host(const std::string& name, Instant now, Output& out) {
   const auto it = hosts_.find(name);
-  if (it == hosts_.end()) return fail(ErrorCode::not_found, fmt::format("no host '{}'", name)).hint("see the hosts with: consort host list");
-  if (it->second.reachable) return fail(ErrorCode::refused, fmt::format("host {} is alive", name)).hint("stop its agent first; then it can be removed");
+  if (it == hosts_.end())
+    return fail(ErrorCode::not_found, fmt::format("no host '{}'", name))
+        .hint("see the hosts with: consort host list");
+  if (it->second.reachable)
+    return fail(ErrorCode::refused, fmt::format("host {} is alive", name))
+        .hint("stop its agent first; then it can be removed");
   const plan::Generation* generation = current();
   if (generation != nullptr && generation->hosts.contains(name)) {
-    return fail(ErrorCode::refused, fmt::format("host {} is still in the inventory of {}", name, join(generation->hosts.at(name).classes, ", "))).hint("take it out of the inventory and deploy; then remove it");
+    return fail(ErrorCode::refused, fmt::format("host {} is still in the inventory of {}", name,
+                                                join(generation->hosts.at(name).classes, ", ")))
+        .hint("take it out of the inventory and deploy; then remove it");
   }
   hosts_.erase(it);
   targets_.erase(name);
@@ -192,7 +222,8 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
   return {};
 }
 
-// --- time ---------------------------------------------------------------------------------------------
+// --- time
+// ---------------------------------------------------------------------------------------------
 
 Output Core::tick(Instant now) {
   Output out;
@@ -233,12 +264,15 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
     for (auto& [service, entry] : entries) set_target(host, service, std::move(entry), out);
   }
   for (rollout::Event& event : effects.events) {
-    tell(now, out, {0, now, std::move(event.kind), rollout.id, std::move(event.service), std::move(event.host), std::move(event.text)});
+    tell(now, out,
+         {0, now, std::move(event.kind), rollout.id, std::move(event.service),
+          std::move(event.host), std::move(event.text)});
   }
   if (effects.budgets_changed) out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
   if (effects.wake) wake_at(*effects.wake);
   if (rollout.result != rollout::Result::open && candidates_.contains(rollout.id)) {
-    if (rollout.result == rollout::Result::done || rollout.result == rollout::Result::partial) commit(rollout, now, out);
+    if (rollout.result == rollout::Result::done || rollout.result == rollout::Result::partial)
+      commit(rollout, now, out);
     settle_targets(rollout, out);
     out.writes["candidates/" + rollout.id] = std::nullopt;
     candidates_.erase(rollout.id);
@@ -246,7 +280,9 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
   if (effects.changed) save_rollout(rollout, out);
 }
 
-void Core::save_rollout(const rollout::Rollout& rollout, Output& out) const { out.writes["rollouts/" + rollout.id] = rollout::rollout_to_json(rollout).dump(); }
+void Core::save_rollout(const rollout::Rollout& rollout, Output& out) const {
+  out.writes["rollouts/" + rollout.id] = rollout::rollout_to_json(rollout).dump();
+}
 
 void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   std::set<std::string> scope;
@@ -260,7 +296,8 @@ void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   rollout.generation = generation.number;
   current_ = generation.number;
   for (const auto& [name, service] : generation.services) {
-    if (first_deployed_.try_emplace(service.manifest, generation.number).second) out.writes["first/" + service.manifest.str()] = std::to_string(generation.number);
+    if (first_deployed_.try_emplace(service.manifest, generation.number).second)
+      out.writes["first/" + service.manifest.str()] = std::to_string(generation.number);
   }
   for (const int id : rollout::open_tail(rollout)) {
     const plan::Step& step = rollout.forward.steps[static_cast<std::size_t>(id)];
@@ -269,7 +306,9 @@ void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   }
   out.writes["current"] = std::to_string(current_);
   out.writes[generation_key(generation.number)] = plan::generation_to_json(generation).dump();
-  tell(now, out, {0, now, "generation", rollout.id, "", "", fmt::format("generation {} is deployed", generation.number)});
+  tell(now, out,
+       {0, now, "generation", rollout.id, "", "",
+        fmt::format("generation {} is deployed", generation.number)});
   generations_.emplace(generation.number, std::move(generation));
 }
 
@@ -281,7 +320,8 @@ void Core::settle_targets(const rollout::Rollout& rollout, Output& out) {
       if (target == targets_.end()) continue;
       const auto entry = target->second.instances.find(step.service);
       const auto host = hosts_.find(step.host);
-      if (entry == target->second.instances.end() || entry->second.wanted || host == hosts_.end()) continue;
+      if (entry == target->second.instances.end() || entry->second.wanted || host == hosts_.end())
+        continue;
       const auto report = host->second.report.instances.find(step.service);
       if (report != host->second.report.instances.end() && report->second.applied) continue;
       target->second.instances.erase(entry);
@@ -292,8 +332,8 @@ void Core::settle_targets(const rollout::Rollout& rollout, Output& out) {
   }
 }
 
-// Stragglers of a partial rollout converge to the current generation when they return, one try each, under
-// the budget.
+// Stragglers of a partial rollout converge to the current generation when they return, one try
+// each, under the budget.
 void Core::converge_tail(Instant now, Output& out) {
   const plan::Generation* generation = current();
   if (generation == nullptr) return;
@@ -310,26 +350,39 @@ void Core::converge_tail(Instant now, Output& out) {
     const std::string reason = fmt::format("converge:{}", generation->number);
     const std::string attempt = fmt::format("g{}/{}/{}", generation->number, service, host);
     const auto report = state->second.report.instances.find(service);
-    const bool placed = record != generation->services.end() && std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), host);
+    const bool placed =
+        record != generation->services.end() &&
+        std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), host);
     std::optional<plan::InstanceState> wanted;
     if (placed) wanted = plan::InstanceState{record->second.manifest, plan::Mode::running};
-    const std::optional<plan::InstanceState> applied = report == state->second.report.instances.end() ? std::nullopt : report->second.applied;
-    const bool answered = report != state->second.report.instances.end() && report->second.outcome && report->second.outcome->attempt == attempt;
+    const std::optional<plan::InstanceState> applied =
+        report == state->second.report.instances.end() ? std::nullopt : report->second.applied;
+    const bool answered = report != state->second.report.instances.end() &&
+                          report->second.outcome && report->second.outcome->attempt == attempt;
     if (applied == wanted || answered) {
-      if (budget::release(budgets_, host, reason)) out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
-      tell(now, out, {0, now, "straggler", "", service, host, applied == wanted ? "has caught up" : fmt::format("could not catch up: {}", report->second.outcome->message)});
+      if (budget::release(budgets_, host, reason))
+        out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
+      tell(now, out,
+           {0, now, "straggler", "", service, host,
+            applied == wanted
+                ? "has caught up"
+                : fmt::format("could not catch up: {}", report->second.outcome->message)});
       out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
       it = tail_.erase(it);
       continue;
     }
     const auto target = targets_.find(host);
-    const bool sent = target != targets_.end() && target->second.instances.contains(service) && target->second.instances.at(service).attempt == attempt;
+    const bool sent = target != targets_.end() && target->second.instances.contains(service) &&
+                      target->second.instances.at(service).attempt == attempt;
     if (!sent) {
       const auto classes = generation->hosts.find(host);
       const bool disrupts = applied && applied->mode == plan::Mode::running;
-      const auto grant = !disrupts || classes == generation->hosts.end()
-                             ? budget::Grant{true, ""}
-                             : budget::acquire(budgets_, classes->second.classes, counts, host, reason, "catches up with generation " + std::to_string(generation->number), now);
+      const auto grant =
+          !disrupts || classes == generation->hosts.end()
+              ? budget::Grant{true, ""}
+              : budget::acquire(budgets_, classes->second.classes, counts, host, reason,
+                                "catches up with generation " + std::to_string(generation->number),
+                                now);
       if (grant.granted) {
         out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
         set_target(host, service, {wanted, attempt, std::nullopt, false}, out);
@@ -339,7 +392,8 @@ void Core::converge_tail(Instant now, Output& out) {
   }
 }
 
-// --- questions ---------------------------------------------------------------------------------------------
+// --- questions
+// ---------------------------------------------------------------------------------------------
 
 const plan::Generation* Core::current() const {
   const auto it = generations_.find(current_);
@@ -348,14 +402,16 @@ const plan::Generation* Core::current() const {
 
 plan::Observed Core::observed() const {
   plan::Observed out;
-  for (const auto& [name, host] : hosts_) out.emplace(name, plan::ObservedHost{host.reachable, host.report.instances});
+  for (const auto& [name, host] : hosts_)
+    out.emplace(name, plan::ObservedHost{host.reachable, host.report.instances});
   return out;
 }
 
 budget::Censuses Core::censuses() const {
   std::map<std::string, std::set<std::string>> members;
   const auto collect = [&](const plan::Generation& generation) {
-    for (const auto& [name, hosts] : generation.classes) members[name].insert(hosts.begin(), hosts.end());
+    for (const auto& [name, hosts] : generation.classes)
+      members[name].insert(hosts.begin(), hosts.end());
   };
   if (const plan::Generation* generation = current()) collect(*generation);
   for (const auto& [id, candidate] : candidates_) collect(candidate);
@@ -365,9 +421,12 @@ budget::Censuses Core::censuses() const {
     census.hosts = static_cast<std::int64_t>(hosts.size());
     for (const std::string& host : hosts) {
       const auto it = hosts_.find(host);
-      const bool sick = it == hosts_.end() || !it->second.reachable ||
-                        std::any_of(it->second.report.instances.begin(), it->second.report.instances.end(),
-                                    [](const auto& i) { return i.second.applied && i.second.health == plan::Health::unhealthy; });
+      const bool sick =
+          it == hosts_.end() || !it->second.reachable ||
+          std::any_of(it->second.report.instances.begin(), it->second.report.instances.end(),
+                      [](const auto& i) {
+                        return i.second.applied && i.second.health == plan::Health::unhealthy;
+                      });
       if (sick) census.unhealthy.insert(host);
     }
   }

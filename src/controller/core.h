@@ -1,6 +1,7 @@
-// The controller's core: everything it knows and decides, without I/O, threads or a clock. The shell feeds
-// it events and carries out its Output: first the writes (durable), then targets, events and answers.
-// What restore() is given is all that survives a crash. Not thread-safe: one thread owns it.
+// The controller's core: everything it knows and decides, without I/O, threads or a clock. The
+// shell feeds it events and carries out its Output: first the writes (durable), then targets,
+// events and answers. What restore() is given is all that survives a crash. Not thread-safe: one
+// thread owns it.
 //
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
 // candidates/ROLLOUT, rollouts/ID, first/DIGEST, tail/HOST/SERVICE, log/N (events).
@@ -42,9 +43,9 @@ struct Output {
 };
 
 struct HostState {
-  plan::HostReport report;             // the last one
-  std::optional<Instant> last_contact; // not stored
-  bool reachable = false;              // not stored
+  plan::HostReport report;              // the last one
+  std::optional<Instant> last_contact;  // not stored
+  bool reachable = false;               // not stored
   Instant joined{};
 };
 
@@ -57,7 +58,7 @@ struct DeployRequest {
   bool allow_unsafe_removal = false;
   bool allow_shrink = false;
   bool force_unreachable = false;
-  std::optional<Digest> expect;          // the plan that the operator saw; stale when it differs
+  std::optional<Digest> expect;  // the plan that the operator saw; stale when it differs
   std::string by;
   std::string message;
 };
@@ -79,7 +80,8 @@ class Core {
 
   // --- operators ---
   [[nodiscard]] Result<plan::Plan> plan(const DeployRequest& request) const;
-  // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked, refused.
+  // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked,
+  // refused.
   [[nodiscard]] Result<std::string> deploy(const DeployRequest& request, Instant now, Output& out);
   // The candidate that brings generation `number` back (0: the one before the current).
   [[nodiscard]] Result<plan::Generation> rollback_candidate(std::uint64_t number) const;
@@ -94,14 +96,19 @@ class Core {
 
   // --- questions ---
   [[nodiscard]] const std::map<std::string, HostState>& hosts() const { return hosts_; }
-  [[nodiscard]] const std::map<std::string, rollout::Rollout>& rollouts() const { return rollouts_; }
-  [[nodiscard]] const std::map<std::uint64_t, plan::Generation>& generations() const { return generations_; }
+  [[nodiscard]] const std::map<std::string, rollout::Rollout>& rollouts() const {
+    return rollouts_;
+  }
+  [[nodiscard]] const std::map<std::uint64_t, plan::Generation>& generations() const {
+    return generations_;
+  }
   [[nodiscard]] const plan::Generation* current() const;
   [[nodiscard]] const budget::Budgets& budgets() const { return budgets_; }
   [[nodiscard]] budget::Censuses censuses() const;
   [[nodiscard]] plan::Observed observed() const;
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
-  // Every manifest that is wanted or applied somewhere, for loading them before plan() and deploy().
+  // Every manifest that is wanted or applied somewhere, for loading them before plan() and
+  // deploy().
   [[nodiscard]] std::set<Digest> manifests_in_use() const;
 
  private:
@@ -109,13 +116,15 @@ class Core {
   [[nodiscard]] Result<plan::Plan> make_plan(const DeployRequest& request) const;
   [[nodiscard]] Status check_locks(const std::set<std::string>& services) const;
   [[nodiscard]] Status check_shrink(const DeployRequest& request) const;
-  [[nodiscard]] plan::Generation merged(const plan::Generation& candidate, const std::set<std::string>& scope) const;
+  [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
+                                        const std::set<std::string>& scope) const;
   void size_budgets(const plan::Generation& generation);
   void advance(Instant now, Output& out);
   void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
   void commit(rollout::Rollout& rollout, Instant now, Output& out);
   void converge_tail(Instant now, Output& out);
-  void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry, Output& out);
+  void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
+                  Output& out);
   void settle_targets(const rollout::Rollout& rollout, Output& out);
   void tell(Instant now, Output& out, Event event);
   void wake_at(Instant at);
@@ -131,7 +140,8 @@ class Core {
   std::map<std::string, plan::Generation> candidates_;  // rollout → what it brings
   std::map<std::string, rollout::Rollout> rollouts_;
   std::map<Digest, std::uint64_t> first_deployed_;
-  std::set<std::pair<std::string, std::string>> tail_;  // (host, service) left behind by a partial rollout
+  std::set<std::pair<std::string, std::string>>
+      tail_;  // (host, service) left behind by a partial rollout
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
 };

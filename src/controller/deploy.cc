@@ -8,9 +8,10 @@
 
 namespace consort::controller {
 
-// The current generation with the services of `scope` taken from the candidate. Services that are broken in
-// the candidate stay as they are.
-plan::Generation Core::merged(const plan::Generation& candidate, const std::set<std::string>& scope) const {
+// The current generation with the services of `scope` taken from the candidate. Services that are
+// broken in the candidate stay as they are.
+plan::Generation Core::merged(const plan::Generation& candidate,
+                              const std::set<std::string>& scope) const {
   plan::Generation out = candidate;
   const plan::Generation* base = current();
   if (base == nullptr) {
@@ -29,11 +30,14 @@ plan::Generation Core::merged(const plan::Generation& candidate, const std::set<
   // Services that need nothing still get their newest words: edges, purpose, owner.
   for (const auto& [name, record] : candidate.services) {
     const auto it = out.services.find(name);
-    if (it != out.services.end() && it->second.manifest == record.manifest && it->second.hosts == record.hosts) it->second = record;
+    if (it != out.services.end() && it->second.manifest == record.manifest &&
+        it->second.hosts == record.hosts)
+      it->second = record;
   }
   for (const auto& [name, service] : out.services) {
     for (const std::string& host : service.hosts) {
-      if (const auto it = base->hosts.find(host); it != base->hosts.end()) out.hosts.try_emplace(host, it->second);
+      if (const auto it = base->hosts.find(host); it != base->hosts.end())
+        out.hosts.try_emplace(host, it->second);
     }
   }
   return out;
@@ -68,10 +72,15 @@ Status Core::check_shrink(const DeployRequest& request) const {
     const auto after = request.candidate.classes.find(name);
     if (after == request.candidate.classes.end() || before.empty()) continue;
     std::vector<std::string> gone;
-    std::set_difference(before.begin(), before.end(), after->second.begin(), after->second.end(), std::back_inserter(gone));
+    std::set_difference(before.begin(), before.end(), after->second.begin(), after->second.end(),
+                        std::back_inserter(gone));
     if (gone.size() * 10 <= before.size() || after->second.size() >= before.size()) continue;
-    return fail(ErrorCode::refused, fmt::format("host class {} shrinks from {} to {} hosts (gone: {})", name, before.size(), after->second.size(), join(gone, ", ")))
-        .hint("if that is meant, say --allow-shrink; the hosts that are gone keep what they run until `consort host remove`");
+    return fail(ErrorCode::refused,
+                fmt::format("host class {} shrinks from {} to {} hosts (gone: {})", name,
+                            before.size(), after->second.size(), join(gone, ", ")))
+        .hint(
+            "if that is meant, say --allow-shrink; the hosts that are gone keep what they run "
+            "until `consort host remove`");
   }
   return {};
 }
@@ -81,9 +90,14 @@ Status Core::check_locks(const std::set<std::string>& services) const {
     if (rollout.result != rollout::Result::open) continue;
     for (const plan::Step& step : rollout.forward.steps) {
       if (!services.contains(step.service)) continue;
-      return fail(ErrorCode::locked, fmt::format("service {} is being changed by rollout {} of {}, since {}{}", step.service, id, rollout.by.empty() ? "somebody" : rollout.by,
-                                                 format_instant(rollout.started), rollout.message.empty() ? "" : " (" + rollout.message + ")"))
-          .hint(fmt::format("watch it: consort status; wait for it: --wait; stop it: consort rollout abort {}", id));
+      return fail(ErrorCode::locked,
+                  fmt::format("service {} is being changed by rollout {} of {}, since {}{}",
+                              step.service, id, rollout.by.empty() ? "somebody" : rollout.by,
+                              format_instant(rollout.started),
+                              rollout.message.empty() ? "" : " (" + rollout.message + ")"))
+          .hint(fmt::format(
+              "watch it: consort status; wait for it: --wait; stop it: consort rollout abort {}",
+              id));
     }
   }
   return {};
@@ -91,7 +105,8 @@ Status Core::check_locks(const std::set<std::string>& services) const {
 
 void Core::size_budgets(const plan::Generation& generation) {
   for (const auto& [name, hosts] : generation.classes) {
-    budgets_[name].slots = generation.policy.max_unavailable.value_or(budget::default_max_unavailable(static_cast<std::int64_t>(hosts.size())));
+    budgets_[name].slots = generation.policy.max_unavailable.value_or(
+        budget::default_max_unavailable(static_cast<std::int64_t>(hosts.size())));
   }
 }
 
@@ -100,18 +115,26 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   plan::Plan plan = TRY(make_plan(request));
   if (request.expect && *request.expect != plan.inputs) {
     const plan::Generation* base = current();
-    return fail(ErrorCode::stale, fmt::format("the plan is stale: what it was made for has changed meanwhile (now generation {}{})", current_,
-                                              base != nullptr && !base->by.empty() ? ", deployed by " + base->by : ""))
+    return fail(
+               ErrorCode::stale,
+               fmt::format("the plan is stale: what it was made for has changed meanwhile (now "
+                           "generation {}{})",
+                           current_,
+                           base != nullptr && !base->by.empty() ? ", deployed by " + base->by : ""))
         .hint("look at the difference and plan again: consort plan");
   }
   if (plan.empty()) return std::string();
   TRYV(check_locks(plan.services()));
   std::set<std::string> hosts;
   for (const plan::Step& step : plan.steps) hosts.insert(step.host);
-  const std::int64_t allowed = budget::amount_of(plan.policy.max_failures, static_cast<std::int64_t>(hosts.size()));
+  const std::int64_t allowed =
+      budget::amount_of(plan.policy.max_failures, static_cast<std::int64_t>(hosts.size()));
   if (static_cast<std::int64_t>(plan.unreachable.size()) > allowed) {
-    return fail(ErrorCode::refused, fmt::format("{} of the {} hosts that change cannot be reached ({}), and maxFailures allows {}; nothing was changed", plan.unreachable.size(),
-                                                hosts.size(), join(plan.unreachable, ", "), allowed))
+    return fail(ErrorCode::refused,
+                fmt::format("{} of the {} hosts that change cannot be reached ({}), and "
+                            "maxFailures allows {}; nothing was changed",
+                            plan.unreachable.size(), hosts.size(), join(plan.unreachable, ", "),
+                            allowed))
         .hint("bring them back, take them out of the inventory, or raise policy.maxFailures");
   }
   const std::string id = fmt::format("r{:06}", next_rollout_++);
@@ -120,20 +143,28 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
   out.writes["candidates/" + id] = plan::generation_to_json(candidate).dump();
   candidates_.emplace(id, std::move(candidate));
-  auto [it, made] = rollouts_.emplace(id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
+  auto [it, made] = rollouts_.emplace(
+      id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
   save_rollout(it->second, out);
-  tell(now, out, {0, now, "rollout", id, "", "", fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});
+  tell(now, out,
+       {0, now, "rollout", id, "", "",
+        fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});
   advance(now, out);
   return id;
 }
 
 Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   const plan::Generation* base = current();
-  if (base == nullptr) return fail(ErrorCode::not_found, "nothing has been deployed yet").hint("begin with: consort deploy");
-  if (number == 0) number = base->rollback_of != 0 ? generations_.at(base->rollback_of).parent : base->parent;
+  if (base == nullptr)
+    return fail(ErrorCode::not_found, "nothing has been deployed yet")
+        .hint("begin with: consort deploy");
+  if (number == 0)
+    number = base->rollback_of != 0 ? generations_.at(base->rollback_of).parent : base->parent;
   const auto it = generations_.find(number);
   if (it == generations_.end() || number == base->number) {
-    return fail(ErrorCode::not_found, number == 0 ? std::string("there is no generation before the current one") : fmt::format("no generation {} to go back to", number))
+    return fail(ErrorCode::not_found,
+                number == 0 ? std::string("there is no generation before the current one")
+                            : fmt::format("no generation {} to go back to", number))
         .hint("see them with: consort history");
   }
   plan::Generation out = it->second;
@@ -150,13 +181,22 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
 
 Status Core::control(const std::string& id, Control what, Instant now, Output& out) {
   const auto it = rollouts_.find(id);
-  if (it == rollouts_.end()) return fail(ErrorCode::not_found, fmt::format("no rollout '{}'", id)).hint("see them with: consort history");
+  if (it == rollouts_.end())
+    return fail(ErrorCode::not_found, fmt::format("no rollout '{}'", id))
+        .hint("see them with: consort history");
   rollout::Rollout& rollout = it->second;
-  if (rollout.result != rollout::Result::open) return fail(ErrorCode::conflict, fmt::format("rollout {} has ended already: {}", id, rollout::result_name(rollout.result)));
+  if (rollout.result != rollout::Result::open)
+    return fail(ErrorCode::conflict, fmt::format("rollout {} has ended already: {}", id,
+                                                 rollout::result_name(rollout.result)));
   if (what == Control::abort) rollout.abort = true;
   rollout.paused = what == Control::pause;
   save_rollout(rollout, out);
-  tell(now, out, {0, now, what == Control::pause ? "paused" : what == Control::resume ? "resumed" : "aborted", id, "", "", "by the operator"});
+  tell(now, out,
+       {0, now,
+        what == Control::pause    ? "paused"
+        : what == Control::resume ? "resumed"
+                                  : "aborted",
+        id, "", "", "by the operator"});
   advance(now, out);
   return {};
 }

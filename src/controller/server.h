@@ -17,8 +17,8 @@ struct ServerOptions {
   fs::path port_file;               // where to write the URL once it listens; "" for nowhere
 };
 
-// Blocks until SIGINT or SIGTERM. Errors: locked (another controller uses the folder), io (address in use),
-// refused (an address beyond loopback without insecure_listen), corrupt.
+// Blocks until SIGINT or SIGTERM. Errors: locked (another controller uses the folder), io (address
+// in use), refused (an address beyond loopback without insecure_listen), corrupt.
 [[nodiscard]] Status run_controller(const ServerOptions& options);
 
 }  // namespace consort::controller

@@ -15,7 +15,8 @@ constexpr Duration kStartOverAfter = seconds(5);
 
 }  // namespace
 
-Shell::Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectStore objects, const Clock& clock)
+Shell::Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectStore objects,
+             const Clock& clock)
     : loop_(loop), store_(store), objects_(std::move(objects)), clock_(clock), workers_(kWorkers) {}
 
 Result<Store> Shell::load_store() {
@@ -53,7 +54,8 @@ Status Shell::start() {
   carry_out(core_->start(now()), [](const Status& status) {
     if (!status) log_error("the new epoch could not be stored: {}", status.error().message());
   });
-  log_info("epoch {}: {} hosts, {} generations, {} rollouts known", core_->epoch(), core_->hosts().size(), core_->generations().size(), core_->rollouts().size());
+  log_info("epoch {}: {} hosts, {} generations, {} rollouts known", core_->epoch(),
+           core_->hosts().size(), core_->generations().size(), core_->rollouts().size());
   return {};
 }
 
@@ -62,7 +64,8 @@ void Shell::start_over(const Error& error) {
   ++metrics_.failed_commits;
   if (failed_) return;
   failed_ = true;
-  log_error("the store refused a write: {}; reading it anew in {}", error.message(), human_duration(kStartOverAfter));
+  log_error("the store refused a write: {}; reading it anew in {}", error.message(),
+            human_duration(kStartOverAfter));
   loop_.after(kStartOverAfter, [this] {
     if (auto status = start(); !status) {
       failed_ = false;
@@ -82,28 +85,33 @@ void Shell::carry_out(Output output, std::function<void(Status)> done) {
     if (done) done({});
     return;
   }
-  // In chunks of what one transaction of the store may hold; the last one is what makes it count, because
-  // commits are made in order and a crash between them is a crash before the later ones.
+  // In chunks of what one transaction of the store may hold; the last one is what makes it count,
+  // because commits are made in order and a crash between them is a crash before the later ones.
   state::Transaction transaction;
   for (auto& [key, value] : output.writes) {
-    transaction.writes.push_back(value ? state::Write::put(key, std::move(*value)) : state::Write::erase(key));
+    transaction.writes.push_back(value ? state::Write::put(key, std::move(*value))
+                                       : state::Write::erase(key));
   }
   ++metrics_.commits;
-  store_.commit_async(std::move(transaction), [this, life = life_, targets = std::move(targets), events = std::move(output.events),
-                                               done = std::move(done)](const Result<state::CommitOutcome>& outcome) mutable {
-    loop_.post([this, life, targets = std::move(targets), events = std::move(events), done = std::move(done), outcome] {
-      if (!outcome) {
-        if (life == life_) start_over(outcome.error());
-        if (done) done(fail(outcome.error()));
-        return;
-      }
-      if (life == life_) published(targets, events);
-      if (done) done({});
-    });
-  });
+  store_.commit_async(
+      std::move(transaction),
+      [this, life = life_, targets = std::move(targets), events = std::move(output.events),
+       done = std::move(done)](const Result<state::CommitOutcome>& outcome) mutable {
+        loop_.post([this, life, targets = std::move(targets), events = std::move(events),
+                    done = std::move(done), outcome] {
+          if (!outcome) {
+            if (life == life_) start_over(outcome.error());
+            if (done) done(fail(outcome.error()));
+            return;
+          }
+          if (life == life_) published(targets, events);
+          if (done) done({});
+        });
+      });
 }
 
-void Shell::published(const std::map<std::string, plan::Target>& targets, const std::vector<Event>& events) {
+void Shell::published(const std::map<std::string, plan::Target>& targets,
+                      const std::vector<Event>& events) {
   for (const auto& [host, target] : targets) {
     plan::Target& known = targets_[host];
     if (std::pair(known.epoch, known.seq) <= std::pair(target.epoch, target.seq)) known = target;
@@ -113,22 +121,29 @@ void Shell::published(const std::map<std::string, plan::Target>& targets, const 
     events_.push_back(event);
     if (events_.size() > kRecentEvents) events_.pop_front();
     const std::string data = event_to_json(event).dump();
-    std::erase_if(streams_, [&](const http::EventStream& stream) { return !stream.send(event.kind, std::to_string(event.number), data); });
-    log_debug("event {} {} {}@{} {}", event.number, event.kind, event.service, event.host, event.text);
+    std::erase_if(streams_, [&](const http::EventStream& stream) {
+      return !stream.send(event.kind, std::to_string(event.number), data);
+    });
+    log_debug("event {} {} {}@{} {}", event.number, event.kind, event.service, event.host,
+              event.text);
   }
 }
 
 void Shell::add_stream(const http::EventStream& stream, std::uint64_t after) {
   for (const Event& event : events_) {
-    if (event.number > after) stream.send(event.kind, std::to_string(event.number), event_to_json(event).dump());
+    if (event.number > after)
+      stream.send(event.kind, std::to_string(event.number), event_to_json(event).dump());
   }
   streams_.push_back(stream);
 }
 
-void Shell::hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq, const http::Responder& responder) {
+void Shell::hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq,
+                      const http::Responder& responder) {
   ++metrics_.polls;
-  // A second poll of the same host takes the place of the first, whose connection is most likely dead.
-  if (const auto old = polls_.find(host); old != polls_.end()) old->second.responder.send(http::Response::empty(204));
+  // A second poll of the same host takes the place of the first, whose connection is most likely
+  // dead.
+  if (const auto old = polls_.find(host); old != polls_.end())
+    old->second.responder.send(http::Response::empty(204));
   const std::uint64_t number = next_poll_++;
   polls_.insert_or_assign(host, Poll{number, epoch, seq, responder});
   carry_out(core_->on_contact(host, now()));
@@ -171,7 +186,8 @@ void Shell::schedule_tick() {
   });
 }
 
-void Shell::with_manifests(std::set<Digest> digests, std::function<void(Result<std::map<Digest, plan::Manifest>>)> use) {
+void Shell::with_manifests(std::set<Digest> digests,
+                           std::function<void(Result<std::map<Digest, plan::Manifest>>)> use) {
   std::map<Digest, plan::Manifest> known;
   std::vector<Digest> wanted;
   for (const Digest& digest : digests) {
@@ -183,21 +199,22 @@ void Shell::with_manifests(std::set<Digest> digests, std::function<void(Result<s
     }
   }
   if (wanted.empty()) return use(std::move(known));
-  workers_.post([this, wanted = std::move(wanted), known = std::move(known), use = std::move(use)]() mutable {
-    Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
-    for (const Digest& digest : wanted) {
-      auto manifest = plan::get_manifest(objects_, digest);
-      if (!manifest) {
-        loaded = fail(std::move(manifest).error().context("while loading manifests"));
-        break;
-      }
-      loaded->insert_or_assign(digest, std::move(*manifest));
-    }
-    loop_.post([this, loaded = std::move(loaded), use = std::move(use)]() mutable {
-      if (loaded) manifests_.insert(loaded->begin(), loaded->end());
-      use(std::move(loaded));
-    });
-  });
+  workers_.post(
+      [this, wanted = std::move(wanted), known = std::move(known), use = std::move(use)]() mutable {
+        Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
+        for (const Digest& digest : wanted) {
+          auto manifest = plan::get_manifest(objects_, digest);
+          if (!manifest) {
+            loaded = fail(std::move(manifest).error().context("while loading manifests"));
+            break;
+          }
+          loaded->insert_or_assign(digest, std::move(*manifest));
+        }
+        loop_.post([this, loaded = std::move(loaded), use = std::move(use)]() mutable {
+          if (loaded) manifests_.insert(loaded->begin(), loaded->end());
+          use(std::move(loaded));
+        });
+      });
 }
 
 }  // namespace consort::controller

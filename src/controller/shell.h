@@ -30,7 +30,8 @@ struct Metrics {
 
 class Shell {
  public:
-  Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectStore objects, const Clock& clock);
+  Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectStore objects,
+        const Clock& clock);
 
   // Loads the store and begins a new epoch. Errors: io, corrupt.
   [[nodiscard]] Status start();
@@ -38,12 +39,15 @@ class Shell {
   // Makes the output durable; then publishes targets and events and calls `done` with how it went.
   void carry_out(Output output, std::function<void(Status)> done = {});
 
-  // A poll that is answered when the host's target is another than (epoch, seq), or after kPollHold.
-  void hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq, const http::Responder& responder);
+  // A poll that is answered when the host's target is another than (epoch, seq), or after
+  // kPollHold.
+  void hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq,
+                 const http::Responder& responder);
   void add_stream(const http::EventStream& stream, std::uint64_t after);
 
   // Loads the manifests of these digests on a worker; calls back on the loop. Cached.
-  void with_manifests(std::set<Digest> digests, std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
+  void with_manifests(std::set<Digest> digests,
+                      std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
 
   [[nodiscard]] Core& core() { return *core_; }
   [[nodiscard]] bool ready() const { return core_.has_value() && !failed_; }
@@ -64,7 +68,8 @@ class Shell {
   };
 
   [[nodiscard]] Result<Store> load_store();
-  void published(const std::map<std::string, plan::Target>& targets, const std::vector<Event>& events);
+  void published(const std::map<std::string, plan::Target>& targets,
+                 const std::vector<Event>& events);
   void answer_poll(const std::string& host);
   void schedule_tick();
   void start_over(const Error& error);

@@ -1,4 +1,5 @@
-// A few threads for work that blocks (disk, hashing). Thread-safe. Queued work is dropped when this goes.
+// A few threads for work that blocks (disk, hashing). Thread-safe. Queued work is dropped when this
+// goes.
 #pragma once
 
 #include <condition_variable>

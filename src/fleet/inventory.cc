@@ -13,30 +13,43 @@ namespace {
 
 constexpr std::size_t kMostHosts = 200'000;
 
-Result<Duration> timeout_of(const Json& inventory) { return parse_duration(inventory.string_or("timeout", "30s")); }
+Result<Duration> timeout_of(const Json& inventory) {
+  return parse_duration(inventory.string_or("timeout", "30s"));
+}
 
-Result<std::vector<Host>> from_file(const Json& inventory, const std::string& group, const fs::path& folder) {
+Result<std::vector<Host>> from_file(const Json& inventory, const std::string& group,
+                                    const fs::path& folder) {
   const fs::path path = folder / inventory.string_or("path");
   const std::string text = TRY(read_file(path));
   const bool is_json = path.extension() == ".json";
-  const Json json = is_json ? TRY(parse_json(text, path.string())) : TRY(yaml_to_json(text, path.string()));
+  const Json json =
+      is_json ? TRY(parse_json(text, path.string())) : TRY(yaml_to_json(text, path.string()));
   return hosts_from_json(json, group, path.string());
 }
 
-Result<std::vector<Host>> from_program(const Json& inventory, const std::string& group, const fs::path& folder, const ResolveOptions& options) {
-  if (!options.run_programs) return fail(ErrorCode::refused, "exec inventories run on the operator's machine only").hint("run plan and deploy with the consort CLI");
+Result<std::vector<Host>> from_program(const Json& inventory, const std::string& group,
+                                       const fs::path& folder, const ResolveOptions& options) {
+  if (!options.run_programs)
+    return fail(ErrorCode::refused, "exec inventories run on the operator's machine only")
+        .hint("run plan and deploy with the consort CLI");
   ProcessSpec spec;
   for (const Json& word : inventory.find("argv")->as_array()) spec.argv.push_back(word.as_string());
   if (spec.argv.empty()) return fail(ErrorCode::invalid_input, "argv is empty");
-  if (spec.argv[0].find('/') != std::string::npos) spec.argv[0] = (folder / spec.argv[0]).lexically_normal().string();
+  if (spec.argv[0].find('/') != std::string::npos)
+    spec.argv[0] = (folder / spec.argv[0]).lexically_normal().string();
   spec.folder = folder;
   spec.timeout = TRY(timeout_of(inventory));
   spec.output_limit = 64U << 20U;
   const ProcessOutcome outcome = TRY(run_process(spec));
   const std::string command = quote_argv(spec.argv);
-  if (outcome.timed_out) return fail(ErrorCode::timeout, fmt::format("{} did not answer within {}", command, human_duration(spec.timeout)));
-  if (!outcome.ok()) return fail(ErrorCode::unavailable, fmt::format("{} failed with exit status {}: {}", command, outcome.status, last_lines(outcome.errors, 5)));
-  return hosts_from_json(TRY(parse_json(outcome.output, "the output of " + command)), group, "the output of " + command);
+  if (outcome.timed_out)
+    return fail(ErrorCode::timeout,
+                fmt::format("{} did not answer within {}", command, human_duration(spec.timeout)));
+  if (!outcome.ok())
+    return fail(ErrorCode::unavailable, fmt::format("{} failed with exit status {}: {}", command,
+                                                    outcome.status, last_lines(outcome.errors, 5)));
+  return hosts_from_json(TRY(parse_json(outcome.output, "the output of " + command)), group,
+                         "the output of " + command);
 }
 
 Result<std::vector<Host>> from_url(const Json& inventory, const std::string& group) {
@@ -44,8 +57,10 @@ Result<std::vector<Host>> from_url(const Json& inventory, const std::string& gro
   const std::size_t scheme = url.find("://");
   const std::size_t slash = url.find('/', scheme == std::string::npos ? 0 : scheme + 3);
   http::Client client = TRY(http::Client::create(url.substr(0, slash)));
-  const http::Response response = TRY(client.get(slash == std::string::npos ? "/" : url.substr(slash), TRY(timeout_of(inventory))));
-  if (!response.ok()) return fail(http::error_of(response).context(fmt::format("while getting {}", url)));
+  const http::Response response = TRY(
+      client.get(slash == std::string::npos ? "/" : url.substr(slash), TRY(timeout_of(inventory))));
+  if (!response.ok())
+    return fail(http::error_of(response).context(fmt::format("while getting {}", url)));
   const std::string& body = response.body;
   return hosts_from_json(TRY(parse_json(body, url)), group, url);
 }
@@ -63,12 +78,17 @@ Result<std::vector<Host>> from_site(const Json& inventory) {
 }
 
 Status add_host(Fleet& fleet, Host host, const site::HostClass& host_class) {
-  if (!is_name(host.name)) return fail(ErrorCode::invalid_input, fmt::format("hostClasses.{}: '{}' is not a good host name", host_class.name, host.name));
+  if (!is_name(host.name))
+    return fail(
+        ErrorCode::invalid_input,
+        fmt::format("hostClasses.{}: '{}' is not a good host name", host_class.name, host.name));
   for (const auto& [key, value] : host_class.labels) host.labels.try_emplace(key, value);
   auto [it, made] = fleet.hosts.try_emplace(host.name, host);
   if (!made) {
     if (it->second.address != host.address) {
-      return fail(ErrorCode::conflict, fmt::format("host {} has two addresses: {} and {} (class {})", host.name, it->second.address, host.address, host_class.name))
+      return fail(ErrorCode::conflict,
+                  fmt::format("host {} has two addresses: {} and {} (class {})", host.name,
+                              it->second.address, host.address, host_class.name))
           .hint("two inventories disagree, or two machines share a name");
     }
     it->second.labels.merge(host.labels);
@@ -79,14 +99,17 @@ Status add_host(Fleet& fleet, Host host, const site::HostClass& host_class) {
 
 }  // namespace
 
-Result<std::vector<Host>> read_inventory(const Json& inventory, const std::string& host_class, const fs::path& folder, const ResolveOptions& options) {
+Result<std::vector<Host>> read_inventory(const Json& inventory, const std::string& host_class,
+                                         const fs::path& folder, const ResolveOptions& options) {
   const std::string type = inventory.string_or("type");
   const std::string group = inventory.string_or("group", host_class);
   if (type == "file") return from_file(inventory, group, folder);
   if (type == "exec") return from_program(inventory, group, folder, options);
   if (type == "http") return from_url(inventory, group);
   if (type == "hosts") return from_site(inventory);
-  if (!options.registry) return fail(ErrorCode::unavailable, "a registry inventory needs a controller").hint("name it with --controller URL or CONSORT_CONTROLLER");
+  if (!options.registry)
+    return fail(ErrorCode::unavailable, "a registry inventory needs a controller")
+        .hint("name it with --controller URL or CONSORT_CONTROLLER");
   return options.registry(inventory.string_or("selector"));
 }
 
@@ -98,15 +121,21 @@ Result<Fleet> resolve(const site::Site& site, const ResolveOptions& options) {
     if (!hosts) return fail(std::move(hosts).error().context(path));
     std::set<std::string> names;
     for (Host& host : *hosts) {
-      if (!names.insert(host.name).second) return fail(ErrorCode::conflict, fmt::format("host {} is there twice", host.name)).context(path);
+      if (!names.insert(host.name).second)
+        return fail(ErrorCode::conflict, fmt::format("host {} is there twice", host.name))
+            .context(path);
       TRYV(add_host(fleet, std::move(host), host_class));
     }
     if (static_cast<std::int64_t>(names.size()) < host_class.min) {
-      return fail(ErrorCode::refused, fmt::format("host class {} has {} host{}, fewer than its minimum of {}", name, names.size(), names.size() == 1 ? "" : "s", host_class.min))
+      return fail(ErrorCode::refused,
+                  fmt::format("host class {} has {} host{}, fewer than its minimum of {}", name,
+                              names.size(), names.size() == 1 ? "" : "s", host_class.min))
           .context(path)
           .hint("an empty inventory is usually a broken one; if it is meant, say min: 0");
     }
-    if (fleet.hosts.size() > kMostHosts) return fail(ErrorCode::too_large, fmt::format("more than {} hosts", kMostHosts)).context(path);
+    if (fleet.hosts.size() > kMostHosts)
+      return fail(ErrorCode::too_large, fmt::format("more than {} hosts", kMostHosts))
+          .context(path);
     fleet.classes[name].assign(names.begin(), names.end());
   }
   for (auto& [host, classes] : fleet.classes_of) std::sort(classes.begin(), classes.end());

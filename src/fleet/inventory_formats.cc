@@ -11,7 +11,9 @@
 namespace consort::fleet {
 namespace {
 
-std::string scalar_text(const Json& json) { return json.is_string() ? json.as_string() : json.dump(); }
+std::string scalar_text(const Json& json) {
+  return json.is_string() ? json.as_string() : json.dump();
+}
 
 Result<Host> host_from(const std::string& name, const Json& json, const std::string& origin) {
   Host host{name, name, {}};
@@ -20,14 +22,18 @@ Result<Host> host_from(const std::string& name, const Json& json, const std::str
     host.address = json.as_string();
     return host;
   }
-  if (!json.is_object()) return fail(ErrorCode::invalid_input, fmt::format("{}: host {} is {}, not an object", origin, name, json.type_name()));
+  if (!json.is_object())
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{}: host {} is {}, not an object", origin, name, json.type_name()));
   for (const auto& [key, value] : json.as_object()) {
     if (key == "address" && value.is_string()) {
       host.address = value.as_string();
     } else if (key == "labels" && value.is_object()) {
       for (const auto& [label, text] : value.as_object()) host.labels[label] = scalar_text(text);
     } else if (key != "name") {
-      return fail(ErrorCode::invalid_input, fmt::format("{}: host {}: unknown field '{}'", origin, name, key)).hint("a host has the fields address and labels");
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: host {}: unknown field '{}'", origin, name, key))
+          .hint("a host has the fields address and labels");
     }
   }
   return host;
@@ -36,7 +42,8 @@ Result<Host> host_from(const std::string& name, const Json& json, const std::str
 Result<std::vector<Host>> host_list(const Json& json, const std::string& origin) {
   std::vector<Host> out;
   if (json.is_object()) {
-    for (const auto& [name, item] : json.as_object()) out.push_back(TRY(host_from(name, item, origin)));
+    for (const auto& [name, item] : json.as_object())
+      out.push_back(TRY(host_from(name, item, origin)));
   } else if (json.is_array()) {
     for (const Json& item : json.as_array()) {
       if (item.is_string()) {
@@ -44,11 +51,14 @@ Result<std::vector<Host>> host_list(const Json& json, const std::string& origin)
         continue;
       }
       const std::string name = item.string_or("name");
-      if (name.empty()) return fail(ErrorCode::invalid_input, fmt::format("{}: a host without a name", origin));
+      if (name.empty())
+        return fail(ErrorCode::invalid_input, fmt::format("{}: a host without a name", origin));
       out.push_back(TRY(host_from(name, item, origin)));
     }
   } else {
-    return fail(ErrorCode::invalid_input, fmt::format("{}: expected hosts as an object or a list, found {}", origin, json.type_name()));
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{}: expected hosts as an object or a list, found {}", origin,
+                            json.type_name()));
   }
   return out;
 }
@@ -58,18 +68,22 @@ Failure no_group(const Json::Object& groups, const std::string& group, const std
   for (const auto& [name, value] : groups) {
     if (name != "_meta") names.push_back(name);
   }
-  return fail(ErrorCode::not_found, fmt::format("{} has no group '{}'", origin, group)).hint(fmt::format("it has {}; choose one with inventory.group", join(names, ", ")));
+  return fail(ErrorCode::not_found, fmt::format("{} has no group '{}'", origin, group))
+      .hint(fmt::format("it has {}; choose one with inventory.group", join(names, ", ")));
 }
 
 // Ansible lets groups hold groups.
-Status collect_group(const Json& all, const std::string& group, const std::string& origin, std::set<std::string>& hosts, std::set<std::string>& seen) {
+Status collect_group(const Json& all, const std::string& group, const std::string& origin,
+                     std::set<std::string>& hosts, std::set<std::string>& seen) {
   if (!seen.insert(group).second) return {};
   const Json* item = all.find(group);
   if (item == nullptr) return {};
   const Json* members = item->is_array() ? item : item->find("hosts");
   if (members != nullptr && members->is_array()) {
     for (const Json& host : members->as_array()) {
-      if (!host.is_string()) return fail(ErrorCode::invalid_input, fmt::format("{}: group {}: a host that is no string", origin, group));
+      if (!host.is_string())
+        return fail(ErrorCode::invalid_input,
+                    fmt::format("{}: group {}: a host that is no string", origin, group));
       hosts.insert(host.as_string());
     }
   }
@@ -81,7 +95,8 @@ Status collect_group(const Json& all, const std::string& group, const std::strin
   return {};
 }
 
-Result<std::vector<Host>> from_ansible(const Json& json, const std::string& group, const std::string& origin) {
+Result<std::vector<Host>> from_ansible(const Json& json, const std::string& group,
+                                       const std::string& origin) {
   if (json.find(group) == nullptr) return no_group(json.as_object(), group, origin);
   std::set<std::string> names;
   std::set<std::string> seen;
@@ -90,7 +105,8 @@ Result<std::vector<Host>> from_ansible(const Json& json, const std::string& grou
   std::vector<Host> out;
   for (const std::string& name : names) {
     Host host{name, name, {}};
-    if (const Json* vars = hostvars != nullptr ? hostvars->find(name) : nullptr; vars != nullptr && vars->is_object()) {
+    if (const Json* vars = hostvars != nullptr ? hostvars->find(name) : nullptr;
+        vars != nullptr && vars->is_object()) {
       host.address = vars->string_or("ansible_host", name);
       for (const auto& [key, value] : vars->as_object()) {
         const bool scalar = value.is_string() || value.is_number() || value.is_bool();
@@ -103,15 +119,20 @@ Result<std::vector<Host>> from_ansible(const Json& json, const std::string& grou
 }
 
 Result<Json> convert(const YAML::Node& node, const std::string& origin, int depth) {
-  if (depth > 50) return fail(ErrorCode::invalid_input, fmt::format("{}: nested too deeply", origin));
+  if (depth > 50)
+    return fail(ErrorCode::invalid_input, fmt::format("{}: nested too deeply", origin));
   switch (node.Type()) {
     case YAML::NodeType::Undefined:
-    case YAML::NodeType::Null: return Json();
+    case YAML::NodeType::Null:
+      return Json();
     case YAML::NodeType::Scalar: {
       const std::string text = node.Scalar();
       if (node.Tag() == "!") return Json(text);  // quoted
       if (text == "true" || text == "false") return Json(text == "true");
-      if (!text.empty() && text.size() < 16 && text.find_first_not_of("0123456789") == std::string::npos && (text.size() == 1 || text[0] != '0')) return Json(std::stoll(text));
+      if (!text.empty() && text.size() < 16 &&
+          text.find_first_not_of("0123456789") == std::string::npos &&
+          (text.size() == 1 || text[0] != '0'))
+        return Json(std::stoll(text));
       return Json(text);
     }
     case YAML::NodeType::Sequence: {
@@ -137,9 +158,12 @@ Result<Json> convert(const YAML::Node& node, const std::string& origin, int dept
 
 }  // namespace
 
-Result<std::vector<Host>> hosts_from_json(const Json& json, const std::string& group, const std::string& origin) {
+Result<std::vector<Host>> hosts_from_json(const Json& json, const std::string& group,
+                                          const std::string& origin) {
   if (json.is_array()) return host_list(json, origin);
-  if (!json.is_object()) return fail(ErrorCode::invalid_input, fmt::format("{}: expected an object, found {}", origin, json.type_name()));
+  if (!json.is_object())
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{}: expected an object, found {}", origin, json.type_name()));
   if (json.find("_meta") != nullptr) return from_ansible(json, group, origin);
   if (const Json* groups = json.find("groups"); groups != nullptr && groups->is_object()) {
     const Json* found = groups->find(group);
@@ -148,19 +172,25 @@ Result<std::vector<Host>> hosts_from_json(const Json& json, const std::string& g
     return host_list(hosts != nullptr ? *hosts : *found, origin);
   }
   if (const Json* hosts = json.find("hosts")) return host_list(*hosts, origin);
-  return fail(ErrorCode::invalid_input, fmt::format("{} has neither 'hosts' nor 'groups' nor Ansible's '_meta'", origin)).hint("write hosts: { web1: { address: 10.0.0.1, labels: {…} } }");
+  return fail(ErrorCode::invalid_input,
+              fmt::format("{} has neither 'hosts' nor 'groups' nor Ansible's '_meta'", origin))
+      .hint("write hosts: { web1: { address: 10.0.0.1, labels: {…} } }");
 }
 
 Result<Json> yaml_to_json(std::string_view text, const std::string& origin) {
   try {
     // Aliases can blow a small file up to any size; inventories have no use for them.
-    if (text.find("\n*") != std::string_view::npos || text.find(": *") != std::string_view::npos) return fail(ErrorCode::invalid_input, fmt::format("{}: YAML aliases are not allowed in inventories", origin));
+    if (text.find("\n*") != std::string_view::npos || text.find(": *") != std::string_view::npos)
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: YAML aliases are not allowed in inventories", origin));
     return convert(YAML::Load(std::string(text)), origin, 0);
   } catch (const YAML::Exception& error) {
     SourceSpan span{origin, error.mark.line + 1, error.mark.column + 1, "", 1};
     const auto lines = split(text, '\n');
-    if (error.mark.line >= 0 && static_cast<std::size_t>(error.mark.line) < lines.size()) span.excerpt = lines[static_cast<std::size_t>(error.mark.line)].substr(0, 200);
-    return fail(ErrorCode::invalid_input, fmt::format("not valid YAML: {}", error.msg)).at(std::move(span));
+    if (error.mark.line >= 0 && static_cast<std::size_t>(error.mark.line) < lines.size())
+      span.excerpt = lines[static_cast<std::size_t>(error.mark.line)].substr(0, 200);
+    return fail(ErrorCode::invalid_input, fmt::format("not valid YAML: {}", error.msg))
+        .at(std::move(span));
   }
 }
 

@@ -26,13 +26,15 @@ Result<std::vector<std::string>> candidates(const site::Service& service, const 
 }
 
 // Highest random weight: a host that leaves moves only its own instances.
-std::vector<std::string> choose(const site::Service& service, std::vector<std::string> hosts, const std::vector<std::string>& previous) {
+std::vector<std::string> choose(const site::Service& service, std::vector<std::string> hosts,
+                                const std::vector<std::string>& previous) {
   const auto count = static_cast<std::size_t>(*service.replicas);
   const auto weight = [&](const std::string& host) {
     const bool stays = std::find(previous.begin(), previous.end(), host) != previous.end();
     return std::pair(stays, stable_hash(service.name + "@" + host));
   };
-  std::sort(hosts.begin(), hosts.end(), [&](const std::string& a, const std::string& b) { return weight(a) > weight(b); });
+  std::sort(hosts.begin(), hosts.end(),
+            [&](const std::string& a, const std::string& b) { return weight(a) > weight(b); });
   hosts.resize(count);
   std::sort(hosts.begin(), hosts.end());
   return hosts;
@@ -46,17 +48,22 @@ Result<Placement> place(const site::Site& site, const Fleet& fleet, const Placem
     std::vector<std::string> hosts = TRY(candidates(service, fleet));
     if (service.replicas) {
       if (static_cast<std::int64_t>(hosts.size()) < *service.replicas) {
-        return fail(ErrorCode::refused, fmt::format("services.{}.replicas: {} are wanted, but class {} has {} hosts that match", name, *service.replicas, service.on, hosts.size()));
+        return fail(
+            ErrorCode::refused,
+            fmt::format("services.{}.replicas: {} are wanted, but class {} has {} hosts that match",
+                        name, *service.replicas, service.on, hosts.size()));
       }
       const auto before = previous.find(name);
-      hosts = choose(service, std::move(hosts), before == previous.end() ? std::vector<std::string>{} : before->second);
+      hosts = choose(service, std::move(hosts),
+                     before == previous.end() ? std::vector<std::string>{} : before->second);
     }
     out.emplace(name, std::move(hosts));
   }
   return out;
 }
 
-site::EndpointTable endpoint_table(const site::Site& site, const Fleet& fleet, const Placement& placement) {
+site::EndpointTable endpoint_table(const site::Site& site, const Fleet& fleet,
+                                   const Placement& placement) {
   site::EndpointTable out;
   for (const auto& [name, service] : site.services) {
     const auto hosts = placement.find(name);

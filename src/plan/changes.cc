@@ -19,7 +19,8 @@ std::string brief(const Json& json) {
   return text;
 }
 
-void compare(const std::string& service, const std::string& path, const Json& before, const Json& after, std::vector<Change>& out) {
+void compare(const std::string& service, const std::string& path, const Json& before,
+             const Json& after, std::vector<Change>& out) {
   if (before == after || out.size() >= kMostChanges) return;
   if (before.is_object() && after.is_object()) {
     std::set<std::string> keys;
@@ -29,12 +30,15 @@ void compare(const std::string& service, const std::string& path, const Json& be
     for (const std::string& key : keys) {
       const Json* old_value = before.find(key);
       const Json* new_value = after.find(key);
-      compare(service, path.empty() ? key : path + "." + key, old_value != nullptr ? *old_value : null, new_value != nullptr ? *new_value : null, out);
+      compare(service, path.empty() ? key : path + "." + key,
+              old_value != nullptr ? *old_value : null, new_value != nullptr ? *new_value : null,
+              out);
     }
     return;
   }
-  const bool long_text = (before.is_string() && before.as_string().find('\n') != std::string::npos) ||
-                         (after.is_string() && after.as_string().find('\n') != std::string::npos);
+  const bool long_text =
+      (before.is_string() && before.as_string().find('\n') != std::string::npos) ||
+      (after.is_string() && after.as_string().find('\n') != std::string::npos);
   if (long_text && before.is_string() && after.is_string()) {
     out.push_back({service, path, unified_diff(before.as_string(), after.as_string())});
   } else {
@@ -48,7 +52,8 @@ bool secret_resource(const Json& spec) { return spec.bool_or("sensitive"); }
 Json masked(const Manifest& manifest) {
   Json json = manifest_to_json(manifest);
   for (auto& [name, spec] : json.as_object().at("resources").as_object()) {
-    if (secret_resource(spec) && spec.find("content") != nullptr) spec["content"] = "sensitive, " + Digest::of(spec.string_or("content")).str();
+    if (secret_resource(spec) && spec.find("content") != nullptr)
+      spec["content"] = "sensitive, " + Digest::of(spec.string_or("content")).str();
   }
   return json;
 }
@@ -75,8 +80,10 @@ std::string change_reason(const Manifest& before, const Manifest& after) {
     if (head == "needs") reason = "parameter of need " + name;
     if (head == "provides") reason = "endpoint " + name;
     if (head == "daemon") reason = "the daemon's definition";
-    if (head == "version") reason = fmt::format("version {} → {}", brief(before.version), brief(after.version));
-    if (head == "dataVersion") reason = fmt::format("data version {} → {}", before.data_version, after.data_version);
+    if (head == "version")
+      reason = fmt::format("version {} → {}", brief(before.version), brief(after.version));
+    if (head == "dataVersion")
+      reason = fmt::format("data version {} → {}", before.data_version, after.data_version);
     if (seen.insert(reason).second) reasons.push_back(reason);
   }
   if (reasons.size() > 4) {

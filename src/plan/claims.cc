@@ -16,14 +16,17 @@ std::vector<Claim> claims_of(const Manifest& manifest) {
   std::vector<Claim> out;
   for (const auto& [name, spec] : manifest.resources) {
     const std::string type = spec.string_or("type");
-    if (const std::string path = spec.string_or("path"); !path.empty() && !path.starts_with("${service.")) {
+    if (const std::string path = spec.string_or("path");
+        !path.empty() && !path.starts_with("${service.")) {
       out.push_back({"path " + path, spec});
     }
-    if (type == "user" || type == "group") out.push_back({type + " " + spec.string_or("name"), spec});
+    if (type == "user" || type == "group")
+      out.push_back({type + " " + spec.string_or("name"), spec});
   }
   for (const auto& [name, endpoint] : manifest.provides) {
     // Ports are claimed by running twice: no two wishes for one are compatible.
-    if (const std::int64_t port = endpoint.int_or("port"); port > 0) out.push_back({fmt::format("port {}", port), manifest.service});
+    if (const std::int64_t port = endpoint.int_or("port"); port > 0)
+      out.push_back({fmt::format("port {}", port), manifest.service});
   }
   return out;
 }
@@ -45,7 +48,9 @@ Status check_claims(const Generation& wanted, const std::map<Digest, Manifest>& 
       for (Claim& claim : claims_of(manifest->second)) {
         const auto [it, made] = taken.try_emplace(claim.thing, service, claim.wish);
         if (made || it->second.first == service || it->second.second == claim.wish) continue;
-        return fail(ErrorCode::conflict, fmt::format("services.{} and services.{} both claim {} on host {}", it->second.first, service, claim.thing, host))
+        return fail(ErrorCode::conflict,
+                    fmt::format("services.{} and services.{} both claim {} on host {}",
+                                it->second.first, service, claim.thing, host))
             .hint("give one of them another value, or place them on different hosts");
       }
     }

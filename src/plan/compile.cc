@@ -16,9 +16,11 @@ constexpr std::size_t kMostHookBytes = 4U << 20U;
 
 class ServiceCompiler {
  public:
-  ServiceCompiler(const site::Service& service, const site::Site& site, const site::EndpointTable& endpoints, const objects::ObjectStore& store)
+  ServiceCompiler(const site::Service& service, const site::Site& site,
+                  const site::EndpointTable& endpoints, const objects::ObjectStore& store)
       : service_(service), folder_(site.file.parent_path()), endpoints_(endpoints), store_(store) {
-    path_ = service.name.starts_with("class:") ? "hostClasses." + service.on : "services." + service.name;
+    path_ = service.name.starts_with("class:") ? "hostClasses." + service.on
+                                               : "services." + service.name;
   }
 
   Result<Manifest> compile() {
@@ -29,20 +31,26 @@ class ServiceCompiler {
     out.data_version = service_.data_version;
     for (const auto& [name, spec] : service_.artifacts) {
       auto artifact = take_artifact(spec);
-      if (!artifact) return fail(std::move(artifact).error().context(fmt::format("in {}.artifacts.{}", path_, name)));
+      if (!artifact)
+        return fail(
+            std::move(artifact).error().context(fmt::format("in {}.artifacts.{}", path_, name)));
       out.artifacts.emplace(name, *artifact);
     }
     for (const auto& [name, spec] : service_.hooks) {
       auto hook = take_hook(name, spec);
-      if (!hook) return fail(std::move(hook).error().context(fmt::format("in {}.hooks.{}", path_, name)));
+      if (!hook)
+        return fail(std::move(hook).error().context(fmt::format("in {}.hooks.{}", path_, name)));
       out.hooks.emplace(name, std::move(*hook));
     }
-    for (const auto& [name, spec] : service_.resources) out.resources.emplace(name, TRY(fill(strip(spec), fmt::format("{}.resources.{}", path_, name))));
+    for (const auto& [name, spec] : service_.resources)
+      out.resources.emplace(name,
+                            TRY(fill(strip(spec), fmt::format("{}.resources.{}", path_, name))));
     if (service_.daemon) out.daemon = TRY(fill(*service_.daemon, path_ + ".daemon"));
     for (const auto* edges : {&service_.needs, &service_.uses}) {
       for (const auto& [name, need] : *edges) out.needs.emplace(name, parameters_of(need));
     }
-    for (const auto& [name, endpoint] : service_.provides) out.provides.emplace(name, strip(endpoint));
+    for (const auto& [name, endpoint] : service_.provides)
+      out.provides.emplace(name, strip(endpoint));
     TRYV(check_host_placeholders(out));
     TRYV(check_after(out));
     return out;
@@ -55,11 +63,17 @@ class ServiceCompiler {
     return spec;
   }
 
-  [[nodiscard]] fs::path at(const std::string& path) const { return fs::path(path).is_absolute() ? fs::path(path) : folder_ / path; }
+  [[nodiscard]] fs::path at(const std::string& path) const {
+    return fs::path(path).is_absolute() ? fs::path(path) : folder_ / path;
+  }
 
   [[nodiscard]] Result<Artifact> take_artifact(const Json& spec) const {
-    if (const Json* archive = spec.find("archive")) return Artifact{Artifact::Kind::tree, TRY(objects::put_archive(store_, at(archive->as_string())))};
-    if (const Json* folder = spec.find("folder")) return Artifact{Artifact::Kind::tree, TRY(objects::put_folder(store_, at(folder->as_string())))};
+    if (const Json* archive = spec.find("archive"))
+      return Artifact{Artifact::Kind::tree,
+                      TRY(objects::put_archive(store_, at(archive->as_string())))};
+    if (const Json* folder = spec.find("folder"))
+      return Artifact{Artifact::Kind::tree,
+                      TRY(objects::put_folder(store_, at(folder->as_string())))};
     return Artifact{Artifact::Kind::file, TRY(store_.put_file(at(spec.string_or("file"))))};
   }
 
@@ -76,7 +90,8 @@ class ServiceCompiler {
       const fs::path path = at(script->as_string());
       struct stat info {};
       if (::stat(path.c_str(), &info) == 0 && (info.st_mode & 0111) == 0) {
-        return fail(ErrorCode::invalid_input, fmt::format("{} is not executable", path.string())).hint(fmt::format("chmod +x {}", path.string()));
+        return fail(ErrorCode::invalid_input, fmt::format("{} is not executable", path.string()))
+            .hint(fmt::format("chmod +x {}", path.string()));
       }
       out.program = TRY(store_.put(TRY(read_file(path, kMostHookBytes))));
       out.argv = TRY(words("args"));
@@ -84,19 +99,25 @@ class ServiceCompiler {
       out.argv = TRY(words("argv"));
       if (out.argv.empty()) return fail(ErrorCode::invalid_input, "argv is empty");
     }
-    if (spec.find("timeout") != nullptr) out.timeout = TRY(parse_duration(spec.string_or("timeout")));
+    if (spec.find("timeout") != nullptr)
+      out.timeout = TRY(parse_duration(spec.string_or("timeout")));
     out.idempotent = spec.bool_or("idempotent", true);
-    out.scope = spec.string_or("scope") == "service" || name == "contract" ? Hook::Scope::service : Hook::Scope::instance;
+    out.scope = spec.string_or("scope") == "service" || name == "contract" ? Hook::Scope::service
+                                                                           : Hook::Scope::instance;
     out.while_running = spec.string_or("backup") == "running";
     if (out.scope == Hook::Scope::service && name != "migrate" && name != "contract") {
-      return fail(ErrorCode::invalid_input, fmt::format("scope 'service' is for migrate and contract, not for {}", name));
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("scope 'service' is for migrate and contract, not for {}", name));
     }
     return out;
   }
 
-  [[nodiscard]] const site::EndpointValue& value_of(const site::Need& need) const { return endpoints_.at(fmt::format("{}/{}", need.service, need.endpoint)); }
+  [[nodiscard]] const site::EndpointValue& value_of(const site::Need& need) const {
+    return endpoints_.at(fmt::format("{}/{}", need.service, need.endpoint));
+  }
 
-  // What decides whether a moved provider restarts this service: with onChange 'ignore' only the identity counts.
+  // What decides whether a moved provider restarts this service: with onChange 'ignore' only the
+  // identity counts.
   [[nodiscard]] Json parameters_of(const site::Need& need) const {
     Json out = Json::object({{"service", need.service}, {"endpoint", need.endpoint}});
     if (!need.follow_changes) return out;
@@ -112,8 +133,10 @@ class ServiceCompiler {
     const std::string what = parts.size() == 3 ? parts[2] : "";
     const auto found = [&]() -> const site::Need* {
       if (parts.size() != 3) return nullptr;
-      if (const auto it = service_.needs.find(parts[1]); it != service_.needs.end()) return &it->second;
-      if (const auto it = service_.uses.find(parts[1]); it != service_.uses.end()) return &it->second;
+      if (const auto it = service_.needs.find(parts[1]); it != service_.needs.end())
+        return &it->second;
+      if (const auto it = service_.uses.find(parts[1]); it != service_.uses.end())
+        return &it->second;
       return nullptr;
     }();
     if (found == nullptr) {
@@ -122,22 +145,29 @@ class ServiceCompiler {
         for (const auto& [edge, need] : *edges) names.insert(edge);
       }
       const std::string guess = parts.size() > 1 ? did_you_mean(parts[1], names) : "";
-      return fail(ErrorCode::invalid_input, fmt::format("${{{}}}: {} declares no such need", name, path_))
-          .hint(guess.empty() ? "declare it in needs or uses" : fmt::format("did you mean '{}'?", guess));
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("${{{}}}: {} declares no such need", name, path_))
+          .hint(guess.empty() ? "declare it in needs or uses"
+                              : fmt::format("did you mean '{}'?", guess));
     }
     const site::EndpointValue& value = value_of(*found);
     if (what == "port") return std::to_string(value.port);
     if (what == "addresses") return join(value.addresses, ",");
     if (what == "hosts") return join(value.hosts, ",");
     if (what == "address") {
-      if (value.addresses.empty()) return fail(ErrorCode::invalid_input, fmt::format("${{{}}}: {} runs on no host", name, found->service));
+      if (value.addresses.empty())
+        return fail(ErrorCode::invalid_input,
+                    fmt::format("${{{}}}: {} runs on no host", name, found->service));
       return value.addresses.front();
     }
-    return fail(ErrorCode::invalid_input, fmt::format("${{{}}}: a need has address, addresses, hosts and port", name));
+    return fail(ErrorCode::invalid_input,
+                fmt::format("${{{}}}: a need has address, addresses, hosts and port", name));
   }
 
   [[nodiscard]] Result<Json> fill(const Json& json, const std::string& path) const {
-    return site::expand_all(json, site::PlaceholderStage::compile, [this](std::string_view name) { return need_value(name); }, path);
+    return site::expand_all(
+        json, site::PlaceholderStage::compile,
+        [this](std::string_view name) { return need_value(name); }, path);
   }
 
   // Unknown host values are found here, not on ten thousand hosts.
@@ -151,20 +181,27 @@ class ServiceCompiler {
       return ns == "fact";
     };
     const auto check = [&](const Json& json, const std::string& path) -> Status {
-      for (const std::string& name : TRY(site::placeholders_in(json, site::PlaceholderStage::host))) {
+      for (const std::string& name :
+           TRY(site::placeholders_in(json, site::PlaceholderStage::host))) {
         if (known(name)) continue;
-        std::string hint = "known: host.name host.address host.labels.* fact.* service.dir service.data service.run artifact.*";
+        std::string hint =
+            "known: host.name host.address host.labels.* fact.* service.dir service.data "
+            "service.run artifact.*";
         if (name.starts_with("artifact.")) {
           const std::string guess = did_you_mean(name.substr(9), manifest.artifacts);
           if (!guess.empty()) hint = fmt::format("did you mean '${{artifact.{}}}'?", guess);
         }
-        return fail(ErrorCode::invalid_input, fmt::format("{}: there is no value ${{{}}}", path, name)).hint(hint);
+        return fail(ErrorCode::invalid_input,
+                    fmt::format("{}: there is no value ${{{}}}", path, name))
+            .hint(hint);
       }
       return {};
     };
-    for (const auto& [name, spec] : manifest.resources) TRYV(check(spec, fmt::format("{}.resources.{}", path_, name)));
+    for (const auto& [name, spec] : manifest.resources)
+      TRYV(check(spec, fmt::format("{}.resources.{}", path_, name)));
     if (manifest.daemon) TRYV(check(*manifest.daemon, path_ + ".daemon"));
-    for (const auto& [name, hook] : manifest.hooks) TRYV(check(Json::array_of(hook.argv), fmt::format("{}.hooks.{}", path_, name)));
+    for (const auto& [name, hook] : manifest.hooks)
+      TRYV(check(Json::array_of(hook.argv), fmt::format("{}.hooks.{}", path_, name)));
     return {};
   }
 
@@ -175,7 +212,9 @@ class ServiceCompiler {
       for (const Json& other : after->as_array()) {
         if (manifest.resources.contains(other.as_string())) continue;
         const std::string guess = did_you_mean(other.as_string(), manifest.resources);
-        return fail(ErrorCode::invalid_input, fmt::format("{}.resources.{}.after: there is no resource '{}'", path_, name, other.as_string()))
+        return fail(ErrorCode::invalid_input,
+                    fmt::format("{}.resources.{}.after: there is no resource '{}'", path_, name,
+                                other.as_string()))
             .hint(guess.empty() ? "" : fmt::format("did you mean '{}'?", guess));
       }
     }
@@ -191,22 +230,29 @@ class ServiceCompiler {
 
 std::vector<Edge> edges_of(const site::Service& service) {
   std::vector<Edge> out;
-  for (const auto& [name, need] : service.needs) out.push_back({Edge::Kind::needs, name, need.service, need.endpoint, need.quorum});
-  for (const auto& [name, need] : service.uses) out.push_back({Edge::Kind::uses, name, need.service, need.endpoint, need.quorum});
-  for (const std::string& other : service.after) out.push_back({Edge::Kind::after, "", other, "", 0});
+  for (const auto& [name, need] : service.needs)
+    out.push_back({Edge::Kind::needs, name, need.service, need.endpoint, need.quorum});
+  for (const auto& [name, need] : service.uses)
+    out.push_back({Edge::Kind::uses, name, need.service, need.endpoint, need.quorum});
+  for (const std::string& other : service.after)
+    out.push_back({Edge::Kind::after, "", other, "", 0});
   return out;
 }
 
 }  // namespace
 
-Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet, const fleet::Placement& placement, const objects::ObjectStore& store, OnBroken on_broken) {
+Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
+                         const fleet::Placement& placement, const objects::ObjectStore& store,
+                         OnBroken on_broken) {
   Compiled out;
   Generation& generation = out.generation;
   generation.site = site.name;
   generation.sources = site.sources;
   generation.policy = TRY(policy_from_json(site.policy, "policy"));
   generation.classes = fleet.classes;
-  for (const auto& [name, host] : fleet.hosts) generation.hosts.emplace(name, HostRecord{host.address, host.labels, fleet.classes_of.at(name)});
+  for (const auto& [name, host] : fleet.hosts)
+    generation.hosts.emplace(name,
+                             HostRecord{host.address, host.labels, fleet.classes_of.at(name)});
   const site::EndpointTable endpoints = fleet::endpoint_table(site, fleet, placement);
   out.broken = site.broken;
   for (const auto& [name, service] : site.services) {
@@ -217,13 +263,17 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet, cons
       continue;
     }
     const Digest digest = TRY(put_manifest(store, *manifest));
-    generation.services.emplace(name, ServiceRecord{service.on, digest, service.version, placement.at(name), edges_of(service), service.purpose, service.owner});
+    generation.services.emplace(
+        name, ServiceRecord{service.on, digest, service.version, placement.at(name),
+                            edges_of(service), service.purpose, service.owner});
     out.manifests.emplace(digest, std::move(*manifest));
   }
   if (!out.broken.empty() && on_broken == OnBroken::refuse) {
     Error error = out.broken.begin()->second;
-    error.add_context(fmt::format("service {} is broken{}; with --keep-going the others are planned", out.broken.begin()->first,
-                                  out.broken.size() > 1 ? fmt::format(" (and {} more)", out.broken.size() - 1) : ""));
+    error.add_context(fmt::format(
+        "service {} is broken{}; with --keep-going the others are planned",
+        out.broken.begin()->first,
+        out.broken.size() > 1 ? fmt::format(" (and {} more)", out.broken.size() - 1) : ""));
     return fail(std::move(error));
   }
   for (const auto& [name, error] : out.broken) generation.broken.emplace(name, error.message());

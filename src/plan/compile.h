@@ -1,4 +1,5 @@
-// Compilation: a Site on a Fleet becomes manifests (objects in the store) and a candidate generation.
+// Compilation: a Site on a Fleet becomes manifests (objects in the store) and a candidate
+// generation.
 #pragma once
 
 #include <map>
@@ -13,14 +14,16 @@
 namespace consort::plan {
 
 struct Compiled {
-  Generation generation;                   // a candidate: number 0
+  Generation generation;  // a candidate: number 0
   std::map<Digest, Manifest> manifests;
-  std::map<std::string, Error> broken;     // service → why it was left out
+  std::map<std::string, Error> broken;  // service → why it was left out
 };
 
-// Puts artifacts, hooks and manifests into `store`. With `keep_going` a broken service is left out and
-// recorded; otherwise its error is returned.
+// Puts artifacts, hooks and manifests into `store`. With `keep_going` a broken service is left out
+// and recorded; otherwise its error is returned.
 enum class OnBroken : std::uint8_t { refuse, leave_out };
-[[nodiscard]] Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet, const fleet::Placement& placement, const objects::ObjectStore& store, OnBroken on_broken);
+[[nodiscard]] Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
+                                       const fleet::Placement& placement,
+                                       const objects::ObjectStore& store, OnBroken on_broken);
 
 }  // namespace consort::plan

@@ -35,7 +35,8 @@ Result<ServiceRecord> service_from_json(const Json& json, const std::string& pat
     Edge e;
     const std::string kind = edge.string("kind");
     const auto it = std::find(kEdgeKinds.begin(), kEdgeKinds.end(), kind);
-    if (it == kEdgeKinds.end()) return fail(ErrorCode::invalid_input, fmt::format("{}.edges: unknown kind '{}'", path, kind));
+    if (it == kEdgeKinds.end())
+      return fail(ErrorCode::invalid_input, fmt::format("{}.edges: unknown kind '{}'", path, kind));
     e.kind = static_cast<Edge::Kind>(it - kEdgeKinds.begin());
     e.name = edge.string("name", "");
     e.service = edge.string("service");
@@ -57,8 +58,13 @@ Json service_to_json(const ServiceRecord& service) {
                                   {"endpoint", edge.endpoint},
                                   {"quorum", edge.quorum}}));
   }
-  return Json::object({{"hostClass", service.host_class}, {"manifest", service.manifest.str()}, {"version", service.version},
-                       {"hosts", Json::array_of(service.hosts)}, {"edges", edges}, {"purpose", service.purpose}, {"owner", service.owner}});
+  return Json::object({{"hostClass", service.host_class},
+                       {"manifest", service.manifest.str()},
+                       {"version", service.version},
+                       {"hosts", Json::array_of(service.hosts)},
+                       {"edges", edges},
+                       {"purpose", service.purpose},
+                       {"owner", service.owner}});
 }
 
 }  // namespace
@@ -66,14 +72,16 @@ Json service_to_json(const ServiceRecord& service) {
 Json policy_to_json(const Policy& policy) {
   Json::Array batches;
   for (const auto& batch : policy.batches) batches.push_back(budget::amount_to_json(batch));
-  return Json::object({{"batches", batches},
-                       {"maxUnavailable", policy.max_unavailable ? budget::amount_to_json(*policy.max_unavailable) : Json()},
-                       {"maxFailures", budget::amount_to_json(policy.max_failures)},
-                       {"soak", format_duration(policy.soak)},
-                       {"stepTimeout", format_duration(policy.step_timeout)},
-                       {"onFailure", policy.on_failure == OnFailure::halt ? "halt" : "revert"},
-                       {"oneAtATime", policy.one_at_a_time.empty() ? Json() : Json(policy.one_at_a_time)},
-                       {"allowOutage", policy.allow_outage}});
+  return Json::object(
+      {{"batches", batches},
+       {"maxUnavailable",
+        policy.max_unavailable ? budget::amount_to_json(*policy.max_unavailable) : Json()},
+       {"maxFailures", budget::amount_to_json(policy.max_failures)},
+       {"soak", format_duration(policy.soak)},
+       {"stepTimeout", format_duration(policy.step_timeout)},
+       {"onFailure", policy.on_failure == OnFailure::halt ? "halt" : "revert"},
+       {"oneAtATime", policy.one_at_a_time.empty() ? Json() : Json(policy.one_at_a_time)},
+       {"allowOutage", policy.allow_outage}});
 }
 
 Result<Policy> policy_from_json(const Json& json, const std::string& path) {
@@ -82,13 +90,18 @@ Result<Policy> policy_from_json(const Json& json, const std::string& path) {
   const auto& batches = reader.array("batches");
   if (!batches.empty()) out.batches.clear();
   for (const Json& item : batches) {
-    out.batches.push_back(TRY(budget::amount_from_json(item, fmt::format("{}.batches[{}]", path, out.batches.size()))));
+    out.batches.push_back(TRY(
+        budget::amount_from_json(item, fmt::format("{}.batches[{}]", path, out.batches.size()))));
     if (out.batches.back().value == 0) {
-      return fail(ErrorCode::invalid_input, fmt::format("{}.batches: a batch of 0 never ends", path)).hint("write at least 1");
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}.batches: a batch of 0 never ends", path))
+          .hint("write at least 1");
     }
   }
-  if (const Json* amount = reader.any("maxUnavailable")) out.max_unavailable = TRY(budget::amount_from_json(*amount, path + ".maxUnavailable"));
-  if (const Json* amount = reader.any("maxFailures")) out.max_failures = TRY(budget::amount_from_json(*amount, path + ".maxFailures"));
+  if (const Json* amount = reader.any("maxUnavailable"))
+    out.max_unavailable = TRY(budget::amount_from_json(*amount, path + ".maxUnavailable"));
+  if (const Json* amount = reader.any("maxFailures"))
+    out.max_failures = TRY(budget::amount_from_json(*amount, path + ".maxFailures"));
   const auto duration = [&](std::string_view key, Duration otherwise) -> Result<Duration> {
     const auto text = reader.optional_string(key);
     if (!text) return otherwise;
@@ -100,7 +113,8 @@ Result<Policy> policy_from_json(const Json& json, const std::string& path) {
   out.step_timeout = TRY(duration("stepTimeout", out.step_timeout));
   const std::string on_failure = reader.string("onFailure", "revert");
   if (on_failure != "revert" && on_failure != "halt") {
-    return fail(ErrorCode::invalid_input, fmt::format("{}.onFailure: '{}' is neither 'halt' nor 'revert'", path, on_failure));
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{}.onFailure: '{}' is neither 'halt' nor 'revert'", path, on_failure));
   }
   out.on_failure = on_failure == "halt" ? OnFailure::halt : OnFailure::revert;
   out.one_at_a_time = reader.string("oneAtATime", "");
@@ -112,16 +126,27 @@ Result<Policy> policy_from_json(const Json& json, const std::string& path) {
 Json generation_to_json(const Generation& g) {
   Json::Object hosts;
   for (const auto& [name, host] : g.hosts) {
-    hosts.emplace(name, Json::object({{"address", host.address}, {"labels", labels_to_json(host.labels)}, {"classes", Json::array_of(host.classes)}}));
+    hosts.emplace(name, Json::object({{"address", host.address},
+                                      {"labels", labels_to_json(host.labels)},
+                                      {"classes", Json::array_of(host.classes)}}));
   }
   Json::Object classes;
   for (const auto& [name, members] : g.classes) classes.emplace(name, Json::array_of(members));
   Json::Object services;
   for (const auto& [name, service] : g.services) services.emplace(name, service_to_json(service));
-  return Json::object({{"number", g.number}, {"parent", g.parent}, {"site", g.site}, {"by", g.by}, {"message", g.message},
-                       {"created", format_instant(g.created)}, {"sources", g.sources.is_none() ? Json() : Json(g.sources.str())},
-                       {"rollbackOf", g.rollback_of}, {"hosts", hosts}, {"classes", classes}, {"services", services},
-                       {"broken", labels_to_json(g.broken)}, {"policy", policy_to_json(g.policy)}});
+  return Json::object({{"number", g.number},
+                       {"parent", g.parent},
+                       {"site", g.site},
+                       {"by", g.by},
+                       {"message", g.message},
+                       {"created", format_instant(g.created)},
+                       {"sources", g.sources.is_none() ? Json() : Json(g.sources.str())},
+                       {"rollbackOf", g.rollback_of},
+                       {"hosts", hosts},
+                       {"classes", classes},
+                       {"services", services},
+                       {"broken", labels_to_json(g.broken)},
+                       {"policy", policy_to_json(g.policy)}});
 }
 
 Result<Generation> generation_from_json(const Json& json) {
@@ -132,8 +157,10 @@ Result<Generation> generation_from_json(const Json& json) {
   g.site = reader.string("site");
   g.by = reader.string("by", "");
   g.message = reader.string("message", "");
-  if (const auto created = reader.optional_string("created")) g.created = TRY(parse_instant(*created));
-  if (const auto sources = reader.optional_string("sources")) g.sources = TRY(Digest::parse(*sources));
+  if (const auto created = reader.optional_string("created"))
+    g.created = TRY(parse_instant(*created));
+  if (const auto sources = reader.optional_string("sources"))
+    g.sources = TRY(Digest::parse(*sources));
   g.rollback_of = static_cast<std::uint64_t>(reader.integer("rollbackOf", 0, 0));
   for (const auto& [name, item] : reader.object("hosts")) {
     JsonReader host(item, "generation.hosts." + name);
@@ -147,7 +174,9 @@ Result<Generation> generation_from_json(const Json& json) {
     g.hosts.emplace(name, std::move(record));
   }
   for (const auto& [name, item] : reader.object("classes")) {
-    if (!item.is_array()) return fail(ErrorCode::invalid_input, fmt::format("generation.classes.{}: expected an array", name));
+    if (!item.is_array())
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("generation.classes.{}: expected an array", name));
     for (const Json& host : item.as_array()) {
       if (host.is_string()) g.classes[name].push_back(host.as_string());
     }
@@ -159,17 +188,21 @@ Result<Generation> generation_from_json(const Json& json) {
   for (const auto& [name, item] : reader.object("broken")) {
     if (item.is_string()) g.broken.emplace(name, item.as_string());
   }
-  if (const Json* policy = reader.any("policy")) g.policy = TRY(policy_from_json(*policy, "generation.policy"));
+  if (const Json* policy = reader.any("policy"))
+    g.policy = TRY(policy_from_json(*policy, "generation.policy"));
   TRYV(reader.finish(UnknownMembers::ignore));
   for (const auto& [name, service] : g.services) {
     for (const std::string& host : service.hosts) {
-      if (!g.hosts.contains(host)) return fail(ErrorCode::invalid_input, fmt::format("generation.services.{}: unknown host '{}'", name, host));
+      if (!g.hosts.contains(host))
+        return fail(ErrorCode::invalid_input,
+                    fmt::format("generation.services.{}: unknown host '{}'", name, host));
     }
   }
   return g;
 }
 
-Result<std::map<std::string, int>> service_levels(const std::map<std::string, ServiceRecord>& services) {
+Result<std::map<std::string, int>> service_levels(
+    const std::map<std::string, ServiceRecord>& services) {
   std::map<std::string, int> levels;
   std::vector<std::string> path;
   const std::function<Status(const std::string&)> visit = [&](const std::string& name) -> Status {
@@ -177,8 +210,11 @@ Result<std::map<std::string, int>> service_levels(const std::map<std::string, Se
     if (const auto again = std::find(path.begin(), path.end(), name); again != path.end()) {
       std::vector<std::string> cycle(again, path.end());
       cycle.push_back(name);
-      return fail(ErrorCode::invalid_input, fmt::format("services need each other in a circle: {}", join(cycle, " → ")))
-          .hint("make one of these edges soft: move it from 'needs' to 'uses' (parameters without order)");
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("services need each other in a circle: {}", join(cycle, " → ")))
+          .hint(
+              "make one of these edges soft: move it from 'needs' to 'uses' (parameters without "
+              "order)");
     }
     path.push_back(name);
     const ServiceRecord& service = services.at(name);

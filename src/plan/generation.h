@@ -1,5 +1,5 @@
-// A generation: the numbered, immutable record of a deployed site. As a candidate (number 0) it is what a
-// client compiles and asks to be planned or deployed.
+// A generation: the numbered, immutable record of a deployed site. As a candidate (number 0) it is
+// what a client compiles and asks to be planned or deployed.
 #pragma once
 
 #include <cstdint>
@@ -22,9 +22,9 @@ struct Policy {
   std::optional<budget::Amount> max_unavailable;        // default by class size, see budget.h
   budget::Amount max_failures{0, false};                // failed + unreachable
   Duration soak{0};
-  Duration step_timeout = minutes(15);                  // an instance that takes longer counts as failed
+  Duration step_timeout = minutes(15);  // an instance that takes longer counts as failed
   OnFailure on_failure = OnFailure::revert;
-  std::string one_at_a_time;                            // a label; "" for none
+  std::string one_at_a_time;  // a label; "" for none
   bool allow_outage = false;
   friend bool operator==(const Policy&, const Policy&) = default;
 };
@@ -35,10 +35,11 @@ struct Policy {
 struct Edge {
   enum class Kind : std::uint8_t { needs, uses, after };
   Kind kind = Kind::needs;
-  std::string name;       // of the need; "" for after
-  std::string service;    // the provider
-  std::string endpoint;   // "" for after
-  std::int64_t quorum = 0;  // healthy instances that suffice; 0: not declared (all at first start, 1 later)
+  std::string name;      // of the need; "" for after
+  std::string service;   // the provider
+  std::string endpoint;  // "" for after
+  std::int64_t quorum =
+      0;  // healthy instances that suffice; 0: not declared (all at first start, 1 later)
   friend bool operator==(const Edge&, const Edge&) = default;
 };
 [[nodiscard]] inline bool is_hard(const Edge& edge) { return edge.kind != Edge::Kind::uses; }
@@ -65,23 +66,25 @@ struct Generation {
   std::uint64_t number = 0;  // 0: a candidate
   std::uint64_t parent = 0;
   std::string site;
-  std::string by;       // who deployed it, from where
+  std::string by;  // who deployed it, from where
   std::string message;
   Instant created{};
-  Digest sources;       // digest of all source files that were read
+  Digest sources;                 // digest of all source files that were read
   std::uint64_t rollback_of = 0;  // the number that this generation brings back, or 0
   std::map<std::string, HostRecord> hosts;
   std::map<std::string, std::vector<std::string>> classes;  // class → hosts, sorted
   std::map<std::string, ServiceRecord> services;
-  std::map<std::string, std::string> broken;  // service → why it could not be evaluated (--keep-going)
+  std::map<std::string, std::string>
+      broken;  // service → why it could not be evaluated (--keep-going)
   Policy policy;
 };
 
 [[nodiscard]] Json generation_to_json(const Generation& generation);
 [[nodiscard]] Result<Generation> generation_from_json(const Json& json);
 
-// Services in dependency order: level 0 needs nobody. Class services (class:NAME) come before every other
-// service of their hosts. Error invalid_input with the path of a hard cycle: "a → b → a".
-[[nodiscard]] Result<std::map<std::string, int>> service_levels(const std::map<std::string, ServiceRecord>& services);
+// Services in dependency order: level 0 needs nobody. Class services (class:NAME) come before every
+// other service of their hosts. Error invalid_input with the path of a hard cycle: "a → b → a".
+[[nodiscard]] Result<std::map<std::string, int>> service_levels(
+    const std::map<std::string, ServiceRecord>& services);
 
 }  // namespace consort::plan

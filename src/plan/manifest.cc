@@ -23,13 +23,16 @@ Json hook_to_json(const Hook& hook) {
 Result<Hook> hook_from_json(const Json& json, const std::string& path) {
   JsonReader reader(json, path);
   Hook hook;
-  if (const auto program = reader.optional_string("program")) hook.program = TRY(Digest::parse(*program));
+  if (const auto program = reader.optional_string("program"))
+    hook.program = TRY(Digest::parse(*program));
   hook.argv = reader.strings("argv");
   hook.timeout = TRY(parse_duration(reader.string("timeout", "300s")));
   hook.idempotent = reader.boolean("idempotent", true);
-  hook.scope = reader.string("scope", "instance") == "service" ? Hook::Scope::service : Hook::Scope::instance;
+  hook.scope = reader.string("scope", "instance") == "service" ? Hook::Scope::service
+                                                               : Hook::Scope::instance;
   hook.while_running = reader.boolean("whileRunning", false);
-  if (hook.program.is_none() && hook.argv.empty()) reader.note(fail(ErrorCode::invalid_input, path + ": neither program nor argv"));
+  if (hook.program.is_none() && hook.argv.empty())
+    reader.note(fail(ErrorCode::invalid_input, path + ": neither program nor argv"));
   TRYV(reader.finish(UnknownMembers::ignore));
   return hook;
 }
@@ -44,7 +47,9 @@ const Hook* Manifest::hook(std::string_view name) const {
 Json manifest_to_json(const Manifest& manifest) {
   Json::Object artifacts;
   for (const auto& [name, artifact] : manifest.artifacts) {
-    artifacts.emplace(name, Json::object({{"kind", artifact.kind == Artifact::Kind::tree ? "tree" : "file"}, {"digest", artifact.digest.str()}}));
+    artifacts.emplace(
+        name, Json::object({{"kind", artifact.kind == Artifact::Kind::tree ? "tree" : "file"},
+                            {"digest", artifact.digest.str()}}));
   }
   Json::Object resources;
   for (const auto& [name, spec] : manifest.resources) resources.emplace(name, spec);
@@ -65,7 +70,8 @@ Json manifest_to_json(const Manifest& manifest) {
 
 Result<Manifest> manifest_from_json(const Json& json) {
   JsonReader reader(json, "");
-  if (reader.string("consort") != "manifest") return fail(ErrorCode::invalid_input, "this object is not a manifest");
+  if (reader.string("consort") != "manifest")
+    return fail(ErrorCode::invalid_input, "this object is not a manifest");
   Manifest out;
   out.service = reader.string("service");
   out.host_class = reader.string("hostClass");
@@ -73,13 +79,15 @@ Result<Manifest> manifest_from_json(const Json& json) {
   out.data_version = reader.integer("dataVersion", 0, 0);
   for (const auto& [name, item] : reader.object("artifacts")) {
     JsonReader artifact(item, "artifacts." + name);
-    out.artifacts[name] = {artifact.string("kind") == "file" ? Artifact::Kind::file : Artifact::Kind::tree,
-                           TRY(Digest::parse(artifact.string("digest")))};
+    out.artifacts[name] = {
+        artifact.string("kind") == "file" ? Artifact::Kind::file : Artifact::Kind::tree,
+        TRY(Digest::parse(artifact.string("digest")))};
     TRYV(artifact.finish(UnknownMembers::ignore));
   }
   for (const auto& [name, item] : reader.object("resources")) out.resources.emplace(name, item);
   if (const Json* daemon = reader.any("daemon")) out.daemon = *daemon;
-  for (const auto& [name, item] : reader.object("hooks")) out.hooks[name] = TRY(hook_from_json(item, "hooks." + name));
+  for (const auto& [name, item] : reader.object("hooks"))
+    out.hooks[name] = TRY(hook_from_json(item, "hooks." + name));
   out.needs = reader.object("needs");
   out.provides = reader.object("provides");
   TRYV(reader.finish(UnknownMembers::ignore));
@@ -88,7 +96,9 @@ Result<Manifest> manifest_from_json(const Json& json) {
 
 Result<std::string> manifest_bytes(const Manifest& manifest) {
   auto bytes = manifest_to_json(manifest).canonical();
-  if (!bytes) return fail(std::move(bytes).error().context(fmt::format("in the manifest of service {}", manifest.service)));
+  if (!bytes)
+    return fail(std::move(bytes).error().context(
+        fmt::format("in the manifest of service {}", manifest.service)));
   return bytes;
 }
 
@@ -110,19 +120,24 @@ std::vector<Digest> manifest_references(const Manifest& manifest) {
   return {out.begin(), out.end()};
 }
 
-Result<std::vector<Digest>> manifest_closure(const objects::ObjectStore& store, const Digest& digest) {
+Result<std::vector<Digest>> manifest_closure(const objects::ObjectStore& store,
+                                             const Digest& digest) {
   const Manifest manifest = TRY(get_manifest(store, digest));
   std::set<Digest> out = {digest};
   for (const Digest& reference : manifest_references(manifest)) out.insert(reference);
   for (const auto& [name, artifact] : manifest.artifacts) {
     if (artifact.kind != Artifact::Kind::tree) continue;
-    for (const Digest& blob : objects::tree_references(TRY(objects::get_tree(store, artifact.digest)))) out.insert(blob);
+    for (const Digest& blob :
+         objects::tree_references(TRY(objects::get_tree(store, artifact.digest))))
+      out.insert(blob);
   }
   return std::vector<Digest>(out.begin(), out.end());
 }
 
-Result<std::vector<Digest>> object_references(const objects::ObjectStore& store, const Digest& digest) {
-  // Only what begins as Consort's own canonical JSON can be a tree or a manifest: plain blobs refer to nothing.
+Result<std::vector<Digest>> object_references(const objects::ObjectStore& store,
+                                              const Digest& digest) {
+  // Only what begins as Consort's own canonical JSON can be a tree or a manifest: plain blobs refer
+  // to nothing.
   const std::string head = TRY(store.slice(digest, 0, 16));
   if (!head.starts_with("{\"")) return std::vector<Digest>{};
   const auto bytes = store.get(digest);

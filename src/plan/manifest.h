@@ -1,6 +1,6 @@
-// A manifest: one service compiled for one host class. An object (canonical JSON) shared by every host
-// of the class; its digest is the identity of "this version of the service". Purposes and everything
-// else that does not change what runs are left out, so that they change no digest.
+// A manifest: one service compiled for one host class. An object (canonical JSON) shared by every
+// host of the class; its digest is the identity of "this version of the service". Purposes and
+// everything else that does not change what runs are left out, so that they change no digest.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +30,7 @@ struct Hook {
   Duration timeout = minutes(5);
   bool idempotent = true;
   Scope scope = Scope::instance;
-  bool while_running = false;     // backup: 'running'
+  bool while_running = false;  // backup: 'running'
 };
 
 struct Manifest {
@@ -42,8 +42,8 @@ struct Manifest {
   std::map<std::string, Json> resources;  // name → spec; class placeholders filled in
   std::optional<Json> daemon;
   std::map<std::string, Hook> hooks;
-  Json::Object needs;      // name → { service, endpoint, addresses, port, hosts }: needs and uses
-  Json::Object provides;   // name → { port, … }
+  Json::Object needs;     // name → { service, endpoint, addresses, port, hosts }: needs and uses
+  Json::Object provides;  // name → { port, … }
 
   [[nodiscard]] const Hook* hook(std::string_view name) const;
   // Is there something to start and stop?
@@ -54,14 +54,19 @@ struct Manifest {
 // Errors: invalid_input with the path inside the manifest.
 [[nodiscard]] Result<Manifest> manifest_from_json(const Json& json);
 [[nodiscard]] Result<std::string> manifest_bytes(const Manifest& manifest);
-[[nodiscard]] Result<Digest> put_manifest(const objects::ObjectStore& store, const Manifest& manifest);
-[[nodiscard]] Result<Manifest> get_manifest(const objects::ObjectStore& store, const Digest& digest);
+[[nodiscard]] Result<Digest> put_manifest(const objects::ObjectStore& store,
+                                          const Manifest& manifest);
+[[nodiscard]] Result<Manifest> get_manifest(const objects::ObjectStore& store,
+                                            const Digest& digest);
 
 // The objects that a manifest names directly (artifacts, hook programs), sorted, unique.
 [[nodiscard]] std::vector<Digest> manifest_references(const Manifest& manifest);
-// All objects that the manifest needs at run time on its host: itself, artifacts, their files, hooks.
-[[nodiscard]] Result<std::vector<Digest>> manifest_closure(const objects::ObjectStore& store, const Digest& manifest);
+// All objects that the manifest needs at run time on its host: itself, artifacts, their files,
+// hooks.
+[[nodiscard]] Result<std::vector<Digest>> manifest_closure(const objects::ObjectStore& store,
+                                                           const Digest& manifest);
 // References of any object that Consort made (manifest or tree): what the collector asks for.
-[[nodiscard]] Result<std::vector<Digest>> object_references(const objects::ObjectStore& store, const Digest& digest);
+[[nodiscard]] Result<std::vector<Digest>> object_references(const objects::ObjectStore& store,
+                                                            const Digest& digest);
 
 }  // namespace consort::plan

@@ -15,7 +15,18 @@
 
 namespace consort::plan {
 
-enum class Action : std::uint8_t { install, upgrade, reconfigure, restart, move, remove, drain, stop, resume, duty };
+enum class Action : std::uint8_t {
+  install,
+  upgrade,
+  reconfigure,
+  restart,
+  move,
+  remove,
+  drain,
+  stop,
+  resume,
+  duty
+};
 [[nodiscard]] std::string_view action_name(Action action);
 
 struct NeededService {
@@ -24,7 +35,8 @@ struct NeededService {
   friend bool operator==(const NeededService&, const NeededService&) = default;
 };
 
-// One change of one instance. A step is done when the agent reports `to` (and health, when running).
+// One change of one instance. A step is done when the agent reports `to` (and health, when
+// running).
 struct Step {
   int id = 0;
   Action action = Action::install;
@@ -32,11 +44,13 @@ struct Step {
   std::string host;
   std::optional<InstanceState> from;
   std::optional<InstanceState> to;
-  std::optional<Duty> duty;          // of Action::duty: done once, on this host
+  std::optional<Duty> duty;  // of Action::duty: done once, on this host
   std::string reason;
-  bool disrupts = false;             // takes a running instance away: needs a budget slot
-  std::vector<NeededService> needs;  // must have that many healthy instances when this one starts to run (I1)
-  std::int64_t keep_healthy = 0;     // so many other instances of the service must stay healthy (I2); 0: none needed
+  bool disrupts = false;  // takes a running instance away: needs a budget slot
+  std::vector<NeededService>
+      needs;  // must have that many healthy instances when this one starts to run (I1)
+  std::int64_t keep_healthy =
+      0;  // so many other instances of the service must stay healthy (I2); 0: none needed
   friend bool operator==(const Step&, const Step&) = default;
 };
 
@@ -65,16 +79,17 @@ struct Change {
 
 struct Plan {
   std::string site;
-  std::uint64_t base = 0;            // the generation it starts from
-  Digest inputs;                     // of everything that it was computed from, for the services it touches
-  bool backwards = false;            // a rollback: dependents first
-  std::vector<Step> steps;           // steps[i].id == i
+  std::uint64_t base = 0;   // the generation it starts from
+  Digest inputs;            // of everything that it was computed from, for the services it touches
+  bool backwards = false;   // a rollback: dependents first
+  std::vector<Step> steps;  // steps[i].id == i
   std::vector<Wave> waves;
   std::vector<JointOutage> outages;
   std::vector<Change> changes;
-  std::vector<std::string> detached;     // instances left alone: "web3: nginx"
-  std::vector<std::string> unreachable;  // hosts that the plan touches and that cannot be reached now
-  std::map<std::string, int> kept;       // service → instances that need nothing
+  std::vector<std::string> detached;  // instances left alone: "web3: nginx"
+  std::vector<std::string>
+      unreachable;                  // hosts that the plan touches and that cannot be reached now
+  std::map<std::string, int> kept;  // service → instances that need nothing
   Policy policy;
   std::map<std::string, std::vector<std::string>> budgets;  // host → budgets whose slot it needs
   std::map<std::string, std::int64_t> class_sizes;
@@ -94,21 +109,25 @@ struct PlanInput {
   const Generation* wanted = nullptr;
   const Generation* base = nullptr;  // null before the first deploy
   const Observed* observed = nullptr;
-  const std::map<Digest, Manifest>* manifests = nullptr;         // every manifest that is wanted or applied
-  const std::map<Digest, std::uint64_t>* first_deployed = nullptr;  // manifest → number of its first generation
-  std::set<std::string> only;    // empty: all services
+  const std::map<Digest, Manifest>* manifests =
+      nullptr;  // every manifest that is wanted or applied
+  const std::map<Digest, std::uint64_t>* first_deployed =
+      nullptr;                 // manifest → number of its first generation
+  std::set<std::string> only;  // empty: all services
   std::set<std::string> except;
   bool backwards = false;
   bool allow_outage = false;
   bool allow_unsafe_removal = false;
 };
 
-// Errors: invalid_input (cycle, conflicts), refused (outage without permission, unsafe removal, policy order).
+// Errors: invalid_input (cycle, conflicts), refused (outage without permission, unsafe removal,
+// policy order).
 [[nodiscard]] Result<Plan> make_plan(const PlanInput& input);
 
 // How many hosts each batch takes: of `total` hosts of a class, `changed` are to be changed.
 // [1, 20 %, 100 %] of 10 → 1, 2, 7; 20 % of 11 → 2, 2, 2, 2, 2, 1. Percentages are of the class.
-[[nodiscard]] std::vector<std::size_t> batch_sizes(const std::vector<budget::Amount>& batches, std::int64_t total, std::size_t changed);
+[[nodiscard]] std::vector<std::size_t> batch_sizes(const std::vector<budget::Amount>& batches,
+                                                   std::int64_t total, std::size_t changed);
 
 // "1 to install, 2 to upgrade, 3 kept; 2 waves; 1 joint outage"
 [[nodiscard]] std::string plan_totals(const Plan& plan);

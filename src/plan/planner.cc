@@ -1,8 +1,8 @@
 // make_plan(): from the difference between wanted and applied to ordered waves.
 //
-// Forward, level by level (providers first): hold the dependents of a provider that cannot keep them up,
-// do what is done once, move away, change in batches, let the dependents go on. Removals come last,
-// dependents first. Backwards (rollback) the levels run the other way round.
+// Forward, level by level (providers first): hold the dependents of a provider that cannot keep
+// them up, do what is done once, move away, change in batches, let the dependents go on. Removals
+// come last, dependents first. Backwards (rollback) the levels run the other way round.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -71,9 +71,12 @@ class Planner {
   Status check_scope() {
     for (const auto* names : {&in_.only, &in_.except}) {
       for (const std::string& name : *names) {
-        if (wanted_.services.contains(name) || wanted_.broken.contains(name) || runs_somewhere(name)) continue;
+        if (wanted_.services.contains(name) || wanted_.broken.contains(name) ||
+            runs_somewhere(name))
+          continue;
         const std::string guess = did_you_mean(name, wanted_.services);
-        return fail(ErrorCode::not_found, fmt::format("no service '{}' in site {}", name, wanted_.site))
+        return fail(ErrorCode::not_found,
+                    fmt::format("no service '{}' in site {}", name, wanted_.site))
             .hint(guess.empty() ? "" : fmt::format("did you mean '{}'?", guess));
       }
     }
@@ -98,7 +101,8 @@ class Planner {
           continue;
         }
         now_[{service, host}] = *report.applied;
-        // A sick instance counts, too: whether enough are healthy is looked at when the step begins.
+        // A sick instance counts, too: whether enough are healthy is looked at when the step
+        // begins.
         if (report.applied->mode == Mode::running) ++running_[service];
       }
     }
@@ -109,9 +113,13 @@ class Planner {
     for (const auto& [key, state] : now_) {
       if (!in_scope(key.service)) continue;
       const auto record = wanted_.services.find(key.service);
-      const bool stays = record != wanted_.services.end() && std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), key.host);
+      const bool stays =
+          record != wanted_.services.end() &&
+          std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), key.host);
       if (!stays) {
-        drafts_[key] = {Action::remove, std::nullopt, record == wanted_.services.end() ? "the site has no such service any more" : "no longer placed on this host"};
+        drafts_[key] = {Action::remove, std::nullopt,
+                        record == wanted_.services.end() ? "the site has no such service any more"
+                                                         : "no longer placed on this host"};
         ++leaving_[key.service];
       }
     }
@@ -124,7 +132,8 @@ class Planner {
     return {};
   }
 
-  Status compare_instance(const std::string& service, const ServiceRecord& record, const std::string& host) {
+  Status compare_instance(const std::string& service, const ServiceRecord& record,
+                          const std::string& host) {
     const InstanceState goal{record.manifest, Mode::running};
     const auto current = now({service, host});
     if (current == goal) {
@@ -132,12 +141,15 @@ class Planner {
       return {};
     }
     const Manifest* after = manifest(record.manifest);
-    if (after == nullptr) return fail(ErrorCode::not_found, fmt::format("the manifest {} of service {} is not known", record.manifest.str(), service));
+    if (after == nullptr)
+      return fail(ErrorCode::not_found, fmt::format("the manifest {} of service {} is not known",
+                                                    record.manifest.str(), service));
     Draft draft;
     draft.to = goal;
     if (!current) {
       draft.action = Action::install;
-      draft.reason = in_.base != nullptr && in_.base->services.contains(service) ? "new host" : "new service";
+      draft.reason =
+          in_.base != nullptr && in_.base->services.contains(service) ? "new host" : "new service";
     } else if (current->manifest == goal.manifest) {
       draft.action = Action::resume;
       draft.reason = fmt::format("is {}", mode_name(current->mode));
@@ -146,7 +158,8 @@ class Planner {
       draft.action = Action::upgrade;
       draft.reason = "another manifest";
       if (before != nullptr) {
-        const bool same_release = before->version == after->version && before->data_version == after->data_version &&
+        const bool same_release = before->version == after->version &&
+                                  before->data_version == after->data_version &&
                                   artifacts_equal(*before, *after);
         if (same_release) draft.action = Action::reconfigure;
         draft.reason = change_reason(*before, *after);
@@ -160,12 +173,15 @@ class Planner {
   static bool artifacts_equal(const Manifest& before, const Manifest& after) {
     return before.artifacts.size() == after.artifacts.size() &&
            std::equal(before.artifacts.begin(), before.artifacts.end(), after.artifacts.begin(),
-                      [](const auto& a, const auto& b) { return a.first == b.first && a.second.digest == b.second.digest; });
+                      [](const auto& a, const auto& b) {
+                        return a.first == b.first && a.second.digest == b.second.digest;
+                      });
   }
 
   void note_changes(const Manifest& before, const Manifest& after) {
     for (Change& change : manifest_changes(before, after)) {
-      if (std::find(plan_.changes.begin(), plan_.changes.end(), change) == plan_.changes.end()) plan_.changes.push_back(std::move(change));
+      if (std::find(plan_.changes.begin(), plan_.changes.end(), change) == plan_.changes.end())
+        plan_.changes.push_back(std::move(change));
     }
   }
 
@@ -181,8 +197,12 @@ class Planner {
         data = data || (m != nullptr && m->data_version > 0);
       }
       if (data && count == have) {
-        return fail(ErrorCode::refused, fmt::format("this would remove every instance of {}, which keeps data", service))
-            .hint("its data folders stay on the hosts; if that is what you want, say --allow-unsafe-removal");
+        return fail(
+                   ErrorCode::refused,
+                   fmt::format("this would remove every instance of {}, which keeps data", service))
+            .hint(
+                "its data folders stay on the hosts; if that is what you want, say "
+                "--allow-unsafe-removal");
       }
     }
     return {};
@@ -191,12 +211,15 @@ class Planner {
   // --- joint outages -----------------------------------------------------------------------------
 
   // Services whose running instances need `provider`, with the largest quorum they ask for.
-  [[nodiscard]] std::map<std::string, std::int64_t> dependents_of(const std::string& provider) const {
+  [[nodiscard]] std::map<std::string, std::int64_t> dependents_of(
+      const std::string& provider) const {
     std::map<std::string, std::int64_t> out;
     const auto collect = [&](const std::map<std::string, ServiceRecord>& services) {
       for (const auto& [name, record] : services) {
         for (const Edge& edge : record.edges) {
-          if (edge.kind != Edge::Kind::needs || edge.service != provider || !running_.contains(name)) continue;
+          if (edge.kind != Edge::Kind::needs || edge.service != provider ||
+              !running_.contains(name))
+            continue;
           auto& quorum = out[name];
           quorum = std::max({quorum, edge.quorum, std::int64_t{1}});
         }
@@ -216,7 +239,8 @@ class Planner {
   }
 
   [[nodiscard]] bool changes(const std::string& service) const {
-    return std::any_of(drafts_.begin(), drafts_.end(), [&](const auto& d) { return d.first.service == service; });
+    return std::any_of(drafts_.begin(), drafts_.end(),
+                       [&](const auto& d) { return d.first.service == service; });
   }
 
   // Why the service cannot keep its dependents up during this plan, or "".
@@ -227,12 +251,15 @@ class Planner {
     for (const auto& [key, draft] : drafts_) {
       if (key.service != service || !draft.to) continue;
       const auto current = now(key);
-      if (current && current->mode == Mode::running && current->manifest != draft.to->manifest && runs(*current)) ++disrupted;
+      if (current && current->mode == Mode::running && current->manifest != draft.to->manifest &&
+          runs(*current))
+        ++disrupted;
     }
     const auto running = running_.find(service);
     const std::int64_t have = running == running_.end() ? 0 : running->second;
     if (disrupted == 0 || have - 1 >= quorum) return "";
-    return have == 1 ? "its only instance must stop" : fmt::format("{} instances run and {} must stay", have, quorum);
+    return have == 1 ? "its only instance must stop"
+                     : fmt::format("{} instances run and {} must stay", have, quorum);
   }
 
   void find_outages() {
@@ -278,8 +305,11 @@ class Planner {
     if (in_.allow_outage || wanted_.policy.allow_outage) return {};
     for (const JointOutage& outage : plan_.outages) {
       if (!outage.needs_permission) continue;
-      return fail(ErrorCode::refused, fmt::format("a joint outage: {} cannot keep {} up ({})", outage.provider, join(outage.dependents, ", "), outage.reason))
-          .hint("allow it once with --allow-outage, or for good with policy: { allowOutage: true }");
+      return fail(ErrorCode::refused,
+                  fmt::format("a joint outage: {} cannot keep {} up ({})", outage.provider,
+                              join(outage.dependents, ", "), outage.reason))
+          .hint(
+              "allow it once with --allow-outage, or for good with policy: { allowOutage: true }");
     }
     return {};
   }
@@ -291,7 +321,8 @@ class Planner {
     return nullptr;
   }
 
-  // --- groups (one datacenter at a time) -----------------------------------------------------------
+  // --- groups (one datacenter at a time)
+  // -----------------------------------------------------------
 
   [[nodiscard]] std::string group_of(const std::string& host) const {
     if (wanted_.policy.one_at_a_time.empty()) return "";
@@ -305,7 +336,8 @@ class Planner {
     for (const auto& [key, draft] : drafts_) groups.insert(group_of(key.host));
     groups_.assign(groups.begin(), groups.end());
     if (groups_.size() < 2) return {};
-    std::map<std::string, std::pair<std::string, std::string>> range;  // service → first and last group
+    std::map<std::string, std::pair<std::string, std::string>>
+        range;  // service → first and last group
     for (const auto& [key, draft] : drafts_) {
       if (!draft.to) continue;
       const std::string group = group_of(key.host);
@@ -319,20 +351,26 @@ class Planner {
       for (const Edge& edge : record.edges) {
         const auto provider = range.find(edge.service);
         if (!is_hard(edge) || provider == range.end() || edge.service == service) continue;
-        const bool early = in_.backwards ? own->second.second > provider->second.first : own->second.first < provider->second.second;
+        const bool early = in_.backwards ? own->second.second > provider->second.first
+                                         : own->second.first < provider->second.second;
         // Within the same set of groups each group changes its providers first.
         if (!early || provider->second == own->second) continue;
-        return fail(ErrorCode::refused, fmt::format("policy oneAtATime '{}': {} would change in {} before {}, which it needs, changes in {}",
-                                                    wanted_.policy.one_at_a_time, service, own->second.first, edge.service, provider->second.second))
+        return fail(ErrorCode::refused,
+                    fmt::format("policy oneAtATime '{}': {} would change in {} before {}, which it "
+                                "needs, changes in {}",
+                                wanted_.policy.one_at_a_time, service, own->second.first,
+                                edge.service, provider->second.second))
             .hint(fmt::format("deploy the provider first: --only {}", edge.service));
       }
     }
     return {};
   }
 
-  // --- waves ------------------------------------------------------------------------------------------
+  // --- waves
+  // ------------------------------------------------------------------------------------------
 
-  int add_step(Action action, const Key& key, std::optional<InstanceState> to, const std::string& reason) {
+  int add_step(Action action, const Key& key, std::optional<InstanceState> to,
+               const std::string& reason) {
     Step step;
     step.id = static_cast<int>(plan_.steps.size());
     step.action = action;
@@ -343,10 +381,14 @@ class Planner {
     step.reason = reason;
     const bool was_up = step.from && step.from->mode == Mode::running && runs(*step.from);
     step.disrupts = was_up && action != Action::remove;
-    // In a declared outage nobody's quorum is kept: that of the provider, and that of the dependents it takes away.
-    const bool held = outage_of(key.service) != nullptr || (to && to->mode != Mode::running && held_for_.contains(key));
-    if (was_up && to && !held && (to->manifest != step.from->manifest || to->mode != Mode::running)) {
-      for (const auto& [name, quorum] : dependents_of(key.service)) step.keep_healthy = std::max(step.keep_healthy, quorum);
+    // In a declared outage nobody's quorum is kept: that of the provider, and that of the
+    // dependents it takes away.
+    const bool held = outage_of(key.service) != nullptr ||
+                      (to && to->mode != Mode::running && held_for_.contains(key));
+    if (was_up && to && !held &&
+        (to->manifest != step.from->manifest || to->mode != Mode::running)) {
+      for (const auto& [name, quorum] : dependents_of(key.service))
+        step.keep_healthy = std::max(step.keep_healthy, quorum);
     }
     add_needs(step);
     if (to) {
@@ -366,7 +408,8 @@ class Planner {
       if (edge.kind != Edge::Kind::needs || provider == wanted_.services.end()) continue;
       const bool first_start = !running_.contains(edge.service);
       std::int64_t quorum = std::max<std::int64_t>(edge.quorum, 1);
-      if (edge.quorum == 0 && first_start) quorum = static_cast<std::int64_t>(provider->second.hosts.size());
+      if (edge.quorum == 0 && first_start)
+        quorum = static_cast<std::int64_t>(provider->second.hosts.size());
       step.needs.push_back({edge.service, quorum});
     }
   }
@@ -397,7 +440,9 @@ class Planner {
     const std::vector<std::string> services = services_at(level);
     std::vector<Key> keys;
     for (const auto& [key, draft] : drafts_) {
-      if (draft.to && group_of(key.host) == group && std::find(services.begin(), services.end(), key.service) != services.end()) keys.push_back(key);
+      if (draft.to && group_of(key.host) == group &&
+          std::find(services.begin(), services.end(), key.service) != services.end())
+        keys.push_back(key);
     }
     if (keys.empty()) return;
     const std::string prefix = fmt::format("{}level {}", group.empty() ? "" : group + " · ", level);
@@ -405,7 +450,8 @@ class Planner {
     build_duties(group, keys, prefix, in_.backwards ? "contract" : "migrate", /*last_group=*/false);
     std::vector<int> away;
     for (const auto& [key, draft] : drafts_) {
-      if (!draft.to && moved_.contains(key.service) && std::find(services.begin(), services.end(), key.service) != services.end() && now(key)) {
+      if (!draft.to && moved_.contains(key.service) &&
+          std::find(services.begin(), services.end(), key.service) != services.end() && now(key)) {
         away.push_back(add_step(Action::stop, key, std::nullopt, "moves to another host"));
       }
     }
@@ -435,15 +481,18 @@ class Planner {
       for (const Key& key : keys) {
         if (now(key)->mode != Mode::running) continue;
         const bool stop = !drains(key.service);
-        steps.push_back(add_step(stop ? Action::stop : Action::drain, key, InstanceState{now(key)->manifest, stop ? Mode::stopped : Mode::drained},
-                                 fmt::format("{} is away meanwhile", held_for_[key])));
+        steps.push_back(
+            add_step(stop ? Action::stop : Action::drain, key,
+                     InstanceState{now(key)->manifest, stop ? Mode::stopped : Mode::drained},
+                     fmt::format("{} is away meanwhile", held_for_[key])));
       }
       add_wave(prefix + " · hold dependents", std::move(steps));
     }
   }
 
   // Lets held dependents run again, unless a change of their own follows in this group.
-  void let_go(const std::vector<std::string>& providers, const std::string& group, int level, const std::string& prefix) {
+  void let_go(const std::vector<std::string>& providers, const std::string& group, int level,
+              const std::string& prefix) {
     std::map<int, std::vector<Key>> by_level;
     for (const auto& [key, provider] : held_for_) {
       if (std::find(providers.begin(), providers.end(), provider) == providers.end()) continue;
@@ -452,32 +501,40 @@ class Planner {
       const int own = levels_.contains(key.service) ? levels_.at(key.service) : 0;
       const auto draft = drafts_.find(key);
       const bool gone = draft != drafts_.end() && !draft->second.to;
-      const bool later = draft != drafts_.end() && draft->second.to && !in_.backwards && group_of(key.host) == group && own > level;
+      const bool later = draft != drafts_.end() && draft->second.to && !in_.backwards &&
+                         group_of(key.host) == group && own > level;
       if (!gone && !later) by_level[own].push_back(key);
     }
     for (const auto& [own, keys] : by_level) {
       std::vector<int> steps;
       for (const Key& key : keys) {
-        steps.push_back(add_step(Action::resume, key, InstanceState{now(key)->manifest, Mode::running}, fmt::format("{} is back", held_for_[key])));
+        steps.push_back(add_step(Action::resume, key,
+                                 InstanceState{now(key)->manifest, Mode::running},
+                                 fmt::format("{} is back", held_for_[key])));
       }
       add_wave(prefix + " · dependents go on", std::move(steps));
     }
   }
 
-  // Hooks with scope 'service': once per service and rollout, before the first or after the last instance.
-  void build_duties(const std::string& group, const std::vector<Key>& keys, const std::string& prefix, const std::string& hook, bool last_group) {
+  // Hooks with scope 'service': once per service and rollout, before the first or after the last
+  // instance.
+  void build_duties(const std::string& group, const std::vector<Key>& keys,
+                    const std::string& prefix, const std::string& hook, bool last_group) {
     std::vector<int> steps;
     std::set<std::string> seen;
     for (const Key& key : keys) {
       if (!seen.insert(key.service).second) continue;
-      if (group != (last_group ? last_group_of(key.service) : first_group_of(key.service))) continue;
+      if (group != (last_group ? last_group_of(key.service) : first_group_of(key.service)))
+        continue;
       // Where the batches have run already, the state before them is still in the steps.
-      const auto before = before_[key.service].is_none() ? state_before(key.service) : before_[key.service];
+      const auto before =
+          before_[key.service].is_none() ? state_before(key.service) : before_[key.service];
       before_[key.service] = before;
       const Digest after = wanted_.services.at(key.service).manifest;
       const Manifest* old_manifest = manifest(before);
       const Manifest* new_manifest = manifest(after);
-      if (before.is_none() || before == after || old_manifest == nullptr || new_manifest == nullptr) continue;
+      if (before.is_none() || before == after || old_manifest == nullptr || new_manifest == nullptr)
+        continue;
       if (old_manifest->data_version == new_manifest->data_version) continue;
       const Manifest* owner = in_.backwards ? old_manifest : new_manifest;
       const Hook* found = owner->hook(hook);
@@ -489,7 +546,9 @@ class Planner {
       duty.from = before;
       duty.to = after;
       const auto state = now(key);
-      const int id = add_step(Action::duty, key, state, fmt::format("data version {} → {}, once for all instances", old_manifest->data_version, new_manifest->data_version));
+      const int id = add_step(Action::duty, key, state,
+                              fmt::format("data version {} → {}, once for all instances",
+                                          old_manifest->data_version, new_manifest->data_version));
       plan_.steps.back().duty = std::move(duty);
       plan_.steps.back().disrupts = false;
       plan_.steps.back().keep_healthy = 0;
@@ -521,7 +580,8 @@ class Planner {
     return out;
   }
 
-  // Batches are counted per class. New instances protect nothing yet: they all come with the first batch.
+  // Batches are counted per class. New instances protect nothing yet: they all come with the first
+  // batch.
   void build_batches(const std::vector<Key>& keys, const std::string& prefix) {
     std::map<std::string, std::set<std::string>> hosts_by_class;
     std::map<std::string, bool> is_class;
@@ -532,8 +592,11 @@ class Planner {
     std::size_t count = 1;
     for (const auto& [host_class, hosts] : hosts_by_class) {
       const auto members = wanted_.classes.find(host_class);
-      const auto total = static_cast<std::int64_t>(members == wanted_.classes.end() ? hosts.size() : members->second.size());
-      const std::vector<std::size_t> sizes = in_.backwards ? std::vector<std::size_t>{hosts.size()} : batch_sizes(wanted_.policy.batches, total, hosts.size());
+      const auto total = static_cast<std::int64_t>(
+          members == wanted_.classes.end() ? hosts.size() : members->second.size());
+      const std::vector<std::size_t> sizes =
+          in_.backwards ? std::vector<std::size_t>{hosts.size()}
+                        : batch_sizes(wanted_.policy.batches, total, hosts.size());
       auto host = hosts.begin();
       for (std::size_t b = 0; b < sizes.size(); ++b) {
         for (std::size_t n = 0; n < sizes[b]; ++n) batch_of[{host_class, *host++}] = b;
@@ -552,7 +615,8 @@ class Planner {
         steps.push_back(add_step(draft.action, key, draft.to, draft.reason));
       }
       const Duration soak = upgrades && !in_.backwards ? wanted_.policy.soak : Duration{0};
-      add_wave(count > 1 ? fmt::format("{} · batch {} of {}", prefix, b + 1, count) : prefix, std::move(steps), soak);
+      add_wave(count > 1 ? fmt::format("{} · batch {} of {}", prefix, b + 1, count) : prefix,
+               std::move(steps), soak);
     }
   }
 
@@ -565,7 +629,8 @@ class Planner {
     }
     for (const auto& [level, keys] : by_level) {
       std::vector<int> steps;
-      for (const Key& key : keys) steps.push_back(add_step(Action::remove, key, std::nullopt, drafts_.at(key).reason));
+      for (const Key& key : keys)
+        steps.push_back(add_step(Action::remove, key, std::nullopt, drafts_.at(key).reason));
       add_wave(fmt::format("remove · level {}", level), std::move(steps));
     }
   }
@@ -588,16 +653,19 @@ class Planner {
       const auto host = in_.observed->find(step.host);
       if (host == in_.observed->end() || !host->second.reachable) unreachable.insert(step.host);
       plan_.budgets[step.host] = wanted_.hosts.at(step.host).classes;
-      fingerprint.push_back(Json::array_of(std::vector<std::string>{
-          step.service, step.host, std::string(action_name(step.action)), step.from ? instance_state_to_json(*step.from).dump() : "",
-          step.to ? instance_state_to_json(*step.to).dump() : ""}));
+      fingerprint.push_back(Json::array_of(
+          std::vector<std::string>{step.service, step.host, std::string(action_name(step.action)),
+                                   step.from ? instance_state_to_json(*step.from).dump() : "",
+                                   step.to ? instance_state_to_json(*step.to).dump() : ""}));
     }
     plan_.unreachable.assign(unreachable.begin(), unreachable.end());
-    for (const auto& [name, hosts] : wanted_.classes) plan_.class_sizes[name] = static_cast<std::int64_t>(hosts.size());
+    for (const auto& [name, hosts] : wanted_.classes)
+      plan_.class_sizes[name] = static_cast<std::int64_t>(hosts.size());
     std::sort(plan_.detached.begin(), plan_.detached.end());
     Json waves = Json::array();
     for (const Wave& wave : plan_.waves) waves.push_back(wave.name);
-    const Json inputs = Json::object({{"steps", fingerprint}, {"waves", waves}, {"policy", policy_to_json(wanted_.policy)}});
+    const Json inputs = Json::object(
+        {{"steps", fingerprint}, {"waves", waves}, {"policy", policy_to_json(wanted_.policy)}});
     plan_.inputs = Digest::of(inputs.dump());
   }
 
@@ -618,12 +686,14 @@ class Planner {
 
 }  // namespace
 
-std::vector<std::size_t> batch_sizes(const std::vector<budget::Amount>& batches, std::int64_t total, std::size_t changed) {
+std::vector<std::size_t> batch_sizes(const std::vector<budget::Amount>& batches, std::int64_t total,
+                                     std::size_t changed) {
   std::vector<std::size_t> out;
   std::size_t left = changed;
   for (std::size_t i = 0; left > 0; ++i) {
     const budget::Amount& amount = batches[std::min(i, batches.size() - 1)];
-    const auto size = std::min<std::size_t>(left, static_cast<std::size_t>(std::max<std::int64_t>(1, budget::amount_of(amount, total))));
+    const auto size = std::min<std::size_t>(left, static_cast<std::size_t>(std::max<std::int64_t>(
+                                                      1, budget::amount_of(amount, total))));
     out.push_back(size);
     left -= size;
   }

@@ -10,7 +10,8 @@ namespace consort::plan {
 namespace {
 
 template <class Enum, std::size_t N>
-Result<Enum> from_name(std::string_view name, const std::array<std::string_view, N>& names, std::string_view what) {
+Result<Enum> from_name(std::string_view name, const std::array<std::string_view, N>& names,
+                       std::string_view what) {
   for (std::size_t i = 0; i < N; ++i) {
     if (names.at(i) == name) return static_cast<Enum>(i);
   }
@@ -19,7 +20,8 @@ Result<Enum> from_name(std::string_view name, const std::array<std::string_view,
 
 constexpr std::array<std::string_view, 3> kModes = {"running", "drained", "stopped"};
 constexpr std::array<std::string_view, 3> kHealth = {"unknown", "healthy", "unhealthy"};
-constexpr std::array<std::string_view, 5> kOutcomes = {"done", "reverted", "failed", "inconsistent", "waiting"};
+constexpr std::array<std::string_view, 5> kOutcomes = {"done", "reverted", "failed", "inconsistent",
+                                                       "waiting"};
 
 Json digest_or_null(const Digest& digest) { return digest.is_none() ? Json() : Json(digest.str()); }
 
@@ -32,9 +34,13 @@ Result<Digest> digest_member(JsonReader& reader, std::string_view key) {
 }  // namespace
 
 std::string_view mode_name(Mode mode) { return kModes.at(static_cast<std::size_t>(mode)); }
-Result<Mode> mode_from_name(std::string_view name) { return from_name<Mode>(name, kModes, "mode (running, drained, stopped)"); }
+Result<Mode> mode_from_name(std::string_view name) {
+  return from_name<Mode>(name, kModes, "mode (running, drained, stopped)");
+}
 std::string_view health_name(Health health) { return kHealth.at(static_cast<std::size_t>(health)); }
-std::string_view outcome_name(Outcome::Result result) { return kOutcomes.at(static_cast<std::size_t>(result)); }
+std::string_view outcome_name(Outcome::Result result) {
+  return kOutcomes.at(static_cast<std::size_t>(result));
+}
 
 Json instance_state_to_json(const InstanceState& state) {
   return Json::object({{"manifest", state.manifest.str()}, {"mode", mode_name(state.mode)}});
@@ -49,8 +55,12 @@ Result<InstanceState> instance_state_from_json(const Json& json, const std::stri
 }
 
 Json duty_to_json(const Duty& duty) {
-  return Json::object({{"token", duty.token}, {"hook", duty.hook}, {"direction", duty.direction}, {"owner", duty.owner.str()},
-                       {"from", digest_or_null(duty.from)}, {"to", digest_or_null(duty.to)}});
+  return Json::object({{"token", duty.token},
+                       {"hook", duty.hook},
+                       {"direction", duty.direction},
+                       {"owner", duty.owner.str()},
+                       {"from", digest_or_null(duty.from)},
+                       {"to", digest_or_null(duty.to)}});
 }
 
 Result<Duty> duty_from_json(const Json& json, const std::string& path) {
@@ -76,8 +86,10 @@ Json target_entry_to_json(const TargetEntry& entry) {
 Result<TargetEntry> target_entry_from_json(const Json& json, const std::string& path) {
   JsonReader reader(json, path);
   TargetEntry entry;
-  if (const Json* wanted = reader.any("wanted")) entry.wanted = TRY(instance_state_from_json(*wanted, reader.path_of("wanted")));
-  if (const Json* duty = reader.any("duty")) entry.duty = TRY(duty_from_json(*duty, reader.path_of("duty")));
+  if (const Json* wanted = reader.any("wanted"))
+    entry.wanted = TRY(instance_state_from_json(*wanted, reader.path_of("wanted")));
+  if (const Json* duty = reader.any("duty"))
+    entry.duty = TRY(duty_from_json(*duty, reader.path_of("duty")));
   entry.attempt = reader.string("attempt");
   entry.discard_writes = reader.boolean("discardWrites", false);
   TRYV(reader.finish(UnknownMembers::ignore));
@@ -86,7 +98,8 @@ Result<TargetEntry> target_entry_from_json(const Json& json, const std::string& 
 
 Json target_to_json(const Target& target) {
   Json::Object instances;
-  for (const auto& [service, entry] : target.instances) instances.emplace(service, target_entry_to_json(entry));
+  for (const auto& [service, entry] : target.instances)
+    instances.emplace(service, target_entry_to_json(entry));
   return Json::object({{"epoch", target.epoch}, {"seq", target.seq}, {"instances", instances}});
 }
 
@@ -96,15 +109,20 @@ Result<Target> target_from_json(const Json& json) {
   target.epoch = static_cast<std::uint64_t>(reader.integer("epoch", std::nullopt, 0));
   target.seq = static_cast<std::uint64_t>(reader.integer("seq", std::nullopt, 0));
   for (const auto& [service, entry] : reader.object("instances")) {
-    target.instances.emplace(service, TRY(target_entry_from_json(entry, "target.instances." + service)));
+    target.instances.emplace(service,
+                             TRY(target_entry_from_json(entry, "target.instances." + service)));
   }
   TRYV(reader.finish(UnknownMembers::ignore));
   return target;
 }
 
 Json outcome_to_json(const Outcome& outcome) {
-  return Json::object({{"attempt", outcome.attempt}, {"result", outcome_name(outcome.result)}, {"step", outcome.step},
-                       {"exitStatus", outcome.exit_status}, {"message", outcome.message}, {"tail", outcome.tail},
+  return Json::object({{"attempt", outcome.attempt},
+                       {"result", outcome_name(outcome.result)},
+                       {"step", outcome.step},
+                       {"exitStatus", outcome.exit_status},
+                       {"message", outcome.message},
+                       {"tail", outcome.tail},
                        {"unconfirmed", outcome.unconfirmed}});
 }
 
@@ -124,23 +142,27 @@ Result<Outcome> outcome_from_json(const Json& json, const std::string& path) {
 
 Json instance_report_to_json(const InstanceReport& report) {
   Json::Object duties;
-  for (const auto& [token, outcome] : report.duties) duties.emplace(token, outcome_to_json(outcome));
-  return Json::object({{"applied", report.applied ? instance_state_to_json(*report.applied) : Json()},
-                       {"health", health_name(report.health)},
-                       {"healthReason", report.health_reason},
-                       {"step", report.step},
-                       {"outcome", report.outcome ? outcome_to_json(*report.outcome) : Json()},
-                       {"duties", duties}});
+  for (const auto& [token, outcome] : report.duties)
+    duties.emplace(token, outcome_to_json(outcome));
+  return Json::object(
+      {{"applied", report.applied ? instance_state_to_json(*report.applied) : Json()},
+       {"health", health_name(report.health)},
+       {"healthReason", report.health_reason},
+       {"step", report.step},
+       {"outcome", report.outcome ? outcome_to_json(*report.outcome) : Json()},
+       {"duties", duties}});
 }
 
 Result<InstanceReport> instance_report_from_json(const Json& json, const std::string& path) {
   JsonReader reader(json, path);
   InstanceReport report;
-  if (const Json* applied = reader.any("applied")) report.applied = TRY(instance_state_from_json(*applied, path + ".applied"));
+  if (const Json* applied = reader.any("applied"))
+    report.applied = TRY(instance_state_from_json(*applied, path + ".applied"));
   report.health = TRY(from_name<Health>(reader.string("health", "unknown"), kHealth, "health"));
   report.health_reason = reader.string("healthReason", "");
   report.step = reader.string("step", "");
-  if (const Json* outcome = reader.any("outcome")) report.outcome = TRY(outcome_from_json(*outcome, path + ".outcome"));
+  if (const Json* outcome = reader.any("outcome"))
+    report.outcome = TRY(outcome_from_json(*outcome, path + ".outcome"));
   for (const auto& [token, outcome] : reader.object("duties")) {
     report.duties.emplace(token, TRY(outcome_from_json(outcome, path + ".duties." + token)));
   }
@@ -152,9 +174,16 @@ Json host_report_to_json(const HostReport& report) {
   Json::Object facts;
   for (const auto& [key, value] : report.facts) facts.emplace(key, value);
   Json::Object instances;
-  for (const auto& [service, instance] : report.instances) instances.emplace(service, instance_report_to_json(instance));
-  return Json::object({{"host", report.host}, {"bootId", report.boot_id}, {"epoch", report.epoch}, {"seq", report.seq},
-                       {"number", report.number}, {"facts", facts}, {"instances", instances}, {"events", report.events}});
+  for (const auto& [service, instance] : report.instances)
+    instances.emplace(service, instance_report_to_json(instance));
+  return Json::object({{"host", report.host},
+                       {"bootId", report.boot_id},
+                       {"epoch", report.epoch},
+                       {"seq", report.seq},
+                       {"number", report.number},
+                       {"facts", facts},
+                       {"instances", instances},
+                       {"events", report.events}});
 }
 
 Result<HostReport> host_report_from_json(const Json& json) {
@@ -169,7 +198,8 @@ Result<HostReport> host_report_from_json(const Json& json) {
     if (value.is_string()) report.facts.emplace(key, value.as_string());
   }
   for (const auto& [service, instance] : reader.object("instances")) {
-    report.instances.emplace(service, TRY(instance_report_from_json(instance, "report.instances." + service)));
+    report.instances.emplace(
+        service, TRY(instance_report_from_json(instance, "report.instances." + service)));
   }
   report.events = reader.array("events");
   TRYV(reader.finish(UnknownMembers::ignore));

@@ -26,11 +26,11 @@ struct InstanceState {
 
 // A hook with scope 'service', to be performed once on this host, before the instance's own change.
 struct Duty {
-  std::string token;  // unique per (rollout, hook, direction); what makes "once" true
-  std::string hook;   // migrate | contract
+  std::string token;      // unique per (rollout, hook, direction); what makes "once" true
+  std::string hook;       // migrate | contract
   std::string direction;  // up | down
-  Digest owner;       // the manifest whose hook it is
-  Digest from;        // none: there is no such version
+  Digest owner;           // the manifest whose hook it is
+  Digest from;            // none: there is no such version
   Digest to;
   friend bool operator==(const Duty&, const Duty&) = default;
 };
@@ -59,10 +59,10 @@ struct Outcome {
   enum class Result : std::uint8_t { done, reverted, failed, inconsistent, waiting };
   std::string attempt;
   Result result = Result::done;
-  std::string step;      // where it failed: "validate", …
-  int exit_status = 0;   // of the hook, when a hook failed
-  std::string message;   // one sentence
-  std::string tail;      // the last lines of the hook's output
+  std::string step;     // where it failed: "validate", …
+  int exit_status = 0;  // of the hook, when a hook failed
+  std::string message;  // one sentence
+  std::string tail;     // the last lines of the hook's output
   bool unconfirmed = false;
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
@@ -72,8 +72,8 @@ struct InstanceReport {
   std::optional<InstanceState> applied;  // nullopt: nothing is there
   Health health = Health::unknown;
   std::string health_reason;
-  std::string step;                // the transition's step that runs now, or ""
-  std::optional<Outcome> outcome;  // of the last attempt
+  std::string step;                       // the transition's step that runs now, or ""
+  std::optional<Outcome> outcome;         // of the last attempt
   std::map<std::string, Outcome> duties;  // token → how it ended (kept for the last 32)
   friend bool operator==(const InstanceReport&, const InstanceReport&) = default;
 };
@@ -91,7 +91,8 @@ struct HostReport {
 };
 
 [[nodiscard]] Json instance_state_to_json(const InstanceState& state);
-[[nodiscard]] Result<InstanceState> instance_state_from_json(const Json& json, const std::string& path);
+[[nodiscard]] Result<InstanceState> instance_state_from_json(const Json& json,
+                                                             const std::string& path);
 [[nodiscard]] Json duty_to_json(const Duty& duty);
 [[nodiscard]] Result<Duty> duty_from_json(const Json& json, const std::string& path);
 [[nodiscard]] Json target_entry_to_json(const TargetEntry& entry);
@@ -101,7 +102,8 @@ struct HostReport {
 [[nodiscard]] Json outcome_to_json(const Outcome& outcome);
 [[nodiscard]] Result<Outcome> outcome_from_json(const Json& json, const std::string& path);
 [[nodiscard]] Json instance_report_to_json(const InstanceReport& report);
-[[nodiscard]] Result<InstanceReport> instance_report_from_json(const Json& json, const std::string& path);
+[[nodiscard]] Result<InstanceReport> instance_report_from_json(const Json& json,
+                                                               const std::string& path);
 [[nodiscard]] Json host_report_to_json(const HostReport& report);
 [[nodiscard]] Result<HostReport> host_report_from_json(const Json& json);
 

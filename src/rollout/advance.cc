@@ -1,5 +1,5 @@
-// advance(): what the engine does next. It looks at the whole current wave each time; nothing depends on
-// the order in which reports arrive.
+// advance(): what the engine does next. It looks at the whole current wave each time; nothing
+// depends on the order in which reports arrive.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +16,8 @@ using plan::Step;
 
 class Advance {
  public:
-  Advance(Rollout& rollout, const plan::Observed& observed, budget::Budgets& budgets, const budget::Censuses& censuses, Instant now)
+  Advance(Rollout& rollout, const plan::Observed& observed, budget::Budgets& budgets,
+          const budget::Censuses& censuses, Instant now)
       : r_(rollout), observed_(observed), budgets_(budgets), censuses_(censuses), now_(now) {}
 
   Effects run() {
@@ -38,8 +39,12 @@ class Advance {
  private:
   [[nodiscard]] Course& course() { return r_.reverting ? r_.back : r_.forward; }
   [[nodiscard]] std::string reason() const { return "rollout:" + r_.id; }
-  [[nodiscard]] std::string attempt_of(const Step& step) const { return fmt::format("{}/{}{}", r_.id, step.id, r_.reverting ? "/back" : ""); }
-  [[nodiscard]] StepRun& run_of(const Step& step) { return course().runs[static_cast<std::size_t>(step.id)]; }
+  [[nodiscard]] std::string attempt_of(const Step& step) const {
+    return fmt::format("{}/{}{}", r_.id, step.id, r_.reverting ? "/back" : "");
+  }
+  [[nodiscard]] StepRun& run_of(const Step& step) {
+    return course().runs[static_cast<std::size_t>(step.id)];
+  }
 
   [[nodiscard]] const plan::ObservedHost* host(const std::string& name) const {
     const auto it = observed_.find(name);
@@ -58,26 +63,33 @@ class Advance {
     return it == h->instances.end() ? nullptr : &it->second;
   }
 
-  // An instance that was told to change still reports healthy until it begins. When a rollout turns back,
-  // steps of the way forward may still be under way, until their own way back is done.
+  // An instance that was told to change still reports healthy until it begins. When a rollout turns
+  // back, steps of the way forward may still be under way, until their own way back is done.
   [[nodiscard]] bool is_changing(const std::string& service, const std::string& host) const {
     const auto any = [&](const Course& c, auto fits) {
       return std::any_of(c.steps.begin(), c.steps.end(), [&](const Step& step) {
-        return step.host == host && step.service == service && !step.duty && fits(c.runs[static_cast<std::size_t>(step.id)].phase);
+        return step.host == host && step.service == service && !step.duty &&
+               fits(c.runs[static_cast<std::size_t>(step.id)].phase);
       });
     };
-    const auto under_way = [](StepPhase phase) { return phase == StepPhase::active || phase == StepPhase::unreachable; };
+    const auto under_way = [](StepPhase phase) {
+      return phase == StepPhase::active || phase == StepPhase::unreachable;
+    };
     if (!r_.reverting) return any(r_.forward, under_way);
     if (any(r_.back, under_way)) return true;
-    return any(r_.forward, under_way) && !any(r_.back, [](StepPhase phase) { return phase == StepPhase::done; });
+    return any(r_.forward, under_way) &&
+           !any(r_.back, [](StepPhase phase) { return phase == StepPhase::done; });
   }
 
-  [[nodiscard]] std::int64_t healthy_instances(const std::string& service, const std::string& except_host) const {
+  [[nodiscard]] std::int64_t healthy_instances(const std::string& service,
+                                               const std::string& except_host) const {
     std::int64_t count = 0;
     for (const auto& [name, h] : observed_) {
       if (name == except_host || !h.reachable || is_changing(service, name)) continue;
       const auto it = h.instances.find(service);
-      if (it != h.instances.end() && it->second.applied && it->second.applied->mode == Mode::running && it->second.health == Health::healthy) ++count;
+      if (it != h.instances.end() && it->second.applied &&
+          it->second.applied->mode == Mode::running && it->second.health == Health::healthy)
+        ++count;
     }
     return count;
   }
@@ -135,16 +147,19 @@ class Advance {
     if (report != nullptr && step.duty) {
       const auto it = report->duties.find(attempt_of(step));
       if (it != report->duties.end()) outcome = &it->second;
-    } else if (report != nullptr && report->outcome && report->outcome->attempt == attempt_of(step)) {
+    } else if (report != nullptr && report->outcome &&
+               report->outcome->attempt == attempt_of(step)) {
       outcome = &*report->outcome;
     }
-    if (outcome != nullptr && outcome->result != plan::Outcome::Result::waiting) return take_outcome(step, *outcome, *report);
+    if (outcome != nullptr && outcome->result != plan::Outcome::Result::waiting)
+      return take_outcome(step, *outcome, *report);
     if (run.phase != StepPhase::active) return;
     if (!reachable(step.host)) return watch_silence(step);
     if (r_.paused) return;
     const Instant limit = run.since + r_.plan.policy.step_timeout;
     if (now_ >= limit) {
-      set_phase(step, StepPhase::failed, "step-failed", fmt::format("no answer within {}", human_duration(r_.plan.policy.step_timeout)));
+      set_phase(step, StepPhase::failed, "step-failed",
+                fmt::format("no answer within {}", human_duration(r_.plan.policy.step_timeout)));
     } else {
       wake_at(limit);
     }
@@ -153,31 +168,40 @@ class Advance {
   void watch_silence(const Step& step) {
     const Instant limit = std::max(run_of(step).since, course().wave_since) + kUnreachableGrace;
     if (now_ < limit) return wake_at(limit);
-    set_phase(step, StepPhase::unreachable, "unreachable", fmt::format("{} does not answer", step.host));
+    set_phase(step, StepPhase::unreachable, "unreachable",
+              fmt::format("{} does not answer", step.host));
   }
 
-  void take_outcome(const Step& step, const plan::Outcome& outcome, const plan::InstanceReport& report) {
+  void take_outcome(const Step& step, const plan::Outcome& outcome,
+                    const plan::InstanceReport& report) {
     StepRun& run = run_of(step);
     if (outcome.result != plan::Outcome::Result::done) {
       run.outcome = outcome;
-      set_phase(step, StepPhase::failed, "step-failed",
-                fmt::format("{} at {}{}: {}", outcome_name(outcome.result), outcome.step.empty() ? "start" : outcome.step,
-                            outcome.exit_status != 0 ? fmt::format(" (exit status {})", outcome.exit_status) : "", outcome.message));
+      set_phase(
+          step, StepPhase::failed, "step-failed",
+          fmt::format(
+              "{} at {}{}: {}", outcome_name(outcome.result),
+              outcome.step.empty() ? "start" : outcome.step,
+              outcome.exit_status != 0 ? fmt::format(" (exit status {})", outcome.exit_status) : "",
+              outcome.message));
       give_back_slot(step);
       return;
     }
     const bool should_run = step.to && step.to->mode == Mode::running && !step.duty;
     if (should_run && report.health != Health::healthy) {
-      if (report.health == Health::unhealthy) wait(step, report.health_reason.empty() ? "not healthy yet" : report.health_reason);
+      if (report.health == Health::unhealthy)
+        wait(step, report.health_reason.empty() ? "not healthy yet" : report.health_reason);
       const Instant limit = run.since + r_.plan.policy.step_timeout;
       if (now_ < limit) return wake_at(limit);
-      set_phase(step, StepPhase::failed, "step-failed", fmt::format("not healthy within {}", human_duration(r_.plan.policy.step_timeout)));
+      set_phase(step, StepPhase::failed, "step-failed",
+                fmt::format("not healthy within {}", human_duration(r_.plan.policy.step_timeout)));
       return;
     }
     run.outcome = outcome;
     const Duration soak = r_.reverting ? Duration{0} : course().waves[course().wave].soak;
     if (should_run && soak.count() > 0) {
-      set_phase(step, StepPhase::soaking, "step-soaking", fmt::format("healthy; soaks for {}", human_duration(soak)));
+      set_phase(step, StepPhase::soaking, "step-soaking",
+                fmt::format("healthy; soaks for {}", human_duration(soak)));
       wake_at(now_ + soak);
       return;
     }
@@ -194,7 +218,8 @@ class Advance {
       outcome.step = "soak";
       outcome.message = report->health_reason;
       run.outcome = outcome;
-      set_phase(step, StepPhase::failed, "step-failed", fmt::format("became unhealthy while soaking: {}", report->health_reason));
+      set_phase(step, StepPhase::failed, "step-failed",
+                fmt::format("became unhealthy while soaking: {}", report->health_reason));
       return;
     }
     const Instant until = run.since + course().waves[course().wave].soak;
@@ -214,14 +239,17 @@ class Advance {
     const Course& c = course();
     const bool busy = std::any_of(c.steps.begin(), c.steps.end(), [&](const Step& other) {
       const StepPhase phase = c.runs[static_cast<std::size_t>(other.id)].phase;
-      return other.id != step.id && other.host == step.host && (phase == StepPhase::active || phase == StepPhase::soaking);
+      return other.id != step.id && other.host == step.host &&
+             (phase == StepPhase::active || phase == StepPhase::soaking);
     });
     if (busy) return;
     out_.budgets_changed = budget::release(budgets_, step.host, reason()) || out_.budgets_changed;
-    out_.budgets_changed = budget::release_joint(budgets_, step.host, reason()) || out_.budgets_changed;
+    out_.budgets_changed =
+        budget::release_joint(budgets_, step.host, reason()) || out_.budgets_changed;
   }
 
-  // --- failures -----------------------------------------------------------------------------------
+  // --- failures
+  // -----------------------------------------------------------------------------------
 
   [[nodiscard]] bool too_many_failures() const {
     std::set<std::string> failed;
@@ -231,10 +259,13 @@ class Advance {
       const StepPhase phase = r_.forward.runs[static_cast<std::size_t>(step.id)].phase;
       if (phase == StepPhase::failed || phase == StepPhase::unreachable) failed.insert(step.host);
     }
-    return static_cast<std::int64_t>(failed.size()) > budget::amount_of(r_.plan.policy.max_failures, static_cast<std::int64_t>(hosts.size()));
+    return static_cast<std::int64_t>(failed.size()) >
+           budget::amount_of(r_.plan.policy.max_failures, static_cast<std::int64_t>(hosts.size()));
   }
 
-  void halt() { end(Result::inconsistent, "halted after a failure, as the policy says (onFailure: halt)"); }
+  void halt() {
+    end(Result::inconsistent, "halted after a failure, as the policy says (onFailure: halt)");
+  }
 
   // The way back: every wave that was begun, last first, each step with its ends exchanged.
   void turn_back() {
@@ -244,7 +275,8 @@ class Advance {
       for (const int id : r_.forward.waves[w].steps) {
         const StepRun& run = r_.forward.runs[static_cast<std::size_t>(id)];
         if (run.phase == StepPhase::pending) continue;
-        if (run.phase == StepPhase::unreachable && !run.outcome && run.waiting == "never sent") continue;
+        if (run.phase == StepPhase::unreachable && !run.outcome && run.waiting == "never sent")
+          continue;
         if (auto step = reversed(r_.forward.steps[static_cast<std::size_t>(id)], run)) {
           step->id = static_cast<int>(r_.back.steps.size());
           wave.steps.push_back(step->id);
@@ -257,13 +289,15 @@ class Advance {
     r_.back.wave_since = now_;
     r_.reverting = true;
     out_.changed = true;
-    tell("reverting", r_.abort ? "aborted by the operator: going back" : "a step failed: going back");
+    tell("reverting",
+         r_.abort ? "aborted by the operator: going back" : "a step failed: going back");
   }
 
   static std::optional<Step> reversed(const Step& step, const StepRun& run) {
     Step back = step;
     if (step.duty) {
-      const bool touched = run.phase != StepPhase::failed || !run.outcome || run.outcome->exit_status == 70 || run.outcome->exit_status > 128;
+      const bool touched = run.phase != StepPhase::failed || !run.outcome ||
+                           run.outcome->exit_status == 70 || run.outcome->exit_status > 128;
       if (!touched) return std::nullopt;
       back.duty->direction = step.duty->direction == "up" ? "down" : "up";
       std::swap(back.duty->from, back.duty->to);
@@ -276,14 +310,16 @@ class Advance {
     return back;
   }
 
-  // --- waves ------------------------------------------------------------------------------------------
+  // --- waves
+  // ------------------------------------------------------------------------------------------
 
   [[nodiscard]] bool wave_is_over() {
     Course& c = course();
     if (c.wave >= c.waves.size()) return true;
     return std::all_of(c.waves[c.wave].steps.begin(), c.waves[c.wave].steps.end(), [&](int id) {
       const StepPhase phase = c.runs[static_cast<std::size_t>(id)].phase;
-      return phase == StepPhase::done || phase == StepPhase::failed || phase == StepPhase::unreachable;
+      return phase == StepPhase::done || phase == StepPhase::failed ||
+             phase == StepPhase::unreachable;
     });
   }
 
@@ -301,7 +337,8 @@ class Advance {
   void finish() {
     std::set<std::string> failed;
     for (const Step& step : course().steps) {
-      if (run_of(step).phase != StepPhase::done) failed.insert(fmt::format("{}@{}", step.service, step.host));
+      if (run_of(step).phase != StepPhase::done)
+        failed.insert(fmt::format("{}@{}", step.service, step.host));
     }
     const std::string names = fmt::format("{}", fmt::join(failed, ", "));
     if (r_.reverting) {
@@ -321,7 +358,8 @@ class Advance {
     tell("ended", fmt::format("{}: {}", result_name(result), r_.summary));
   }
 
-  // --- starting steps ------------------------------------------------------------------------------------
+  // --- starting steps
+  // ------------------------------------------------------------------------------------
 
   void start_steps() {
     Course& c = course();
@@ -330,7 +368,10 @@ class Advance {
     if (!take_joint_slots(wave)) return;
     std::vector<int> order = wave.steps;
     // What is sick already is changed first: it costs no availability.
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return sick(c.steps[static_cast<std::size_t>(a)]) && !sick(c.steps[static_cast<std::size_t>(b)]); });
+    std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+      return sick(c.steps[static_cast<std::size_t>(a)]) &&
+             !sick(c.steps[static_cast<std::size_t>(b)]);
+    });
     for (const int id : order) {
       const Step& step = c.steps[static_cast<std::size_t>(id)];
       if (run_of(step).phase == StepPhase::pending) try_start(step);
@@ -349,13 +390,15 @@ class Advance {
     const Step* first = nullptr;
     for (const int id : wave.steps) {
       const Step& step = course().steps[static_cast<std::size_t>(id)];
-      const bool holds = step.to && step.to->mode != Mode::running && step.from && step.from->mode == Mode::running && !step.duty;
+      const bool holds = step.to && step.to->mode != Mode::running && step.from &&
+                         step.from->mode == Mode::running && !step.duty;
       if (!holds || run_of(step).phase != StepPhase::pending) continue;
       first = first == nullptr ? &step : first;
       names_by_host[step.host] = budgets_of(step.host);
     }
     if (names_by_host.empty()) return true;
-    const budget::Grant grant = budget::acquire_jointly(budgets_, names_by_host, censuses_, reason(), first->reason, now_);
+    const budget::Grant grant =
+        budget::acquire_jointly(budgets_, names_by_host, censuses_, reason(), first->reason, now_);
     if (!grant.granted) {
       wait(*first, grant.why);
       return false;
@@ -371,12 +414,14 @@ class Advance {
 
   void try_start(const Step& step) {
     if (!reachable(step.host)) {
-      const bool known = std::find(r_.plan.unreachable.begin(), r_.plan.unreachable.end(), step.host) != r_.plan.unreachable.end();
+      const bool known = std::find(r_.plan.unreachable.begin(), r_.plan.unreachable.end(),
+                                   step.host) != r_.plan.unreachable.end();
       if (!known && now_ < course().wave_since + kUnreachableGrace) {
         wait(step, fmt::format("{} does not answer", step.host));
         return wake_at(course().wave_since + kUnreachableGrace);
       }
-      set_phase(step, StepPhase::unreachable, "unreachable", fmt::format("{} does not answer; it keeps what it has", step.host));
+      set_phase(step, StepPhase::unreachable, "unreachable",
+                fmt::format("{} does not answer; it keeps what it has", step.host));
       run_of(step).waiting = "never sent";
       return;
     }
@@ -384,19 +429,25 @@ class Advance {
       wait(step, why);
       const Instant limit = course().wave_since + r_.plan.policy.step_timeout;
       if (now_ < limit) return wake_at(limit);
-      set_phase(step, StepPhase::failed, "step-failed", fmt::format("could not start within {}: {}", human_duration(r_.plan.policy.step_timeout), why));
+      set_phase(step, StepPhase::failed, "step-failed",
+                fmt::format("could not start within {}: {}",
+                            human_duration(r_.plan.policy.step_timeout), why));
       return;
     }
     if (step.disrupts) {
-      const auto grant = budget::acquire(budgets_, budgets_of(step.host), censuses_, step.host, reason(),
-                                         fmt::format("{} {}", action_name(step.action), step.service), now_);
+      const auto grant =
+          budget::acquire(budgets_, budgets_of(step.host), censuses_, step.host, reason(),
+                          fmt::format("{} {}", action_name(step.action), step.service), now_);
       if (!grant.granted) {
         wait(step, grant.why);
-        // Going forward can wait for other people's slots. The way back must come to an end, and say so.
+        // Going forward can wait for other people's slots. The way back must come to an end, and
+        // say so.
         const Instant limit = course().wave_since + r_.plan.policy.step_timeout;
         if (!r_.reverting) return;
         if (now_ < limit) return wake_at(limit);
-        return set_phase(step, StepPhase::failed, "step-failed", fmt::format("got no slot within {}: {}", human_duration(r_.plan.policy.step_timeout), grant.why));
+        return set_phase(step, StepPhase::failed, "step-failed",
+                         fmt::format("got no slot within {}: {}",
+                                     human_duration(r_.plan.policy.step_timeout), grant.why));
       }
       out_.budgets_changed = true;
     }
@@ -408,12 +459,18 @@ class Advance {
     if (starts) {
       for (const plan::NeededService& need : step.needs) {
         const std::int64_t have = healthy_instances(need.service, "");
-        if (have < need.quorum) return fmt::format("needs {} healthy instance{} of {}, there {} {}", need.quorum, need.quorum == 1 ? "" : "s", need.service, have == 1 ? "is" : "are", have);
+        if (have < need.quorum)
+          return fmt::format("needs {} healthy instance{} of {}, there {} {}", need.quorum,
+                             need.quorum == 1 ? "" : "s", need.service, have == 1 ? "is" : "are",
+                             have);
       }
     }
     if (step.keep_healthy > 0) {
       const std::int64_t others = healthy_instances(step.service, step.host);
-      if (others < step.keep_healthy) return fmt::format("{} other instance{} of {} must stay healthy, there {} {}", step.keep_healthy, step.keep_healthy == 1 ? "" : "s", step.service, others == 1 ? "is" : "are", others);
+      if (others < step.keep_healthy)
+        return fmt::format("{} other instance{} of {} must stay healthy, there {} {}",
+                           step.keep_healthy, step.keep_healthy == 1 ? "" : "s", step.service,
+                           others == 1 ? "is" : "are", others);
     }
     return "";
   }
@@ -441,7 +498,8 @@ class Advance {
 
 }  // namespace
 
-Effects advance(Rollout& rollout, const plan::Observed& observed, budget::Budgets& budgets, const budget::Censuses& censuses, Instant now) {
+Effects advance(Rollout& rollout, const plan::Observed& observed, budget::Budgets& budgets,
+                const budget::Censuses& censuses, Instant now) {
   return Advance(rollout, observed, budgets, censuses, now).run();
 }
 

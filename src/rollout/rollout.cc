@@ -5,15 +5,22 @@
 namespace consort::rollout {
 namespace {
 
-constexpr std::array<std::string_view, 6> kPhases = {"pending", "active", "soaking", "done", "failed", "unreachable"};
-constexpr std::array<std::string_view, 5> kResults = {"open", "done", "partial", "reverted", "inconsistent"};
+constexpr std::array<std::string_view, 6> kPhases = {"pending", "active", "soaking",
+                                                     "done",    "failed", "unreachable"};
+constexpr std::array<std::string_view, 5> kResults = {"open", "done", "partial", "reverted",
+                                                      "inconsistent"};
 
 }  // namespace
 
-std::string_view step_phase_name(StepPhase phase) { return kPhases.at(static_cast<std::size_t>(phase)); }
-std::string_view result_name(Result result) { return kResults.at(static_cast<std::size_t>(result)); }
+std::string_view step_phase_name(StepPhase phase) {
+  return kPhases.at(static_cast<std::size_t>(phase));
+}
+std::string_view result_name(Result result) {
+  return kResults.at(static_cast<std::size_t>(result));
+}
 
-Rollout begin(std::string id, plan::Plan plan, std::uint64_t generation, std::string by, std::string message, Instant now) {
+Rollout begin(std::string id, plan::Plan plan, std::uint64_t generation, std::string by,
+              std::string message, Instant now) {
   Rollout out;
   out.id = std::move(id);
   out.by = std::move(by);
@@ -33,7 +40,8 @@ Rollout begin(std::string id, plan::Plan plan, std::uint64_t generation, std::st
 std::vector<int> open_tail(const Rollout& rollout) {
   std::vector<int> out;
   for (const plan::Step& step : rollout.forward.steps) {
-    if (rollout.forward.runs[static_cast<std::size_t>(step.id)].phase != StepPhase::done) out.push_back(step.id);
+    if (rollout.forward.runs[static_cast<std::size_t>(step.id)].phase != StepPhase::done)
+      out.push_back(step.id);
   }
   return out;
 }

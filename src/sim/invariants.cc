@@ -20,7 +20,9 @@ int World::running_instances(const std::string& service) const {
 void World::check_start(const std::string& host, const plan::Manifest& manifest) {
   for (const auto& [name, need] : manifest.needs) {
     const std::string provider = need.string_or("service");
-    if (running_instances(provider) == 0) violate("I1", fmt::format("{}@{} starts while no instance of {} runs", manifest.service, host, provider));
+    if (running_instances(provider) == 0)
+      violate("I1", fmt::format("{}@{} starts while no instance of {} runs", manifest.service, host,
+                                provider));
   }
 }
 
@@ -38,8 +40,8 @@ bool World::in_declared_outage(const std::string& service) const {
   return false;
 }
 
-// I2: a provider does not fall to nothing while a dependent still serves against it, save in a declared
-// joint outage (where dependents are drained or stopped first).
+// I2: a provider does not fall to nothing while a dependent still serves against it, save in a
+// declared joint outage (where dependents are drained or stopped first).
 void World::check_stop(const std::string& host, const std::string& service) {
   const Machine& machine = agents_.at(host).machines.at(service);
   if (!machine.running || running_instances(service) > 1) return;
@@ -50,7 +52,9 @@ void World::check_stop(const std::string& host, const std::string& service) {
         if (need.string_or("service") != service) continue;
         const bool drains = manifests_.at(*other.running).hook("drain") != nullptr;
         if (in_declared_outage(service) && drains) continue;  // drained by its own mark, below
-        if (!in_declared_outage(service)) violate("I2", fmt::format("the last instance of {} stops on {} while {}@{} serves", service, host, dependent, name));
+        if (!in_declared_outage(service))
+          violate("I2", fmt::format("the last instance of {} stops on {} while {}@{} serves",
+                                    service, host, dependent, name));
       }
     }
   }
@@ -69,7 +73,9 @@ void World::check_budgets() {
       if (!census->second.unhealthy.contains(host)) ++healthy_holders;
     }
     const std::int64_t slots = budget::amount_of(budget.slots, census->second.hosts);
-    if (healthy_holders > slots && census->second.unhealthy.empty()) violate("I11", fmt::format("budget {} has {} holders and {} slots", name, healthy_holders, slots));
+    if (healthy_holders > slots && census->second.unhealthy.empty())
+      violate("I11",
+              fmt::format("budget {} has {} holders and {} slots", name, healthy_holders, slots));
   }
 }
 
@@ -80,10 +86,14 @@ void World::check_truth() {
     for (const auto& [service, instance] : agent.core->instances()) {
       const auto it = agent.machines.find(service);
       const Machine machine = it == agent.machines.end() ? Machine{} : it->second;
-      const bool should_run = instance.applied && instance.applied->mode != plan::Mode::stopped && manifests_.at(instance.applied->manifest).runs();
-      const std::optional<Digest> recorded = should_run ? std::optional(instance.applied->manifest) : std::nullopt;
+      const bool should_run = instance.applied && instance.applied->mode != plan::Mode::stopped &&
+                              manifests_.at(instance.applied->manifest).runs();
+      const std::optional<Digest> recorded =
+          should_run ? std::optional(instance.applied->manifest) : std::nullopt;
       if (machine.running != recorded) {
-        violate("I5", fmt::format("{}@{}: the record says {}, the machine runs {}", service, host, recorded ? recorded->brief() : "nothing", machine.running ? machine.running->brief() : "nothing"));
+        violate("I5", fmt::format("{}@{}: the record says {}, the machine runs {}", service, host,
+                                  recorded ? recorded->brief() : "nothing",
+                                  machine.running ? machine.running->brief() : "nothing"));
       }
     }
   }

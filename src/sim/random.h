@@ -1,5 +1,5 @@
-// A small seeded generator (SplitMix64, Steele et al. 2014): the same seed gives the same disaster on every
-// machine and compiler, which std::distributions do not promise.
+// A small seeded generator (SplitMix64, Steele et al. 2014): the same seed gives the same disaster
+// on every machine and compiler, which std::distributions do not promise.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,9 @@ class Random {
     return low + static_cast<std::int64_t>(next() % static_cast<std::uint64_t>(high - low + 1));
   }
   // True `percent` times of a hundred.
-  bool chance(double percent) { return static_cast<double>(next() % 1'000'000) < percent * 10'000.0; }
+  bool chance(double percent) {
+    return static_cast<double>(next() % 1'000'000) < percent * 10'000.0;
+  }
 
  private:
   std::uint64_t state_;

@@ -12,7 +12,8 @@ int main(int argc, char** argv) {
   const auto number = [](const char* text) { return std::strtoull(text, nullptr, 10); };
   if (argc == 3 && std::strcmp(argv[1], "--replay") == 0) {
     const StoryOutcome outcome = run_story(number(argv[2]), Tracing::on);
-    for (const Violation& violation : outcome.violations) fmt::print("seed {}: {} {}\n", argv[2], violation.invariant, violation.text);
+    for (const Violation& violation : outcome.violations)
+      fmt::print("seed {}: {} {}\n", argv[2], violation.invariant, violation.text);
     fmt::print("{}\n", outcome.told);
     return outcome.violations.empty() ? 0 : 1;
   }
@@ -27,7 +28,8 @@ int main(int argc, char** argv) {
     const StoryOutcome outcome = run_story(seed);
     if (outcome.violations.empty()) continue;
     ++failed;
-    for (const Violation& violation : outcome.violations) fmt::print("seed {}: {} {}\n", seed, violation.invariant, violation.text);
+    for (const Violation& violation : outcome.violations)
+      fmt::print("seed {}: {} {}\n", seed, violation.invariant, violation.text);
     fmt::print("  replay it: consort-sim --replay {}\n", seed);
   }
   fmt::print("{} passed, {} failed\n", count - failed, failed);

@@ -10,7 +10,8 @@ namespace {
 
 constexpr Duration kLongEnough = hours(6);
 
-// A random site: a chain of services over a few classes, some with data, drains and hooks that run once.
+// A random site: a chain of services over a few classes, some with data, drains and hooks that run
+// once.
 class Story {
  public:
   Story(std::uint64_t seed, Tracing tracing) : random_(seed ^ 0xc0507U), world_(seed, calm()) {
@@ -22,16 +23,21 @@ class Story {
       for (std::int64_t h = 0; h < hosts; ++h) {
         const std::string host = fmt::format("h{}{}", c, h);
         candidate_.classes[name].push_back(host);
-        candidate_.hosts[host] = {host, {{"datacenter", random_.chance(50) ? "dc1" : "dc2"}}, {name}};
+        candidate_.hosts[host] = {
+            host, {{"datacenter", random_.chance(50) ? "dc1" : "dc2"}}, {name}};
       }
     }
     candidate_.site = "generated";
     const auto services = random_.between(1, 5);
-    for (std::int64_t s = 0; s < services; ++s) shapes_.push_back(shape(fmt::format("s{}", s), s, classes));
-    candidate_.policy.batches = random_.chance(50) ? std::vector<budget::Amount>{{1, false}, {50, true}, {100, true}} : std::vector<budget::Amount>{{100, true}};
+    for (std::int64_t s = 0; s < services; ++s)
+      shapes_.push_back(shape(fmt::format("s{}", s), s, classes));
+    candidate_.policy.batches =
+        random_.chance(50) ? std::vector<budget::Amount>{{1, false}, {50, true}, {100, true}}
+                           : std::vector<budget::Amount>{{100, true}};
     candidate_.policy.soak = random_.chance(30) ? seconds(20) : Duration{0};
     candidate_.policy.step_timeout = minutes(30);
-    if (random_.chance(30)) candidate_.policy.max_unavailable = budget::Amount{random_.between(1, 3), false};
+    if (random_.chance(30))
+      candidate_.policy.max_unavailable = budget::Amount{random_.between(1, 3), false};
   }
 
   StoryOutcome run() {
@@ -89,7 +95,8 @@ class Story {
     return out;
   }
 
-  plan::Manifest manifest(const Shape& shape, const std::string& version, std::int64_t data_version) const {
+  plan::Manifest manifest(const Shape& shape, const std::string& version,
+                          std::int64_t data_version) const {
     plan::Manifest out;
     out.service = shape.name;
     out.host_class = shape.host_class;
@@ -107,7 +114,8 @@ class Story {
       out.hooks["migrate"] = once;
       if (shape.backup) out.hooks["backup"] = out.hooks["restore"] = hook;
     }
-    for (const std::string& need : shape.needs) out.needs[need] = Json::object({{"service", need}, {"endpoint", "e"}});
+    for (const std::string& need : shape.needs)
+      out.needs[need] = Json::object({{"service", need}, {"endpoint", "e"}});
     return out;
   }
 
@@ -118,7 +126,8 @@ class Story {
       record.manifest = world_.publish(manifest(shape, version, data_version));
       record.version = version;
       record.hosts = candidate_.classes.at(shape.host_class);
-      for (const std::string& need : shape.needs) record.edges.push_back({plan::Edge::Kind::needs, need, need, "e", 0});
+      for (const std::string& need : shape.needs)
+        record.edges.push_back({plan::Edge::Kind::needs, need, need, "e", 0});
       candidate_.services[shape.name] = std::move(record);
     }
   }
@@ -163,7 +172,9 @@ class Story {
       auto victim = changed_.begin();
       std::advance(victim, random_.between(0, static_cast<std::int64_t>(changed_.size()) - 1));
       constexpr std::array<std::string_view, 4> steps = {"start", "validate", "migrate", "drain"};
-      faults.broken_hooks[{*victim, "v2", std::string(steps.at(static_cast<std::size_t>(random_.between(0, 3))))}] = random_.chance(50) ? 1 : 70;
+      faults.broken_hooks[{
+          *victim, "v2", std::string(steps.at(static_cast<std::size_t>(random_.between(0, 3))))}] =
+          random_.chance(50) ? 1 : 70;
     }
     const auto plan = world_.plan(candidate_);
     std::set<std::string> planned;
@@ -179,19 +190,25 @@ class Story {
     }
     if (!id) return violate("deploy", "the upgrade was refused: " + id.error().message());
     // While faults go on there is no lasting rest: the first quiet moment ends it.
-    if (!world_.run(kLongEnough, Duration{0})) violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
+    if (!world_.run(kLongEnough, Duration{0}))
+      violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
     // The controller may be down at this very moment.
     while (!world_.current()) world_.run(seconds(1), Duration{0});
     second_ = id->empty() ? rollout::Result::done : world_.result_of(*id);
-    // Crashes and lost messages alone are no reason to go back, unless they interrupt a hook that must not
-    // be run twice.
-    const bool interruptible = std::any_of(shapes_.begin(), shapes_.end(), [](const Shape& s) { return s.once; });
-    if (faults.broken_hooks.empty() && !interruptible && faults.ask_again == 0 && second_ != rollout::Result::done) {
-      violate("outcome", fmt::format("nothing was broken, but the upgrade ended {}: {}", rollout::result_name(second_), world_.summary_of(*id)));
+    // Crashes and lost messages alone are no reason to go back, unless they interrupt a hook that
+    // must not be run twice.
+    const bool interruptible =
+        std::any_of(shapes_.begin(), shapes_.end(), [](const Shape& s) { return s.once; });
+    if (faults.broken_hooks.empty() && !interruptible && faults.ask_again == 0 &&
+        second_ != rollout::Result::done) {
+      violate("outcome", fmt::format("nothing was broken, but the upgrade ended {}: {}",
+                                     rollout::result_name(second_), world_.summary_of(*id)));
     }
-    told_ = fmt::format("upgrade of {} services: {}", changed_.size(), rollout::result_name(second_));
+    told_ =
+        fmt::format("upgrade of {} services: {}", changed_.size(), rollout::result_name(second_));
     for (const std::string& service : world_.take_touched()) {
-      if (!planned.contains(service)) violate("I10", fmt::format("{} was touched, but the plan does not name it", service));
+      if (!planned.contains(service))
+        violate("I10", fmt::format("{} was touched, but the plan does not name it", service));
     }
     if (second_ == rollout::Result::open) violate("progress", "the upgrade is still open");
   }
@@ -199,38 +216,50 @@ class Story {
   void check_plan_is_empty() {
     const auto plan = world_.plan(candidate_);
     if (!plan) return violate("I8", "planning again was refused: " + plan.error().message());
-    if (!plan->empty()) violate("I8", fmt::format("the plan right after a deploy is not empty: {}", plan::plan_totals(*plan)));
+    if (!plan->empty())
+      violate("I8", fmt::format("the plan right after a deploy is not empty: {}",
+                                plan::plan_totals(*plan)));
   }
 
   [[nodiscard]] std::map<std::string, Digest> running() const {
     std::map<std::string, Digest> out;
     for (const Shape& shape : shapes_) {
       for (const std::string& host : candidate_.classes.at(shape.host_class)) {
-        if (const auto& digest = world_.machine(host, shape.name).running) out[shape.name + "@" + host] = *digest;
+        if (const auto& digest = world_.machine(host, shape.name).running)
+          out[shape.name + "@" + host] = *digest;
       }
     }
     return out;
   }
 
-  void expect_running(const std::map<std::string, Digest>& wanted, const std::string& invariant, const std::string& when) {
+  void expect_running(const std::map<std::string, Digest>& wanted, const std::string& invariant,
+                      const std::string& when) {
     const auto now = running();
     for (const auto& [instance, digest] : wanted) {
       const auto it = now.find(instance);
-      if (it == now.end() || it->second != digest) violate(invariant, fmt::format("{} {}: {} instead of {}", instance, when, it == now.end() ? "nothing" : it->second.brief(), digest.brief()));
+      if (it == now.end() || it->second != digest)
+        violate(invariant,
+                fmt::format("{} {}: {} instead of {}", instance, when,
+                            it == now.end() ? "nothing" : it->second.brief(), digest.brief()));
     }
   }
 
   void expect(const Result<std::string>& id, rollout::Result wanted, const std::string& what) {
     if (!id || id->empty()) return;
     const rollout::Result result = world_.result_of(*id);
-    if (result != wanted) violate("outcome", fmt::format("{} ended {}: {}", what, rollout::result_name(result), world_.summary_of(*id)));
+    if (result != wanted)
+      violate("outcome", fmt::format("{} ended {}: {}", what, rollout::result_name(result),
+                                     world_.summary_of(*id)));
   }
 
-  void violate(const std::string& invariant, const std::string& text) { own_.push_back({invariant, text}); }
+  void violate(const std::string& invariant, const std::string& text) {
+    own_.push_back({invariant, text});
+  }
 
   [[nodiscard]] StoryOutcome outcome() const {
     StoryOutcome out{own_, told_};
-    out.violations.insert(out.violations.end(), world_.violations().begin(), world_.violations().end());
+    out.violations.insert(out.violations.end(), world_.violations().begin(),
+                          world_.violations().end());
     return out;
   }
 

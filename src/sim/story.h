@@ -1,5 +1,5 @@
-// A generated story: a random site is deployed, upgraded under faults, and rolled back. What every seed of
-// the simulation runs.
+// A generated story: a random site is deployed, upgraded under faults, and rolled back. What every
+// seed of the simulation runs.
 #pragma once
 
 #include <cstdint>

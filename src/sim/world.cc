@@ -10,12 +10,18 @@ using transition::Step;
 using transition::StepResult;
 using transition::StepStatus;
 
-World::World(std::uint64_t seed, Faults faults) : random_(seed), faults_(std::move(faults)) { start_controller(); }
+World::World(std::uint64_t seed, Faults faults) : random_(seed), faults_(std::move(faults)) {
+  start_controller();
+}
 
-void World::schedule(Duration delay, std::function<void()> act) { queue_.push({now_ + delay, order_++, std::move(act)}); }
+void World::schedule(Duration delay, std::function<void()> act) {
+  queue_.push({now_ + delay, order_++, std::move(act)});
+}
 
 void World::say(const std::string& text) const {
-  if (trace_) fmt::print(stderr, "{:>9.3f}s  {}\n", static_cast<double>(to_millis(now_) - 1'700'000'000'000) / 1000.0, text);
+  if (trace_)
+    fmt::print(stderr, "{:>9.3f}s  {}\n",
+               static_cast<double>(to_millis(now_) - 1'700'000'000'000) / 1000.0, text);
 }
 
 void World::violate(const std::string& invariant, const std::string& text) {
@@ -30,7 +36,8 @@ void World::send(std::function<void()> deliver) {
   schedule(delay(), std::move(deliver));
 }
 
-// --- the controller -----------------------------------------------------------------------------------
+// --- the controller
+// -----------------------------------------------------------------------------------
 
 void World::start_controller() {
   auto core = controller::Core::restore(controller_disk_);
@@ -47,11 +54,13 @@ void World::start_controller() {
 void World::crash_controller() {
   say("controller crashes");
   controller_.reset();
-  schedule(Duration{random_.between(100, faults_.longest_outage.count())}, [this] { start_controller(); });
+  schedule(Duration{random_.between(100, faults_.longest_outage.count())},
+           [this] { start_controller(); });
 }
 
 void World::controller_output(controller::Output output) {
-  if (!output.writes.empty() && random_.chance(faults_.crash_controller)) return crash_controller();  // before the write
+  if (!output.writes.empty() && random_.chance(faults_.crash_controller))
+    return crash_controller();  // before the write
   for (const auto& [key, value] : output.writes) {
     if (value) {
       controller_disk_[key] = *value;
@@ -60,8 +69,11 @@ void World::controller_output(controller::Output output) {
     }
   }
   check_budgets();
-  for (const controller::Event& event : output.events) say(fmt::format("  [{}] {} {}@{} {}", event.rollout, event.kind, event.service, event.host, event.text));
-  if (!output.writes.empty() && random_.chance(faults_.crash_controller)) return crash_controller();  // after it, before any effect
+  for (const controller::Event& event : output.events)
+    say(fmt::format("  [{}] {} {}@{} {}", event.rollout, event.kind, event.service, event.host,
+                    event.text));
+  if (!output.writes.empty() && random_.chance(faults_.crash_controller))
+    return crash_controller();  // after it, before any effect
   for (const std::string& host : output.targets) {
     if (agents_.contains(host)) schedule(delay(), [this, host] { poll(host); });
   }
@@ -70,9 +82,12 @@ void World::controller_output(controller::Output output) {
 
 void World::wake_controller() {
   if (!controller_ || !controller_->wake()) return;
-  const Duration wait = std::max(Duration{1}, std::chrono::duration_cast<Duration>(*controller_->wake() - now_));
+  const Duration wait =
+      std::max(Duration{1}, std::chrono::duration_cast<Duration>(*controller_->wake() - now_));
   schedule(wait, [this, life = controller_life_] {
-    if (controller_ && controller_life_ == life && controller_->wake() && *controller_->wake() <= now_) controller_output(controller_->tick(now_));
+    if (controller_ && controller_life_ == life && controller_->wake() &&
+        *controller_->wake() <= now_)
+      controller_output(controller_->tick(now_));
   });
 }
 
@@ -92,7 +107,8 @@ Result<std::string> World::deploy(plan::Generation candidate, bool allow_outage)
   if (!id) return id;
   controller_output(std::move(output));
   // What was not durable when the controller died was never acknowledged.
-  if (!id->empty() && !controller_disk_.contains("rollouts/" + *id)) return fail(ErrorCode::unavailable, "the controller died before it answered");
+  if (!id->empty() && !controller_disk_.contains("rollouts/" + *id))
+    return fail(ErrorCode::unavailable, "the controller died before it answered");
   return id;
 }
 
@@ -106,7 +122,8 @@ Result<plan::Plan> World::plan(plan::Generation candidate) const {
   return controller_->plan(request(std::move(candidate), true));
 }
 
-// --- agents -----------------------------------------------------------------------------------------------
+// --- agents
+// -----------------------------------------------------------------------------------------------
 
 void World::add_host(const std::string& name) {
   agents_.try_emplace(name);
@@ -143,12 +160,17 @@ void World::watch_health(const std::string& host, std::uint64_t life) {
     if (!agent.core || agent.life != life) return;
     std::map<std::string, bool> good;
     for (const auto& [service, instance] : agent.core->instances()) {
-      if (!instance.applied || instance.applied->mode != plan::Mode::running || !agent.core->is_settled(service)) continue;
-      good[service] = agent.machines[service].running == instance.applied->manifest || !manifests_.at(instance.applied->manifest).runs();
+      if (!instance.applied || instance.applied->mode != plan::Mode::running ||
+          !agent.core->is_settled(service))
+        continue;
+      good[service] = agent.machines[service].running == instance.applied->manifest ||
+                      !manifests_.at(instance.applied->manifest).runs();
     }
     for (const auto& [service, healthy] : good) {
       if (!agent.core || agent.life != life) return;
-      agent_output(host, agent.core->on_health(service, healthy ? plan::Health::healthy : plan::Health::unhealthy, healthy ? "" : "does not run"));
+      agent_output(host, agent.core->on_health(
+                             service, healthy ? plan::Health::healthy : plan::Health::unhealthy,
+                             healthy ? "" : "does not run"));
     }
     watch_health(host, life);
   });
@@ -157,7 +179,8 @@ void World::watch_health(const std::string& host, std::uint64_t life) {
 void World::crash_agent(const std::string& host) {
   say(fmt::format("agent {} crashes", host));
   agents_.at(host).core.reset();
-  schedule(Duration{random_.between(100, faults_.longest_outage.count())}, [this, host] { start_agent(host); });
+  schedule(Duration{random_.between(100, faults_.longest_outage.count())},
+           [this, host] { start_agent(host); });
 }
 
 void World::agent_output(const std::string& host, agent::Output output) {
@@ -187,7 +210,9 @@ void World::poll(const std::string& host) {
       if (!a.core) return;
       auto output = a.core->on_target(target);
       if (!output) return;
-      if (target.epoch < a.highest_epoch) violate("I12", fmt::format("{} took epoch {} after {}", host, target.epoch, a.highest_epoch));
+      if (target.epoch < a.highest_epoch)
+        violate("I12",
+                fmt::format("{} took epoch {} after {}", host, target.epoch, a.highest_epoch));
       a.highest_epoch = std::max(a.highest_epoch, target.epoch);
       agent_output(host, std::move(*output));
     });
@@ -230,7 +255,8 @@ void World::perform(const std::string& host, const agent::PerformStep& work) {
     if (!agent.core || agent.life != life) return;
     if (random_.chance(faults_.crash_agent)) return crash_agent(host);
     const StepResult result = effect(host, work);
-    say(fmt::format("    {}@{} {} → {}", work.service, host, work.order.token, result.status == StepStatus::ok ? "ok" : result.message));
+    say(fmt::format("    {}@{} {} → {}", work.service, host, work.order.token,
+                    result.status == StepStatus::ok ? "ok" : result.message));
     if (random_.chance(faults_.crash_agent)) return crash_agent(host);
     agent_output(host, agent.core->on_step(work.service, work.order.token, result));
   });
@@ -239,13 +265,18 @@ void World::perform(const std::string& host, const agent::PerformStep& work) {
 StepResult World::effect(const std::string& host, const agent::PerformStep& work) {
   const transition::Transition& t = work.transition;
   Machine& machine = agents_.at(host).machines[work.service];
-  const auto digest_of = [](const std::optional<plan::InstanceState>& state) { return state ? std::optional(state->manifest) : std::nullopt; };
+  const auto digest_of = [](const std::optional<plan::InstanceState>& state) {
+    return state ? std::optional(state->manifest) : std::nullopt;
+  };
   const std::optional<Digest> old_digest = digest_of(t.from);
   const std::optional<Digest> new_digest = t.duty ? std::optional(t.duty->owner) : digest_of(t.to);
-  const auto owner_digest = work.order.owner == transition::Owner::old_manifest ? old_digest : new_digest;
+  const auto owner_digest =
+      work.order.owner == transition::Owner::old_manifest ? old_digest : new_digest;
   const plan::Manifest* owner = owner_digest ? &manifests_.at(*owner_digest) : nullptr;
-  const plan::Hook* hook = owner != nullptr && !work.order.hook.empty() ? owner->hook(work.order.hook) : nullptr;
-  if (hook != nullptr && !hook->idempotent && ++runs_of_token_[host + "|" + work.order.token] > 1) violate("I7", fmt::format("{} ran twice on {}", work.order.token, host));
+  const plan::Hook* hook =
+      owner != nullptr && !work.order.hook.empty() ? owner->hook(work.order.hook) : nullptr;
+  if (hook != nullptr && !hook->idempotent && ++runs_of_token_[host + "|" + work.order.token] > 1)
+    violate("I7", fmt::format("{} ran twice on {}", work.order.token, host));
   StepResult result;
   if (hook != nullptr && random_.chance(faults_.ask_again)) {
     result.status = StepStatus::again;
@@ -253,7 +284,8 @@ StepResult World::effect(const std::string& host, const agent::PerformStep& work
     return result;
   }
   if (owner != nullptr) {
-    const auto broken = faults_.broken_hooks.find({work.service, owner->version, std::string(transition::step_name(work.order.step))});
+    const auto broken = faults_.broken_hooks.find(
+        {work.service, owner->version, std::string(transition::step_name(work.order.step))});
     if (broken != faults_.broken_hooks.end()) {
       if (work.order.step == Step::migrate && broken->second == 70) machine.data += "+dirt";
       result.exit_status = broken->second;
@@ -263,9 +295,13 @@ StepResult World::effect(const std::string& host, const agent::PerformStep& work
     }
   }
   switch (work.order.step) {
-    case Step::drain: machine.serving = false; break;
+    case Step::drain:
+      machine.serving = false;
+      break;
     case Step::undrain:
-    case Step::undrain_old: machine.serving = true; break;
+    case Step::undrain_old:
+      machine.serving = true;
+      break;
     case Step::stop:
     case Step::stop_new:
       check_stop(host, work.service);
@@ -277,27 +313,42 @@ StepResult World::effect(const std::string& host, const agent::PerformStep& work
       result.snapshot = Digest::of(machine.data).str();
       machine.snapshots[result.snapshot] = machine.data;
       break;
-    case Step::restore: machine.data = machine.snapshots.at(t.snapshot); break;
-    case Step::migrate: machine.data += "+" + manifests_.at(*new_digest).version; break;
-    case Step::switch_over: machine.switched = new_digest; break;
-    case Step::switch_back: machine.switched = old_digest; break;
+    case Step::restore:
+      machine.data = machine.snapshots.at(t.snapshot);
+      break;
+    case Step::migrate:
+      machine.data += "+" + manifests_.at(*new_digest).version;
+      break;
+    case Step::switch_over:
+      machine.switched = new_digest;
+      break;
+    case Step::switch_back:
+      machine.switched = old_digest;
+      break;
     case Step::start:
     case Step::start_old: {
       const Digest digest = work.order.step == Step::start ? *new_digest : *old_digest;
-      if (machine.running && *machine.running != digest) violate("I3", fmt::format("{}@{} starts while its other version runs", work.service, host));
-      if (machine.switched != digest) violate("I5", fmt::format("{}@{} starts a version whose files are not in place", work.service, host));
+      if (machine.running && *machine.running != digest)
+        violate("I3", fmt::format("{}@{} starts while its other version runs", work.service, host));
+      if (machine.switched != digest)
+        violate("I5", fmt::format("{}@{} starts a version whose files are not in place",
+                                  work.service, host));
       check_start(host, manifests_.at(digest));
       machine.running = digest;
       machine.serving = true;
       break;
     }
-    case Step::remove: machine.switched.reset(); break;
-    default: break;
+    case Step::remove:
+      machine.switched.reset();
+      break;
+    default:
+      break;
   }
   return result;
 }
 
-// --- time -----------------------------------------------------------------------------------------------------
+// --- time
+// -----------------------------------------------------------------------------------------------------
 
 bool World::at_rest() const {
   if (!controller_) return false;
@@ -307,7 +358,9 @@ bool World::at_rest() const {
   for (const auto& [name, agent] : agents_) {
     if (!agent.core) return false;
     const auto target = controller_->target_of(name);
-    if (target && (target->epoch != agent.core->target().epoch || target->seq != agent.core->target().seq)) return false;
+    if (target &&
+        (target->epoch != agent.core->target().epoch || target->seq != agent.core->target().seq))
+      return false;
     for (const auto& [service, instance] : agent.core->instances()) {
       if (!agent.core->is_settled(service)) return false;
     }

@@ -1,6 +1,6 @@
-// A whole fleet in one process and in virtual time: the real controller core, the real agent cores, and a
-// model of machines and of a network that loses, delays and doubles messages. Everything follows from the
-// seed; a failing seed replays.
+// A whole fleet in one process and in virtual time: the real controller core, the real agent cores,
+// and a model of machines and of a network that loses, delays and doubles messages. Everything
+// follows from the seed; a failing seed replays.
 #pragma once
 
 #include <functional>
@@ -18,13 +18,13 @@
 namespace consort::sim {
 
 struct Faults {
-  double lose_message = 0;        // percent of messages
+  double lose_message = 0;  // percent of messages
   double double_message = 0;
   Duration longest_delay = Duration{200};
-  double crash_controller = 0;    // percent of journal writes after or before which it dies
+  double crash_controller = 0;  // percent of journal writes after or before which it dies
   double crash_agent = 0;
   Duration longest_outage = seconds(30);  // until a crashed process is started again
-  double ask_again = 0;           // percent of hook runs that answer 75
+  double ask_again = 0;                   // percent of hook runs that answer 75
   // (service, version, step) whose hook always fails, with this exit status.
   std::map<std::tuple<std::string, std::string, std::string>, int> broken_hooks;
 };
@@ -51,13 +51,14 @@ class World {
   // Publishes a manifest: agents can load it from now on.
   Digest publish(const plan::Manifest& manifest);
 
-  // Deploys the candidate; returns the rollout's id, "" when there is nothing to do, or the refusal.
+  // Deploys the candidate; returns the rollout's id, "" when there is nothing to do, or the
+  // refusal.
   [[nodiscard]] Result<std::string> deploy(plan::Generation candidate, bool allow_outage = true);
   [[nodiscard]] Result<std::string> rollback();
   [[nodiscard]] Result<plan::Plan> plan(plan::Generation candidate) const;
 
-  // Runs until everything has been at rest (nothing open, nothing due, everybody alive) for `rest`, or
-  // `limit` of virtual time has passed. True when it came to rest.
+  // Runs until everything has been at rest (nothing open, nothing due, everybody alive) for `rest`,
+  // or `limit` of virtual time has passed. True when it came to rest.
   bool run(Duration limit, Duration rest = seconds(10));
 
   [[nodiscard]] rollout::Result result_of(const std::string& rollout) const;
@@ -69,7 +70,9 @@ class World {
   // Compares what agents and controller believe with the machines (I5).
   void check_truth();
   void set_faults(Faults faults) { faults_ = std::move(faults); }
-  [[nodiscard]] const plan::Generation* current() const { return controller_ ? controller_->current() : nullptr; }
+  [[nodiscard]] const plan::Generation* current() const {
+    return controller_ ? controller_->current() : nullptr;
+  }
   void trace(bool on) { trace_ = on; }
 
  private:
@@ -85,13 +88,17 @@ class World {
     Instant at;
     std::uint64_t order;
     std::function<void()> act;
-    bool operator<(const Entry& other) const { return std::pair(at, order) > std::pair(other.at, other.order); }
+    bool operator<(const Entry& other) const {
+      return std::pair(at, order) > std::pair(other.at, other.order);
+    }
   };
 
   void schedule(Duration delay, std::function<void()> act);
   void say(const std::string& text) const;
   void violate(const std::string& invariant, const std::string& text);
-  Duration delay() { return Duration{random_.between(1, std::max<std::int64_t>(1, faults_.longest_delay.count()))}; }
+  Duration delay() {
+    return Duration{random_.between(1, std::max<std::int64_t>(1, faults_.longest_delay.count()))};
+  }
   void send(std::function<void()> deliver);
 
   void controller_output(controller::Output output);

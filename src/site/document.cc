@@ -10,11 +10,18 @@ namespace consort::site {
 Result<Json> evaluate_document(const fs::path& file, const EvaluationLimits& limits) {
   std::error_code ec;
   const fs::path path = fs::absolute(file, ec).lexically_normal();
-  if (!fs::exists(path, ec)) return fail(ErrorCode::not_found, fmt::format("there is no file {}", file.string()));
-  const Evaluated evaluated = TRY(run_evaluator({{"", fmt::format("import {}", Json(path.string()).dump())}}, nullptr, limits, OnError::stop));
-  if (const auto error = evaluated.errors.find(""); error != evaluated.errors.end()) return fail(error->second);
+  if (!fs::exists(path, ec))
+    return fail(ErrorCode::not_found, fmt::format("there is no file {}", file.string()));
+  const Evaluated evaluated =
+      TRY(run_evaluator({{"", fmt::format("import {}", Json(path.string()).dump())}}, nullptr,
+                        limits, OnError::stop));
+  if (const auto error = evaluated.errors.find(""); error != evaluated.errors.end())
+    return fail(error->second);
   const Json& document = evaluated.values.at("");
-  static const Schema schema{"document", "Resources of one machine.", {{"resources", Kind::tagged_map, "What must be true.", true, nullptr, &resource_schemas()}}};
+  static const Schema schema{
+      "document",
+      "Resources of one machine.",
+      {{"resources", Kind::tagged_map, "What must be true.", true, nullptr, &resource_schemas()}}};
   TRYV(check(document, schema, ""));
   return document;
 }

@@ -39,7 +39,8 @@ char* copy_out(JsonnetVm* vm, std::string_view text) {
   return out;
 }
 
-char* import_callback(void* raw, const char* base, const char* rel, char** found_here, int* success) {
+char* import_callback(void* raw, const char* base, const char* rel, char** found_here,
+                      int* success) {
   auto& context = *static_cast<Context*>(raw);
   const auto refuse = [&](const std::string& why) {
     *success = 0;
@@ -53,7 +54,10 @@ char* import_callback(void* raw, const char* base, const char* rel, char** found
   const fs::path path = fs::path(rel).is_absolute() ? fs::path(rel) : fs::path(base) / rel;
   const auto text = read_file(path, context.bytes_left);
   if (!text) {
-    if (text.error().code() == ErrorCode::too_large) return refuse(fmt::format("{} is too large: the sources of a site may have {} bytes altogether", path.string(), context.bytes_left));
+    if (text.error().code() == ErrorCode::too_large)
+      return refuse(
+          fmt::format("{} is too large: the sources of a site may have {} bytes altogether",
+                      path.string(), context.bytes_left));
     return refuse(text.error().message());
   }
   const std::string name = path.lexically_normal().string();
@@ -74,19 +78,29 @@ JsonnetJsonValue* endpoint_callback(void* raw, const JsonnetJsonValue* const* ar
     *success = 0;
     return jsonnet_json_make_string(context.vm, why.c_str());
   };
-  if (service == nullptr || endpoint == nullptr) return refuse("endpoint() takes the names of a service and of its endpoint");
-  if (context.endpoints == nullptr) return refuse(fmt::format("the address of {}/{} is not known yet: 'on', 'needs', 'uses', 'after', 'provides' and the inventories may not depend on it", service, endpoint));
+  if (service == nullptr || endpoint == nullptr)
+    return refuse("endpoint() takes the names of a service and of its endpoint");
+  if (context.endpoints == nullptr)
+    return refuse(
+        fmt::format("the address of {}/{} is not known yet: 'on', 'needs', 'uses', 'after', "
+                    "'provides' and the inventories may not depend on it",
+                    service, endpoint));
   const auto it = context.endpoints->find(fmt::format("{}/{}", service, endpoint));
-  if (it == context.endpoints->end()) return refuse(fmt::format("service '{}' has no endpoint '{}'", service, endpoint));
+  if (it == context.endpoints->end())
+    return refuse(fmt::format("service '{}' has no endpoint '{}'", service, endpoint));
   JsonnetJsonValue* out = jsonnet_json_make_object(context.vm);
   const auto list = [&](const std::vector<std::string>& items) {
     JsonnetJsonValue* array = jsonnet_json_make_array(context.vm);
-    for (const std::string& item : items) jsonnet_json_array_append(context.vm, array, jsonnet_json_make_string(context.vm, item.c_str()));
+    for (const std::string& item : items)
+      jsonnet_json_array_append(context.vm, array,
+                                jsonnet_json_make_string(context.vm, item.c_str()));
     return array;
   };
   jsonnet_json_object_append(context.vm, out, "addresses", list(it->second.addresses));
   jsonnet_json_object_append(context.vm, out, "hosts", list(it->second.hosts));
-  jsonnet_json_object_append(context.vm, out, "port", jsonnet_json_make_number(context.vm, static_cast<double>(it->second.port)));
+  jsonnet_json_object_append(
+      context.vm, out, "port",
+      jsonnet_json_make_number(context.vm, static_cast<double>(it->second.port)));
   *success = 1;
   return out;
 }
@@ -106,7 +120,8 @@ void limit_child(const EvaluationLimits& limits) {
 #endif
 }
 
-[[noreturn]] void child(const std::vector<Snippet>& snippets, const EndpointTable* endpoints, const EvaluationLimits& limits, OnError on_error, int out) {
+[[noreturn]] void child(const std::vector<Snippet>& snippets, const EndpointTable* endpoints,
+                        const EvaluationLimits& limits, OnError on_error, int out) {
   limit_child(limits);
   Context context;
   context.vm = jsonnet_make();
@@ -114,7 +129,8 @@ void limit_child(const EvaluationLimits& limits) {
   context.bytes_left = limits.source_bytes;
   jsonnet_import_callback(context.vm, import_callback, &context);
   const std::array<const char*, 3> parameters = {"service", "endpoint", nullptr};
-  jsonnet_native_callback(context.vm, "consort.endpoint", endpoint_callback, &context, parameters.data());
+  jsonnet_native_callback(context.vm, "consort.endpoint", endpoint_callback, &context,
+                          parameters.data());
   jsonnet_max_stack(context.vm, 500);
   // One record per line: {"name", "value" | "error"}; the last line says which files were read.
   const auto emit = [&](const std::string& line) {
@@ -141,15 +157,20 @@ Result<std::string> read_until(int fd, pid_t pid, const EvaluationLimits& limits
   std::string out;
   std::array<char, 65536> buffer{};
   while (true) {
-    const auto left = limits.deadline - std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun);
+    const auto left = limits.deadline - std::chrono::duration_cast<Duration>(
+                                            std::chrono::steady_clock::now() - begun);
     if (left.count() <= 0 || out.size() > limits.result_bytes) {
       ::kill(pid, SIGKILL);
-      if (left.count() > 0) return fail(ErrorCode::too_large, fmt::format("the evaluated site is larger than {} MiB", limits.result_bytes >> 20U));
-      return fail(ErrorCode::timeout, fmt::format("the site did not finish evaluating within {}", human_duration(limits.deadline)))
+      if (left.count() > 0)
+        return fail(ErrorCode::too_large, fmt::format("the evaluated site is larger than {} MiB",
+                                                      limits.result_bytes >> 20U));
+      return fail(ErrorCode::timeout, fmt::format("the site did not finish evaluating within {}",
+                                                  human_duration(limits.deadline)))
           .hint("look for an endless recursion or a very large comprehension");
     }
     pollfd poll_fd{fd, POLLIN, 0};
-    const int ready = ::poll(&poll_fd, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 1000)));
+    const int ready =
+        ::poll(&poll_fd, 1, static_cast<int>(std::min<std::int64_t>(left.count(), 1000)));
     if (ready <= 0) continue;
     const ssize_t n = ::read(fd, buffer.data(), buffer.size());
     if (n == 0) return out;
@@ -161,15 +182,21 @@ Result<std::string> read_until(int fd, pid_t pid, const EvaluationLimits& limits
 Failure died(int status, const EvaluationLimits& limits) {
   const int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
   if (signal == SIGXCPU || signal == SIGKILL) {
-    return fail(ErrorCode::timeout, fmt::format("the site used up its {} of processor time", human_duration(limits.deadline))).hint("look for an endless recursion or a very large comprehension");
+    return fail(ErrorCode::timeout, fmt::format("the site used up its {} of processor time",
+                                                human_duration(limits.deadline)))
+        .hint("look for an endless recursion or a very large comprehension");
   }
-  return fail(ErrorCode::too_large, fmt::format("evaluating the site needs more than {} MiB of memory (or a deeper stack than there is)", limits.memory >> 20U))
+  return fail(ErrorCode::too_large, fmt::format("evaluating the site needs more than {} MiB of "
+                                                "memory (or a deeper stack than there is)",
+                                                limits.memory >> 20U))
       .hint("look for an endless recursion or a very large comprehension");
 }
 
 }  // namespace
 
-Result<Evaluated> run_evaluator(const std::vector<Snippet>& snippets, const EndpointTable* endpoints, const EvaluationLimits& limits, OnError on_error) {
+Result<Evaluated> run_evaluator(const std::vector<Snippet>& snippets,
+                                const EndpointTable* endpoints, const EvaluationLimits& limits,
+                                OnError on_error) {
   std::array<int, 2> fds{};
   if (::pipe2(fds.data(), O_CLOEXEC) != 0) return fail_errno(errno, "cannot create a pipe");
   Fd read_end(fds[0]);
@@ -191,15 +218,19 @@ Result<Evaluated> run_evaluator(const std::vector<Snippet>& snippets, const Endp
   std::string_view rest = *text;
   while (!rest.empty()) {
     const std::size_t end = rest.find('\n');
-    const Json line = TRY(parse_json(rest.substr(0, end), "evaluation", {limits.result_bytes * 2, 20}));
+    const Json line =
+        TRY(parse_json(rest.substr(0, end), "evaluation", {limits.result_bytes * 2, 20}));
     rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
     if (const Json* sources = line.find("sources")) {
       complete = true;
-      for (const auto& [path, digest] : sources->as_object()) out.sources[path] = digest.as_string();
+      for (const auto& [path, digest] : sources->as_object())
+        out.sources[path] = digest.as_string();
     } else if (line.bool_or("failed")) {
       out.errors.emplace(line.string_or("name"), parse_jsonnet_error(line.string_or("text")));
     } else {
-      out.values.emplace(line.string_or("name"), TRY(parse_json(line.string_or("text"), "evaluation", {limits.result_bytes, 200})));
+      out.values.emplace(
+          line.string_or("name"),
+          TRY(parse_json(line.string_or("text"), "evaluation", {limits.result_bytes, 200})));
     }
   }
   if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) != 0) return died(status, limits);

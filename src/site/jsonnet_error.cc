@@ -24,13 +24,16 @@ std::optional<Place> parse_place(std::string_view text) {
   Place place;
   const std::size_t tab = text.find('\t');
   const std::string where(text.substr(0, tab));
-  // The file name may hold colons: the numbers are matched from the right side of the first ":<digit>" or ":(".
+  // The file name may hold colons: the numbers are matched from the right side of the first
+  // ":<digit>" or ":(".
   for (std::size_t i = 0; i + 1 < where.size(); ++i) {
     if (where[i] != ':') continue;
     const char* rest = where.c_str() + i;
     int end_line = 0;
-    const bool found = std::sscanf(rest, ":(%d:%d)-(%d:%d)", &place.line, &place.column, &end_line, &place.end_column) >= 2 ||
-                       std::sscanf(rest, ":%d:%d-%d", &place.line, &place.column, &place.end_column) >= 2;
+    const bool found =
+        std::sscanf(rest, ":(%d:%d)-(%d:%d)", &place.line, &place.column, &end_line,
+                    &place.end_column) >= 2 ||
+        std::sscanf(rest, ":%d:%d-%d", &place.line, &place.column, &place.end_column) >= 2;
     if (!found) continue;
     if (end_line != 0 && end_line != place.line) place.end_column = 0;
     place.file = where.substr(0, i);
@@ -55,12 +58,17 @@ SourceSpan span_of(const Place& place) {
   return span;
 }
 
-bool is_ours(const std::string& file) { return file == "<site>" || file == "consort.libsonnet" || file == "std" || file.empty(); }
+bool is_ours(const std::string& file) {
+  return file == "<site>" || file == "consort.libsonnet" || file == "std" || file.empty();
+}
 
 std::string hint_for(std::string_view message) {
-  if (message.find("ield does not exist") != std::string_view::npos) return "check the spelling; a service can only use endpoints that it declares in needs or uses";
-  if (message.find("max stack frames exceeded") != std::string_view::npos) return "something refers to itself without end";
-  if (message.find("Unknown variable: c") != std::string_view::npos) return "begin the file with: local c = import 'consort.libsonnet';";
+  if (message.find("ield does not exist") != std::string_view::npos)
+    return "check the spelling; a service can only use endpoints that it declares in needs or uses";
+  if (message.find("max stack frames exceeded") != std::string_view::npos)
+    return "something refers to itself without end";
+  if (message.find("Unknown variable: c") != std::string_view::npos)
+    return "begin the file with: local c = import 'consort.libsonnet';";
   return "";
 }
 

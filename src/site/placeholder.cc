@@ -11,10 +11,13 @@ namespace consort::site {
 namespace {
 
 constexpr std::array<std::string_view, 1> kClassNamespaces = {"needs"};
-constexpr std::array<std::string_view, 6> kHostNamespaces = {"host", "fact", "service", "artifact", "secret", "port"};
+constexpr std::array<std::string_view, 6> kHostNamespaces = {"host",     "fact",   "service",
+                                                             "artifact", "secret", "port"};
 
 bool is_known(std::string_view ns, PlaceholderStage stage) {
-  if (stage == PlaceholderStage::compile) return std::find(kClassNamespaces.begin(), kClassNamespaces.end(), ns) != kClassNamespaces.end();
+  if (stage == PlaceholderStage::compile)
+    return std::find(kClassNamespaces.begin(), kClassNamespaces.end(), ns) !=
+           kClassNamespaces.end();
   return std::find(kHostNamespaces.begin(), kHostNamespaces.end(), ns) != kHostNamespaces.end();
 }
 
@@ -41,20 +44,24 @@ std::string encode(Encoder encoder, std::string value) {
   return value;
 }
 
-Status visit(const Json& json, std::string_view path, const std::function<Status(const std::string&, std::string_view)>& on_string) {
+Status visit(const Json& json, std::string_view path,
+             const std::function<Status(const std::string&, std::string_view)>& on_string) {
   if (json.is_string()) return on_string(json.as_string(), path);
   if (json.is_array()) {
     std::size_t i = 0;
-    for (const Json& item : json.as_array()) TRYV(visit(item, fmt::format("{}[{}]", path, i++), on_string));
+    for (const Json& item : json.as_array())
+      TRYV(visit(item, fmt::format("{}[{}]", path, i++), on_string));
   } else if (json.is_object()) {
-    for (const auto& [key, item] : json.as_object()) TRYV(visit(item, path.empty() ? key : fmt::format("{}.{}", path, key), on_string));
+    for (const auto& [key, item] : json.as_object())
+      TRYV(visit(item, path.empty() ? key : fmt::format("{}.{}", path, key), on_string));
   }
   return {};
 }
 
 }  // namespace
 
-Result<std::string> expand(std::string_view text, PlaceholderStage stage, const PlaceholderLookup& lookup) {
+Result<std::string> expand(std::string_view text, PlaceholderStage stage,
+                           const PlaceholderLookup& lookup) {
   std::string out;
   while (true) {
     const std::size_t start = text.find("${");
@@ -80,7 +87,8 @@ Result<std::string> expand(std::string_view text, PlaceholderStage stage, const 
   }
 }
 
-Result<Json> expand_all(const Json& json, PlaceholderStage stage, const PlaceholderLookup& lookup, std::string_view path) {
+Result<Json> expand_all(const Json& json, PlaceholderStage stage, const PlaceholderLookup& lookup,
+                        std::string_view path) {
   if (json.is_string()) {
     auto text = expand(json.as_string(), stage, lookup);
     if (!text) return fail(std::move(text).error().context(fmt::format("in {}", path)));
@@ -88,13 +96,15 @@ Result<Json> expand_all(const Json& json, PlaceholderStage stage, const Placehol
   }
   if (json.is_array()) {
     Json::Array out;
-    for (const Json& item : json.as_array()) out.push_back(TRY(expand_all(item, stage, lookup, fmt::format("{}[{}]", path, out.size()))));
+    for (const Json& item : json.as_array())
+      out.push_back(TRY(expand_all(item, stage, lookup, fmt::format("{}[{}]", path, out.size()))));
     return Json(std::move(out));
   }
   if (json.is_object()) {
     Json::Object out;
     for (const auto& [key, item] : json.as_object()) {
-      out.emplace(key, TRY(expand_all(item, stage, lookup, path.empty() ? key : fmt::format("{}.{}", path, key))));
+      out.emplace(key, TRY(expand_all(item, stage, lookup,
+                                      path.empty() ? key : fmt::format("{}.{}", path, key))));
     }
     return Json(std::move(out));
   }

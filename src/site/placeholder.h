@@ -22,12 +22,15 @@ enum class PlaceholderStage : std::uint8_t { compile, host };
 // The value of "needs.sql.port", or an error. Called only for names in the stage's namespaces.
 using PlaceholderLookup = std::function<Result<std::string>(std::string_view name)>;
 
-// Expands the namespaces of `stage`; those of the other stage (and "$${" at the compile stage) stay.
-[[nodiscard]] Result<std::string> expand(std::string_view text, PlaceholderStage stage, const PlaceholderLookup& lookup);
+// Expands the namespaces of `stage`; those of the other stage (and "$${" at the compile stage)
+// stay.
+[[nodiscard]] Result<std::string> expand(std::string_view text, PlaceholderStage stage,
+                                         const PlaceholderLookup& lookup);
 // The same in every string value (not in keys) of a JSON document. Errors name the path.
-[[nodiscard]] Result<Json> expand_all(const Json& json, PlaceholderStage stage, const PlaceholderLookup& lookup,
-                                      std::string_view path = "");
+[[nodiscard]] Result<Json> expand_all(const Json& json, PlaceholderStage stage,
+                                      const PlaceholderLookup& lookup, std::string_view path = "");
 // Every placeholder name of this stage that the document uses.
-[[nodiscard]] Result<std::set<std::string>> placeholders_in(const Json& json, PlaceholderStage stage);
+[[nodiscard]] Result<std::set<std::string>> placeholders_in(const Json& json,
+                                                            PlaceholderStage stage);
 
 }  // namespace consort::site

@@ -13,13 +13,17 @@ namespace consort::site {
 namespace {
 
 Failure wrong(const std::string& path, std::string_view expected, const Json& found) {
-  return fail(ErrorCode::invalid_input, fmt::format("{}: expected {}, found {}", path, expected, found.is_object() || found.is_array() ? std::string(found.type_name()) : found.dump().substr(0, 60)));
+  return fail(ErrorCode::invalid_input,
+              fmt::format("{}: expected {}, found {}", path, expected,
+                          found.is_object() || found.is_array() ? std::string(found.type_name())
+                                                                : found.dump().substr(0, 60)));
 }
 
 bool is_octal(const Json& json) {
   if (!json.is_string()) return false;
   const std::string& text = json.as_string();
-  return text.size() >= 3 && text.size() <= 5 && text.find_first_not_of("01234567") == std::string::npos;
+  return text.size() >= 3 && text.size() <= 5 &&
+         text.find_first_not_of("01234567") == std::string::npos;
 }
 
 bool is_amount(const Json& json) {
@@ -27,14 +31,17 @@ bool is_amount(const Json& json) {
   if (!json.is_string()) return false;
   std::string_view text = json.as_string();
   if (text.ends_with('%')) text.remove_suffix(1);
-  return !text.empty() && text.size() < 8 && text.find_first_not_of("0123456789") == std::string_view::npos;
+  return !text.empty() && text.size() < 8 &&
+         text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-Status check_list(const Json& json, const std::string& path, std::string_view what, const std::function<bool(const Json&)>& good) {
+Status check_list(const Json& json, const std::string& path, std::string_view what,
+                  const std::function<bool(const Json&)>& good) {
   if (!json.is_array()) return wrong(path, fmt::format("a list of {}", what), json);
   std::size_t i = 0;
   for (const Json& item : json.as_array()) {
-    if (!good(item)) return wrong(fmt::format("{}[{}]", path, i), fmt::format("one of a list of {}", what), item);
+    if (!good(item))
+      return wrong(fmt::format("{}[{}]", path, i), fmt::format("one of a list of {}", what), item);
     ++i;
   }
   return {};
@@ -42,17 +49,25 @@ Status check_list(const Json& json, const std::string& path, std::string_view wh
 
 Status check_choice(const Field& field, const Json& json, const std::string& path) {
   if (!json.is_string()) return wrong(path, "a string", json);
-  if (field.choices.empty() || std::find(field.choices.begin(), field.choices.end(), json.as_string()) != field.choices.end()) return {};
+  if (field.choices.empty() || std::find(field.choices.begin(), field.choices.end(),
+                                         json.as_string()) != field.choices.end())
+    return {};
   const std::string guess = did_you_mean(json.as_string(), field.choices);
-  return fail(ErrorCode::invalid_input, fmt::format("{}: '{}' is none of {}", path, json.as_string(), fmt::join(field.choices, ", ")))
+  return fail(ErrorCode::invalid_input,
+              fmt::format("{}: '{}' is none of {}", path, json.as_string(),
+                          fmt::join(field.choices, ", ")))
       .hint(guess.empty() ? "" : fmt::format("did you mean '{}'?", guess));
 }
 
-Status check_map(const Json& json, const std::string& path, const std::function<Status(const Json&, const std::string&)>& each) {
+Status check_map(const Json& json, const std::string& path,
+                 const std::function<Status(const Json&, const std::string&)>& each) {
   if (!json.is_object()) return wrong(path, "an object", json);
   for (const auto& [key, item] : json.as_object()) {
     if (!is_name(key)) {
-      return fail(ErrorCode::invalid_input, fmt::format("{}: '{}' is not a good name", path, key)).hint("use letters, digits, '-', '_' and '.', beginning with a letter or digit, at most 63");
+      return fail(ErrorCode::invalid_input, fmt::format("{}: '{}' is not a good name", path, key))
+          .hint(
+              "use letters, digits, '-', '_' and '.', beginning with a letter or digit, at most "
+              "63");
     }
     TRYV(each(item, path + "." + key));
   }
@@ -61,33 +76,53 @@ Status check_map(const Json& json, const std::string& path, const std::function<
 
 Status check_field(const Field& field, const Json& json, const std::string& path) {
   switch (field.kind) {
-    case Kind::string: return check_choice(field, json, path);
+    case Kind::string:
+      return check_choice(field, json, path);
     case Kind::path:
-    case Kind::selector: return json.is_string() && !json.as_string().empty() ? Status() : wrong(path, "a string", json);
-    case Kind::name: return json.is_string() && is_name(json.as_string()) ? Status() : wrong(path, "a name", json);
-    case Kind::integer: return json.is_int() && json.as_int() >= 0 ? Status() : wrong(path, "an integer of at least 0", json);
-    case Kind::boolean: return json.is_bool() ? Status() : wrong(path, "true or false", json);
-    case Kind::octal: return is_octal(json) ? Status() : wrong(path, "permission bits like '0644'", json);
-    case Kind::amount: return is_amount(json) ? Status() : wrong(path, "a number or a percentage like '30%'", json);
+    case Kind::selector:
+      return json.is_string() && !json.as_string().empty() ? Status()
+                                                           : wrong(path, "a string", json);
+    case Kind::name:
+      return json.is_string() && is_name(json.as_string()) ? Status() : wrong(path, "a name", json);
+    case Kind::integer:
+      return json.is_int() && json.as_int() >= 0 ? Status()
+                                                 : wrong(path, "an integer of at least 0", json);
+    case Kind::boolean:
+      return json.is_bool() ? Status() : wrong(path, "true or false", json);
+    case Kind::octal:
+      return is_octal(json) ? Status() : wrong(path, "permission bits like '0644'", json);
+    case Kind::amount:
+      return is_amount(json) ? Status() : wrong(path, "a number or a percentage like '30%'", json);
     case Kind::duration: {
       if (!json.is_string()) return wrong(path, "a duration like '90s'", json);
       auto parsed = parse_duration(json.as_string());
       if (!parsed) return fail(std::move(parsed).error().context("in " + path));
       return {};
     }
-    case Kind::strings: return check_list(json, path, "strings", [](const Json& j) { return j.is_string(); });
-    case Kind::amounts: return check_list(json, path, "numbers or percentages", is_amount);
-    case Kind::integers: return check_list(json, path, "integers", [](const Json& j) { return j.is_int(); });
+    case Kind::strings:
+      return check_list(json, path, "strings", [](const Json& j) { return j.is_string(); });
+    case Kind::amounts:
+      return check_list(json, path, "numbers or percentages", is_amount);
+    case Kind::integers:
+      return check_list(json, path, "integers", [](const Json& j) { return j.is_int(); });
     case Kind::text_map:
       if (!json.is_object()) return wrong(path, "an object of strings", json);
       for (const auto& [key, item] : json.as_object()) {
         if (!item.is_string()) return wrong(path + "." + key, "a string", item);
       }
       return {};
-    case Kind::object: return check(json, *field.schema, path);
-    case Kind::map: return check_map(json, path, [&](const Json& item, const std::string& p) { return check(item, *field.schema, p); });
-    case Kind::tagged: return check_tagged(json, *field.variants, path);
-    case Kind::tagged_map: return check_map(json, path, [&](const Json& item, const std::string& p) { return check_tagged(item, *field.variants, p); });
+    case Kind::object:
+      return check(json, *field.schema, path);
+    case Kind::map:
+      return check_map(json, path, [&](const Json& item, const std::string& p) {
+        return check(item, *field.schema, p);
+      });
+    case Kind::tagged:
+      return check_tagged(json, *field.variants, path);
+    case Kind::tagged_map:
+      return check_map(json, path, [&](const Json& item, const std::string& p) {
+        return check_tagged(item, *field.variants, p);
+      });
   }
   return {};
 }
@@ -101,11 +136,15 @@ Json schema_of(const Schema& schema) {
     properties[field.name] = schema_of(field);
     if (field.required) required.emplace_back(field.name);
   }
-  Json out = Json::object({{"type", "object"}, {"description", schema.doc}, {"properties", properties}, {"additionalProperties", false}});
+  Json out = Json::object({{"type", "object"},
+                           {"description", schema.doc},
+                           {"properties", properties},
+                           {"additionalProperties", false}});
   if (!required.empty()) out["required"] = required;
   if (!schema.one_of.empty()) {
     Json::Array choices;
-    for (const std::string_view name : schema.one_of) choices.push_back(Json::object({{"required", Json::Array{Json(name)}}}));
+    for (const std::string_view name : schema.one_of)
+      choices.push_back(Json::object({{"required", Json::Array{Json(name)}}}));
     out["oneOf"] = choices;
   }
   return out;
@@ -127,7 +166,8 @@ Json schema_of(const Field& field) {
     out["type"] = "array";
     out["items"] = std::move(item);
   };
-  const Json amount = Json::object({{"type", Json::Array{"integer", "string"}}, {"pattern", "^[0-9]+%?$"}, {"minimum", 0}});
+  const Json amount = Json::object(
+      {{"type", Json::Array{"integer", "string"}}, {"pattern", "^[0-9]+%?$"}, {"minimum", 0}});
   switch (field.kind) {
     case Kind::string:
     case Kind::path:
@@ -143,7 +183,9 @@ Json schema_of(const Field& field) {
       out["type"] = "integer";
       out["minimum"] = 0;
       break;
-    case Kind::boolean: out["type"] = "boolean"; break;
+    case Kind::boolean:
+      out["type"] = "boolean";
+      break;
     case Kind::duration:
       out["type"] = "string";
       out["pattern"] = "^([0-9]+(ms|s|m|h|d))+$";
@@ -155,9 +197,15 @@ Json schema_of(const Field& field) {
     case Kind::amount:
       for (const auto& [key, value] : amount.as_object()) out[key] = value;
       break;
-    case Kind::strings: list_of(Json::object({{"type", "string"}})); break;
-    case Kind::integers: list_of(Json::object({{"type", "integer"}})); break;
-    case Kind::amounts: list_of(amount); break;
+    case Kind::strings:
+      list_of(Json::object({{"type", "string"}}));
+      break;
+    case Kind::integers:
+      list_of(Json::object({{"type", "integer"}}));
+      break;
+    case Kind::amounts:
+      list_of(amount);
+      break;
     case Kind::text_map:
       out["type"] = "object";
       out["additionalProperties"] = Json::object({{"type", "string"}});
@@ -170,7 +218,9 @@ Json schema_of(const Field& field) {
       out["type"] = "object";
       out["additionalProperties"] = schema_of(*field.schema);
       break;
-    case Kind::tagged: out = schema_of_variants(*field.variants); break;
+    case Kind::tagged:
+      out = schema_of_variants(*field.variants);
+      break;
     case Kind::tagged_map:
       out["type"] = "object";
       out["additionalProperties"] = schema_of_variants(*field.variants);
@@ -181,82 +231,122 @@ Json schema_of(const Field& field) {
 
 std::string_view kind_name(const Field& field) {
   switch (field.kind) {
-    case Kind::string: return field.choices.empty() ? "string" : "choice";
-    case Kind::name: return "name";
-    case Kind::path: return "path";
-    case Kind::integer: return "integer";
-    case Kind::boolean: return "boolean";
-    case Kind::duration: return "duration";
-    case Kind::amount: return "count or %";
-    case Kind::octal: return "octal string";
-    case Kind::selector: return "label selector";
-    case Kind::strings: return "list of strings";
-    case Kind::amounts: return "list of counts or %";
-    case Kind::integers: return "list of integers";
-    case Kind::text_map: return "object of strings";
-    case Kind::object: return "object";
-    case Kind::map: return "object by name";
-    case Kind::tagged: return "object with `type`";
-    case Kind::tagged_map: return "objects by name, each with `type`";
+    case Kind::string:
+      return field.choices.empty() ? "string" : "choice";
+    case Kind::name:
+      return "name";
+    case Kind::path:
+      return "path";
+    case Kind::integer:
+      return "integer";
+    case Kind::boolean:
+      return "boolean";
+    case Kind::duration:
+      return "duration";
+    case Kind::amount:
+      return "count or %";
+    case Kind::octal:
+      return "octal string";
+    case Kind::selector:
+      return "label selector";
+    case Kind::strings:
+      return "list of strings";
+    case Kind::amounts:
+      return "list of counts or %";
+    case Kind::integers:
+      return "list of integers";
+    case Kind::text_map:
+      return "object of strings";
+    case Kind::object:
+      return "object";
+    case Kind::map:
+      return "object by name";
+    case Kind::tagged:
+      return "object with `type`";
+    case Kind::tagged_map:
+      return "objects by name, each with `type`";
   }
   return "";
 }
 
-void document(const Schema& schema, const std::string& heading, std::string& out, std::set<const void*>& seen) {
+void document(const Schema& schema, const std::string& heading, std::string& out,
+              std::set<const void*>& seen) {
   if (!seen.insert(&schema).second) return;
-  out += fmt::format("\n## {}\n\n{}\n\n| field | type | meaning |\n|---|---|---|\n", heading, schema.doc);
+  out += fmt::format("\n## {}\n\n{}\n\n| field | type | meaning |\n|---|---|---|\n", heading,
+                     schema.doc);
   for (const Field& field : schema.fields) {
     std::string doc(field.doc);
-    if (!field.choices.empty()) doc += fmt::format(" One of `{}`.", fmt::join(field.choices, "`, `"));
+    if (!field.choices.empty())
+      doc += fmt::format(" One of `{}`.", fmt::join(field.choices, "`, `"));
     if (field.schema != nullptr) doc += fmt::format(" See [{0}](#{0}).", field.schema->name);
-    out += fmt::format("| `{}`{} | {} | {} |\n", field.name, field.required ? " (required)" : "", kind_name(field), doc);
+    out += fmt::format("| `{}`{} | {} | {} |\n", field.name, field.required ? " (required)" : "",
+                       kind_name(field), doc);
   }
   for (const Field& field : schema.fields) {
-    if (field.schema != nullptr) document(*field.schema, std::string(field.schema->name), out, seen);
+    if (field.schema != nullptr)
+      document(*field.schema, std::string(field.schema->name), out, seen);
   }
 }
 
 }  // namespace
 
 Status check(const Json& json, const Schema& schema, const std::string& path) {
-  if (!json.is_object()) return wrong(path.empty() ? "the site" : path, fmt::format("an object ({})", schema.name), json);
-  const auto in = [&](std::string_view field) { return path.empty() ? std::string(field) : fmt::format("{}.{}", path, field); };
+  if (!json.is_object())
+    return wrong(path.empty() ? "the site" : path, fmt::format("an object ({})", schema.name),
+                 json);
+  const auto in = [&](std::string_view field) {
+    return path.empty() ? std::string(field) : fmt::format("{}.{}", path, field);
+  };
   for (const auto& [key, value] : json.as_object()) {
-    const auto field = std::find_if(schema.fields.begin(), schema.fields.end(), [&](const Field& f) { return f.name == key; });
+    const auto field = std::find_if(schema.fields.begin(), schema.fields.end(),
+                                    [&](const Field& f) { return f.name == key; });
     if (field == schema.fields.end()) {
       std::vector<std::string_view> names;
       for (const Field& f : schema.fields) names.push_back(f.name);
       const std::string guess = closest(key, names);
-      return fail(ErrorCode::invalid_input, fmt::format("{}: unknown field '{}'", path.empty() ? "site" : path, key))
-          .hint(guess.empty() ? fmt::format("a {} has the fields {}", schema.name, fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", guess));
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: unknown field '{}'", path.empty() ? "site" : path, key))
+          .hint(guess.empty()
+                    ? fmt::format("a {} has the fields {}", schema.name, fmt::join(names, ", "))
+                    : fmt::format("did you mean '{}'?", guess));
     }
     if (!value.is_null()) TRYV(check_field(*field, value, in(key)));
   }
   for (const Field& field : schema.fields) {
     const Json* value = json.find(field.name);
     if (field.required && (value == nullptr || value->is_null())) {
-      return fail(ErrorCode::invalid_input, fmt::format("{} is missing", in(field.name))).hint(std::string(field.doc));
+      return fail(ErrorCode::invalid_input, fmt::format("{} is missing", in(field.name)))
+          .hint(std::string(field.doc));
     }
   }
   if (!schema.one_of.empty()) {
-    const auto given = std::count_if(schema.one_of.begin(), schema.one_of.end(), [&](std::string_view name) { return json.find(name) != nullptr; });
-    if (given != 1) return fail(ErrorCode::invalid_input, fmt::format("{}: give exactly one of {}", path, fmt::join(schema.one_of, ", ")));
+    const auto given =
+        std::count_if(schema.one_of.begin(), schema.one_of.end(),
+                      [&](std::string_view name) { return json.find(name) != nullptr; });
+    if (given != 1)
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: give exactly one of {}", path, fmt::join(schema.one_of, ", ")));
   }
   return {};
 }
 
-Status check_tagged(const Json& json, const std::vector<Schema>& variants, const std::string& path) {
+Status check_tagged(const Json& json, const std::vector<Schema>& variants,
+                    const std::string& path) {
   if (!json.is_object()) return wrong(path, "an object with a 'type'", json);
   const Json* type = json.find("type");
   std::vector<std::string_view> names;
   for (const Schema& variant : variants) names.push_back(variant.name);
-  if (type == nullptr || !type->is_string()) return fail(ErrorCode::invalid_input, fmt::format("{}.type is missing", path)).hint(fmt::format("one of {}", fmt::join(names, ", ")));
+  if (type == nullptr || !type->is_string())
+    return fail(ErrorCode::invalid_input, fmt::format("{}.type is missing", path))
+        .hint(fmt::format("one of {}", fmt::join(names, ", ")));
   for (const Schema& variant : variants) {
     if (variant.name == type->as_string()) return check(json, variant, path);
   }
   const std::string guess = closest(type->as_string(), names);
-  return fail(ErrorCode::invalid_input, fmt::format("{}.type: there is no '{}'", path, type->as_string()))
-      .hint(guess.empty() ? fmt::format("one of {}", fmt::join(names, ", ")) : fmt::format("did you mean '{}'?", guess));
+  return fail(ErrorCode::invalid_input,
+              fmt::format("{}.type: there is no '{}'", path, type->as_string()))
+      .hint(guess.empty() ? fmt::format("one of {}", fmt::join(names, ", "))
+                          : fmt::format("did you mean '{}'?", guess));
 }
 
 Json json_schema() {
@@ -268,12 +358,16 @@ Json json_schema() {
 
 std::string site_reference() {
   std::string out =
-      "# Site reference\n\n<!-- Generated from src/site/schema_table.cc by `consort docs site`. Do not edit. -->\n\n"
-      "A site is Jsonnet, or plain JSON. Unknown fields are errors. Paths are relative to the site file.\n";
+      "# Site reference\n\n<!-- Generated from src/site/schema_table.cc by `consort docs site`. Do "
+      "not edit. -->\n\n"
+      "A site is Jsonnet, or plain JSON. Unknown fields are errors. Paths are relative to the site "
+      "file.\n";
   std::set<const void*> seen;
   document(site_schema(), "site", out, seen);
-  for (const Schema& schema : inventory_schemas()) document(schema, fmt::format("inventory: {}", schema.name), out, seen);
-  for (const Schema& schema : resource_schemas()) document(schema, fmt::format("resource: {}", schema.name), out, seen);
+  for (const Schema& schema : inventory_schemas())
+    document(schema, fmt::format("inventory: {}", schema.name), out, seen);
+  for (const Schema& schema : resource_schemas())
+    document(schema, fmt::format("resource: {}", schema.name), out, seen);
   return out;
 }
 

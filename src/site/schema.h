@@ -1,5 +1,5 @@
-// The one table of what a site may contain. It drives the strict checks, the published JSON Schema and the
-// site reference in the docs; a field that is not here does not exist.
+// The one table of what a site may contain. It drives the strict checks, the published JSON Schema
+// and the site reference in the docs; a field that is not here does not exist.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,15 @@
 namespace consort::site {
 
 enum class Kind : std::uint8_t {
-  string, name, path, integer, boolean, duration, amount, octal, selector,
+  string,
+  name,
+  path,
+  integer,
+  boolean,
+  duration,
+  amount,
+  octal,
+  selector,
   strings,    // a list of strings
   amounts,    // a list of amounts
   integers,   // a list of integers
@@ -30,9 +38,9 @@ struct Field {
   Kind kind = Kind::string;
   std::string_view doc;
   bool required = false;
-  const Schema* schema = nullptr;                  // of object and map
-  const std::vector<Schema>* variants = nullptr;   // of tagged and tagged_map
-  std::vector<std::string_view> choices = {};      // of string
+  const Schema* schema = nullptr;                 // of object and map
+  const std::vector<Schema>* variants = nullptr;  // of tagged and tagged_map
+  std::vector<std::string_view> choices = {};     // of string
 };
 
 struct Schema {
@@ -49,10 +57,11 @@ struct Schema {
 [[nodiscard]] const std::vector<Schema>& resource_schemas();
 [[nodiscard]] const std::vector<Schema>& inventory_schemas();
 
-// The first mistake: unknown field (did you mean …?), wrong type, missing field. `path` is the place in the
-// site: "services.shop". Errors: invalid_input.
+// The first mistake: unknown field (did you mean …?), wrong type, missing field. `path` is the
+// place in the site: "services.shop". Errors: invalid_input.
 [[nodiscard]] Status check(const Json& json, const Schema& schema, const std::string& path);
-[[nodiscard]] Status check_tagged(const Json& json, const std::vector<Schema>& variants, const std::string& path);
+[[nodiscard]] Status check_tagged(const Json& json, const std::vector<Schema>& variants,
+                                  const std::string& path);
 
 // Names of the fields that are known before the fleet is: they may not use endpoints' addresses.
 [[nodiscard]] const std::vector<std::string_view>& static_service_fields();

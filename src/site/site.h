@@ -1,4 +1,5 @@
-// The Site model: what a site file declares, after evaluation and checks. A value; thread-safe to share.
+// The Site model: what a site file declares, after evaluation and checks. A value; thread-safe to
+// share.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +18,13 @@ namespace consort::site {
 struct Need {
   std::string service;
   std::string endpoint;
-  std::int64_t quorum = 0;      // 0: not declared
-  bool follow_changes = true;   // onChange: restart
+  std::int64_t quorum = 0;     // 0: not declared
+  bool follow_changes = true;  // onChange: restart
 };
 
 struct HostClass {
   std::string name;
-  Json inventory;               // checked against inventory_schemas()
+  Json inventory;  // checked against inventory_schemas()
   std::int64_t min = 1;
   std::map<std::string, std::string> labels;
   std::string purpose;
@@ -34,7 +35,7 @@ struct Service {
   std::string name;
   std::string on;
   std::optional<std::int64_t> replicas;
-  std::string when;             // label selector, "" for all hosts
+  std::string when;  // label selector, "" for all hosts
   std::map<std::string, Need> needs;
   std::map<std::string, Need> uses;
   std::vector<std::string> after;
@@ -53,21 +54,23 @@ struct Service {
 struct Site {
   std::string name;
   std::string purpose;
-  fs::path file;                // the site file
-  Digest sources;               // of every file that was read
+  fs::path file;   // the site file
+  Digest sources;  // of every file that was read
   std::map<std::string, HostClass> host_classes;
   std::map<std::string, Service> services;  // with "class:NAME" for classes that carry resources
-  Json policy;                  // checked; an object
-  std::map<std::string, Error> broken;      // services whose body could not be evaluated or is wrong
+  Json policy;                              // checked; an object
+  std::map<std::string, Error> broken;  // services whose body could not be evaluated or is wrong
 };
 
 // The name of a class's base service.
-[[nodiscard]] inline std::string base_service(const std::string& host_class) { return "class:" + host_class; }
+[[nodiscard]] inline std::string base_service(const std::string& host_class) {
+  return "class:" + host_class;
+}
 
 struct EvaluationLimits {
-  Duration deadline = seconds(30);          // wall clock and CPU
+  Duration deadline = seconds(30);             // wall clock and CPU
   std::size_t memory = std::size_t{2} << 30U;  // bytes of address space
-  std::size_t source_bytes = 32U << 20U;    // of all imported files together
+  std::size_t source_bytes = 32U << 20U;       // of all imported files together
   std::size_t result_bytes = 256U << 20U;
 };
 
@@ -80,15 +83,19 @@ struct EndpointValue {
 // "service/endpoint" → value.
 using EndpointTable = std::map<std::string, EndpointValue>;
 
-// First evaluation: the static fields, which need no fleet. Runs libjsonnet in a child process under the
-// limits. Errors: invalid_input with file, line, excerpt and caret; timeout; too_large; not_found.
-[[nodiscard]] Result<Site> evaluate_static(const fs::path& file, const EvaluationLimits& limits = {});
+// First evaluation: the static fields, which need no fleet. Runs libjsonnet in a child process
+// under the limits. Errors: invalid_input with file, line, excerpt and caret; timeout; too_large;
+// not_found.
+[[nodiscard]] Result<Site> evaluate_static(const fs::path& file,
+                                           const EvaluationLimits& limits = {});
 
-// Second evaluation: fills the bodies. A service that cannot be evaluated is put into `broken` with its
-// error; the others are complete. Errors only when nothing could be evaluated at all.
-[[nodiscard]] Status evaluate_bodies(Site& site, const EndpointTable& endpoints, const EvaluationLimits& limits = {});
+// Second evaluation: fills the bodies. A service that cannot be evaluated is put into `broken` with
+// its error; the others are complete. Errors only when nothing could be evaluated at all.
+[[nodiscard]] Status evaluate_bodies(Site& site, const EndpointTable& endpoints,
+                                     const EvaluationLimits& limits = {});
 
-// Checks across services: unknown classes, services, endpoints (did you mean …?), self-needs, hard cycles.
+// Checks across services: unknown classes, services, endpoints (did you mean …?), self-needs, hard
+// cycles.
 [[nodiscard]] Status check_references(const Site& site);
 
 // The text of consort.libsonnet, compiled in.

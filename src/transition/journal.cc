@@ -9,16 +9,18 @@
 namespace consort::transition {
 namespace {
 
-constexpr std::array<std::string_view, 5> kProgress = {"planned", "intent", "done", "failed", "failed_dirty"};
+constexpr std::array<std::string_view, 5> kProgress = {"planned", "intent", "done", "failed",
+                                                       "failed_dirty"};
 
 Json records_to_json(const std::vector<StepRecord>& records) {
   Json::Array out;
   for (const StepRecord& record : records) {
-    out.push_back(Json::object({{"step", step_name(record.step)},
-                                {"token", record.token},
-                                {"progress", kProgress.at(static_cast<std::size_t>(record.progress))},
-                                {"idempotent", record.idempotent},
-                                {"tries", record.tries}}));
+    out.push_back(
+        Json::object({{"step", step_name(record.step)},
+                      {"token", record.token},
+                      {"progress", kProgress.at(static_cast<std::size_t>(record.progress))},
+                      {"idempotent", record.idempotent},
+                      {"tries", record.tries}}));
   }
   return out;
 }
@@ -33,7 +35,8 @@ Result<std::vector<StepRecord>> records_from_json(const Json::Array& array) {
     const std::string progress = reader.string("progress");
     std::size_t i = 0;
     while (i < kProgress.size() && kProgress.at(i) != progress) ++i;
-    if (i == kProgress.size()) return fail(ErrorCode::corrupt, fmt::format("'{}' is no progress of a step", progress));
+    if (i == kProgress.size())
+      return fail(ErrorCode::corrupt, fmt::format("'{}' is no progress of a step", progress));
     record.progress = static_cast<Progress>(i);
     record.idempotent = reader.boolean("idempotent", true);
     record.tries = static_cast<int>(reader.integer("tries", 0, 0, 100));
@@ -45,12 +48,16 @@ Result<std::vector<StepRecord>> records_from_json(const Json::Array& array) {
 
 Json failure_to_json(const std::optional<Failure>& failure) {
   if (!failure) return {};
-  return Json::object({{"step", failure->step}, {"exitStatus", failure->exit_status}, {"message", failure->message}, {"tail", failure->tail}});
+  return Json::object({{"step", failure->step},
+                       {"exitStatus", failure->exit_status},
+                       {"message", failure->message},
+                       {"tail", failure->tail}});
 }
 
 std::optional<Failure> failure_from_json(const Json* json) {
   if (json == nullptr) return std::nullopt;
-  return Failure{json->string_or("step"), static_cast<int>(json->int_or("exitStatus")), json->string_or("message"), json->string_or("tail")};
+  return Failure{json->string_or("step"), static_cast<int>(json->int_or("exitStatus")),
+                 json->string_or("message"), json->string_or("tail")};
 }
 
 }  // namespace
@@ -77,11 +84,13 @@ Json transition_to_json(const Transition& t) {
 
 Result<Transition> transition_from_json(const Json& json) {
   JsonReader reader(json, "journal");
-  if (reader.integer("format") != 1) return fail(ErrorCode::unsupported, "this journal was written by a newer agent");
+  if (reader.integer("format") != 1)
+    return fail(ErrorCode::unsupported, "this journal was written by a newer agent");
   Transition t;
   t.service = reader.string("service");
   t.attempt = reader.string("attempt");
-  if (const Json* from = reader.any("from")) t.from = TRY(plan::instance_state_from_json(*from, "from"));
+  if (const Json* from = reader.any("from"))
+    t.from = TRY(plan::instance_state_from_json(*from, "from"));
   if (const Json* to = reader.any("to")) t.to = TRY(plan::instance_state_from_json(*to, "to"));
   if (const Json* duty = reader.any("duty")) t.duty = TRY(plan::duty_from_json(*duty, "duty"));
   t.downwards = reader.boolean("downwards", false);

@@ -46,7 +46,8 @@ constexpr std::array kSteps = {
 };
 
 const StepRow& row(Step step) {
-  return *std::find_if(kSteps.begin(), kSteps.end(), [step](const StepRow& r) { return r.step == step; });
+  return *std::find_if(kSteps.begin(), kSteps.end(),
+                       [step](const StepRow& r) { return r.step == step; });
 }
 
 // Each hook acts on one version; migrate belongs to the newer one in both directions.
@@ -76,7 +77,8 @@ Owner owner_of(const Transition& transition, Step step) {
 }
 
 bool may_run_twice(const Transition& transition, Step step) {
-  return std::find(transition.once.begin(), transition.once.end(), row(step).name) == transition.once.end();
+  return std::find(transition.once.begin(), transition.once.end(), row(step).name) ==
+         transition.once.end();
 }
 
 class Planner {
@@ -146,8 +148,11 @@ class Planner {
   void note_hooks_that_run_once() {
     for (const StepRow& step : kSteps) {
       const Owner owner = owner_of(out_, step.step);
-      const Manifest* manifest = owner == Owner::old_manifest ? in_.old_manifest : owner == Owner::new_manifest ? in_.new_manifest : nullptr;
-      const plan::Hook* hook = manifest != nullptr && !step.hook.empty() ? manifest->hook(step.hook) : nullptr;
+      const Manifest* manifest = owner == Owner::old_manifest   ? in_.old_manifest
+                                 : owner == Owner::new_manifest ? in_.new_manifest
+                                                                : nullptr;
+      const plan::Hook* hook =
+          manifest != nullptr && !step.hook.empty() ? manifest->hook(step.hook) : nullptr;
       if (hook != nullptr && !hook->idempotent) out_.once.emplace_back(step.name);
     }
   }
@@ -202,7 +207,8 @@ class Planner {
 bool attempted(const StepRecord& record) { return record.progress != Progress::planned; }
 
 const StepRecord* find(const Transition& transition, Step step) {
-  const auto it = std::find_if(transition.forward.begin(), transition.forward.end(), [step](const StepRecord& r) { return r.step == step; });
+  const auto it = std::find_if(transition.forward.begin(), transition.forward.end(),
+                               [step](const StepRecord& r) { return r.step == step; });
   return it == transition.forward.end() ? nullptr : &*it;
 }
 
@@ -211,11 +217,13 @@ bool was_attempted(const Transition& transition, Step step) {
   return record != nullptr && attempted(*record);
 }
 
-// Data may have been touched: a migration that did not fail cleanly, or a new version that ran on them.
+// Data may have been touched: a migration that did not fail cleanly, or a new version that ran on
+// them.
 bool data_touched(const Transition& transition) {
   if (!transition.data_changes) return false;
   const StepRecord* migrate = find(transition, Step::migrate);
-  if (migrate != nullptr && attempted(*migrate) && migrate->progress != Progress::failed) return true;
+  if (migrate != nullptr && attempted(*migrate) && migrate->progress != Progress::failed)
+    return true;
   return was_attempted(transition, Step::start);
 }
 
@@ -242,7 +250,8 @@ void plan_way_back(Transition& transition) {
     add(Step::start_old);
     add(Step::validate_old);
   }
-  if (transition.from && transition.from->mode == Mode::running && was_attempted(transition, Step::drain)) {
+  if (transition.from && transition.from->mode == Mode::running &&
+      was_attempted(transition, Step::drain)) {
     add(Step::undrain_old);
   }
 }
@@ -257,11 +266,13 @@ auto* current(T& transition) {
   return static_cast<decltype(&list.front())>(nullptr);
 }
 
-// What is on the host when the walk back broke off: old only if the switch back was not needed or is done.
+// What is on the host when the walk back broke off: old only if the switch back was not needed or
+// is done.
 std::optional<plan::InstanceState> truth_when_stuck(const Transition& transition) {
-  const bool switched = std::any_of(transition.back.begin(), transition.back.end(), [](const StepRecord& r) {
-    return r.step == Step::switch_back && r.progress != Progress::done;
-  });
+  const bool switched =
+      std::any_of(transition.back.begin(), transition.back.end(), [](const StepRecord& r) {
+        return r.step == Step::switch_back && r.progress != Progress::done;
+      });
   auto state = switched ? transition.to : transition.from;
   if (state) state->mode = Mode::stopped;
   return state;
@@ -289,8 +300,11 @@ Ended end_of(const Transition& transition) {
     if (end.applied && end.applied->mode == Mode::running) end.applied->mode = Mode::drained;
   } else if (transition.back_failure) {
     end.outcome.result = Result::inconsistent;
-    end.outcome.message += fmt::format("; and the way back failed at {}: {}", transition.back_failure->step, transition.back_failure->message);
-    if (!transition.back_failure->tail.empty()) end.outcome.tail += (end.outcome.tail.empty() ? "" : "\n") + transition.back_failure->tail;
+    end.outcome.message +=
+        fmt::format("; and the way back failed at {}: {}", transition.back_failure->step,
+                    transition.back_failure->message);
+    if (!transition.back_failure->tail.empty())
+      end.outcome.tail += (end.outcome.tail.empty() ? "" : "\n") + transition.back_failure->tail;
     end.applied = truth_when_stuck(transition);
   } else {
     end.outcome.result = Result::reverted;
@@ -303,7 +317,8 @@ void note_failure(Transition& transition, StepRecord& record, const StepResult& 
   // Who asked to be tried again, and never came to an end, may have left anything.
   const bool clean = result.status == StepStatus::failed;
   record.progress = clean ? Progress::failed : Progress::failed_dirty;
-  Failure failure{std::string(step_name(record.step)), result.exit_status, result.message, result.tail};
+  Failure failure{std::string(step_name(record.step)), result.exit_status, result.message,
+                  result.tail};
   if (transition.walking_back) {
     transition.back_failure = std::move(failure);
     return;
@@ -347,7 +362,8 @@ Decision decide(const Transition& transition) {
   StepOrder order;
   order.step = record->step;
   order.token = record->token;
-  order.hook = transition.duty && record->step == Step::duty ? transition.duty->hook : std::string(row(record->step).hook);
+  order.hook = transition.duty && record->step == Step::duty ? transition.duty->hook
+                                                             : std::string(row(record->step).hook);
   order.owner = owner_of(transition, record->step);
   order.again = record->progress == Progress::intent || record->tries > 0;
   return order;
@@ -356,10 +372,14 @@ Decision decide(const Transition& transition) {
 StepStatus status_of_exit(int exit_status, bool timed_out) {
   if (timed_out) return StepStatus::dirty;
   switch (exit_status) {
-    case 0: return StepStatus::ok;
-    case 75: return StepStatus::again;
-    case 70: return StepStatus::dirty;
-    default: return exit_status > 128 ? StepStatus::dirty : StepStatus::failed;
+    case 0:
+      return StepStatus::ok;
+    case 75:
+      return StepStatus::again;
+    case 70:
+      return StepStatus::dirty;
+    default:
+      return exit_status > 128 ? StepStatus::dirty : StepStatus::failed;
   }
 }
 
@@ -382,16 +402,20 @@ Transition with_result(Transition transition, const StepResult& result) {
   record->progress = Progress::done;
   if (record->step == Step::commit) transition.committed = true;
   if (record->step == Step::confirm) transition.unconfirmed = result.unconfirmed;
-  if (record->step == Step::backup || record->step == Step::backup_running) transition.snapshot = result.snapshot;
+  if (record->step == Step::backup || record->step == Step::backup_running)
+    transition.snapshot = result.snapshot;
   return transition;
 }
 
 Transition recover(Transition transition) {
   StepRecord* record = current(transition);
-  if (record == nullptr || record->progress != Progress::intent || record->idempotent) return transition;
+  if (record == nullptr || record->progress != Progress::intent || record->idempotent)
+    return transition;
   StepResult result;
   result.status = StepStatus::dirty;
-  result.message = fmt::format("the agent stopped while {} ran, and its hook says idempotent: false, so it is not run again", step_name(record->step));
+  result.message = fmt::format(
+      "the agent stopped while {} ran, and its hook says idempotent: false, so it is not run again",
+      step_name(record->step));
   note_failure(transition, *record, result);
   return transition;
 }

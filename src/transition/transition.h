@@ -1,6 +1,6 @@
 // The transition engine: one instance going from its old manifest to its new one, or back.
-// Pure: no I/O, no clock. The shell journals the Transition after every change of it, performs the one
-// step that decide() names, and hands back its result:
+// Pure: no I/O, no clock. The shell journals the Transition after every change of it, performs the
+// one step that decide() names, and hands back its result:
 //
 //   fetch → preflight → drain → stop → backup → migrate → switch → setup → start → validate
 //         → confirm → commit → undrain
@@ -8,8 +8,8 @@
 // A failure before commit walks back: stop_new, restore | migrate_back, switch_back, start_old,
 // validate_old, undrain_old. After commit nothing is restored any more (DESIGN.md section 7).
 //
-// Crash rule: a step is journaled as `intent` before it runs. After a crash recover() decides whether it
-// may run again (with the same token) or whether the transition must walk back.
+// Crash rule: a step is journaled as `intent` before it runs. After a crash recover() decides
+// whether it may run again (with the same token) or whether the transition must walk back.
 #pragma once
 
 #include <cstdint>
@@ -24,9 +24,29 @@
 namespace consort::transition {
 
 enum class Step : std::uint8_t {
-  fetch, preflight, drain, backup_running, stop, backup, migrate, switch_over, setup, start, validate, confirm, commit, undrain,
-  remove, duty,
-  stop_new, restore, migrate_back, switch_back, start_old, validate_old, undrain_old
+  fetch,
+  preflight,
+  drain,
+  backup_running,
+  stop,
+  backup,
+  migrate,
+  switch_over,
+  setup,
+  start,
+  validate,
+  confirm,
+  commit,
+  undrain,
+  remove,
+  duty,
+  stop_new,
+  restore,
+  migrate_back,
+  switch_back,
+  start_old,
+  validate_old,
+  undrain_old
 };
 [[nodiscard]] std::string_view step_name(Step step);
 [[nodiscard]] Result<Step> step_from_name(std::string_view name);
@@ -54,7 +74,7 @@ struct Transition {
   std::string attempt;
   std::optional<plan::InstanceState> from;
   std::optional<plan::InstanceState> to;
-  bool downwards = false;   // `from` is the newer manifest: its hooks know the way down
+  bool downwards = false;  // `from` is the newer manifest: its hooks know the way down
   bool data_changes = false;
   std::optional<plan::Duty> duty;
   std::vector<std::string> once;  // names of steps whose hook says idempotent: false
@@ -63,7 +83,7 @@ struct Transition {
   bool walking_back = false;
   bool committed = false;
   bool unconfirmed = false;
-  std::string snapshot;     // digest of the snapshot that `backup` made, or ""
+  std::string snapshot;  // digest of the snapshot that `backup` made, or ""
   std::optional<Failure> failure;
   std::optional<Failure> back_failure;
 };
@@ -76,11 +96,12 @@ struct Begin {
   const plan::Manifest* old_manifest = nullptr;  // null when `from` is nullopt
   const plan::Manifest* new_manifest = nullptr;  // null when `to` is nullopt
   bool downwards = false;
-  bool has_data = false;        // the data folder already holds data of this service
+  bool has_data = false;  // the data folder already holds data of this service
 };
 
 [[nodiscard]] Transition begin(const Begin& input);
-[[nodiscard]] Transition begin_duty(const std::string& service, const plan::Duty& duty, const plan::Hook& hook);
+[[nodiscard]] Transition begin_duty(const std::string& service, const plan::Duty& duty,
+                                    const plan::Hook& hook);
 
 // Whose hook a step runs, and which.
 enum class Owner : std::uint8_t { none, old_manifest, new_manifest };

@@ -1,5 +1,6 @@
-// Whole fleets in virtual time under seeded disasters: crashes at every journal write, lost, late and doubled
-// messages, broken hooks. Checks I1, I2, I3, I5, I7, I8, I9, I10, I11, I12 (src/sim/invariants.cc, story.cc).
+// Whole fleets in virtual time under seeded disasters: crashes at every journal write, lost, late
+// and doubled messages, broken hooks. Checks I1, I2, I3, I5, I7, I8, I9, I10, I11, I12
+// (src/sim/invariants.cc, story.cc).
 #include <gtest/gtest.h>
 
 #include <set>
@@ -16,7 +17,8 @@ TEST(Simulation, EverySeedKeepsTheInvariants) {
   for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
     const StoryOutcome outcome = run_story(seed);
     for (const Violation& violation : outcome.violations) {
-      ADD_FAILURE() << "seed " << seed << ": " << violation.invariant << " " << violation.text << "\n  replay it: consort-sim --replay " << seed;
+      ADD_FAILURE() << "seed " << seed << ": " << violation.invariant << " " << violation.text
+                    << "\n  replay it: consort-sim --replay " << seed;
     }
     endings.insert(outcome.told.substr(outcome.told.rfind(' ') + 1));
   }

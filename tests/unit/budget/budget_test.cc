@@ -11,7 +11,9 @@ const Instant kNow = from_millis(1'700'000'000'000);
 
 class BudgetTest : public ::testing::Test {
  protected:
-  Grant take(const std::string& host, const std::string& reason = "rollout:r1") { return acquire(budgets, {"web"}, censuses, host, reason, "upgrade", kNow); }
+  Grant take(const std::string& host, const std::string& reason = "rollout:r1") {
+    return acquire(budgets, {"web"}, censuses, host, reason, "upgrade", kNow);
+  }
 
   Budgets budgets{{"web", {{2, false}, false, std::nullopt, {}}}};
   Censuses censuses{{"web", {10, {}}}};
@@ -74,7 +76,8 @@ TEST_F(BudgetTest, PausedGrantsNothingButKeepsItsHolders) {
 }
 
 TEST_F(BudgetTest, AJointOutageTakesTheWholeBudgetOrNothing) {
-  const std::map<std::string, std::vector<std::string>> hosts = {{"w1", {"web"}}, {"w2", {"web"}}, {"w3", {"web"}}};
+  const std::map<std::string, std::vector<std::string>> hosts = {
+      {"w1", {"web"}}, {"w2", {"web"}}, {"w3", {"web"}}};
   ASSERT_TRUE(take("w9", "reboot").granted);
   EXPECT_FALSE(acquire_jointly(budgets, hosts, censuses, "rollout:r2", "db is away", kNow).granted);
   release(budgets, "w9", "reboot");
@@ -93,14 +96,19 @@ TEST(Amount, RoundsDownButNeverToNothing) {
 }
 
 TEST(Amount, RefusesWhatIsNoAmount) {
-  for (const Json& bad : std::vector<Json>{Json("30 %"), Json("-1"), Json("101%"), Json(-1), Json(2.5), Json(""), Json("%"), Json("9999999")}) {
+  for (const Json& bad : std::vector<Json>{Json("30 %"), Json("-1"), Json("101%"), Json(-1),
+                                           Json(2.5), Json(""), Json("%"), Json("9999999")}) {
     EXPECT_FALSE(amount_from_json(bad, "policy.maxUnavailable")) << bad.dump();
   }
   EXPECT_EQ(*amount_from_json("30%", "p"), (Amount{30, true}));
 }
 
 TEST(Budgets, ReadBackWhatTheyWrite) {
-  Budgets budgets{{"web", {{30, true}, true, Joint{"rollout:r1", {kNow, "why"}, {"w1", "w2"}}, {{"w3", {{"reboot", {kNow, "kernel"}}}}}}}};
+  Budgets budgets{{"web",
+                   {{30, true},
+                    true,
+                    Joint{"rollout:r1", {kNow, "why"}, {"w1", "w2"}},
+                    {{"w3", {{"reboot", {kNow, "kernel"}}}}}}}};
   const Json json = budgets_to_json(budgets);
   const auto again = budgets_from_json(json);
   ASSERT_TRUE(again);

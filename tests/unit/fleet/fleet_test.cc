@@ -16,16 +16,24 @@ using ::testing::HasSubstr;
 
 class FleetTest : public ::testing::Test {
  protected:
-  FleetTest() : folder_(*TempFolder::create("consort-fleet-")) { site_.file = folder_.path() / "site.jsonnet"; }
+  FleetTest() : folder_(*TempFolder::create("consort-fleet-")) {
+    site_.file = folder_.path() / "site.jsonnet";
+  }
 
-  void given_file(const std::string& name, const std::string& text, mode_t mode = 0644) { ASSERT_TRUE(write_file_atomic(folder_.path() / name, text, mode, Durability::cached)); }
+  void given_file(const std::string& name, const std::string& text, mode_t mode = 0644) {
+    ASSERT_TRUE(write_file_atomic(folder_.path() / name, text, mode, Durability::cached));
+  }
   void given_class(const std::string& name, Json inventory, std::int64_t min = 1) {
     site_.host_classes[name].name = name;
     site_.host_classes[name].inventory = std::move(inventory);
     site_.host_classes[name].min = min;
   }
-  static Json file(const std::string& path) { return Json::object({{"type", "file"}, {"path", path}}); }
-  static Json exec(Json::Array argv) { return Json::object({{"type", "exec"}, {"argv", std::move(argv)}}); }
+  static Json file(const std::string& path) {
+    return Json::object({{"type", "file"}, {"path", path}});
+  }
+  static Json exec(Json::Array argv) {
+    return Json::object({{"type", "exec"}, {"argv", std::move(argv)}});
+  }
   std::string error() {
     const auto fleet = resolve(site_, {});
     return fleet ? "it resolved" : render_error(fleet.error());
@@ -36,7 +44,9 @@ class FleetTest : public ::testing::Test {
 };
 
 TEST_F(FleetTest, ReadsYamlWithGroupsAndLabels) {
-  given_file("h.yaml", "groups:\n  web:\n    hosts:\n      w1: { address: 10.0.0.1, labels: { dc: north } }\n      w2: 10.0.0.2\n  db:\n    hosts: { d1: {} }\n");
+  given_file("h.yaml",
+             "groups:\n  web:\n    hosts:\n      w1: { address: 10.0.0.1, labels: { dc: north } "
+             "}\n      w2: 10.0.0.2\n  db:\n    hosts: { d1: {} }\n");
   given_class("web", file("h.yaml"));
   const auto fleet = resolve(site_, {});
   ASSERT_TRUE(fleet) << render_error(fleet.error());
@@ -51,7 +61,8 @@ cat <<'JSON'
 {"_meta": {"hostvars": {"w1": {"ansible_host": "10.0.0.1", "dc": "north", "ansible_user": "x", "list": [1]}}},
  "all": {"children": ["ungrouped", "web"]}, "web": {"children": ["edge"], "hosts": ["w2"]}, "edge": {"hosts": ["w1"]}}
 JSON
-)", 0755);
+)",
+             0755);
   given_class("web", exec({"./inventory", "--list"}));
   const auto fleet = resolve(site_, {});
   ASSERT_TRUE(fleet) << render_error(fleet.error());
@@ -64,7 +75,9 @@ TEST_F(FleetTest, AsksAUrl) {
   http::EventLoop loop;
   auto server = http::Server::create(loop, {{"127.0.0.1:0"}, {}});
   ASSERT_TRUE(server);
-  server->route("GET", "/hosts", [](const http::Request&, const http::Responder& responder) { responder.send(http::Response::text(R"({"hosts": {"w1": "10.0.0.1"}})")); });
+  server->route("GET", "/hosts", [](const http::Request&, const http::Responder& responder) {
+    responder.send(http::Response::text(R"({"hosts": {"w1": "10.0.0.1"}})"));
+  });
   server->start();
   loop.start();
   given_class("web", Json::object({{"type", "http"}, {"url", server->url() + "/hosts"}}));
@@ -77,7 +90,9 @@ TEST_F(FleetTest, AsksAUrl) {
 TEST_F(FleetTest, AsksTheRegistryBySelector) {
   given_class("web", Json::object({{"type", "registry"}, {"selector", "role=web"}}));
   ResolveOptions options;
-  options.registry = [](const std::string& selector) -> Result<std::vector<Host>> { return std::vector<Host>{{"w1", selector, {}}}; };
+  options.registry = [](const std::string& selector) -> Result<std::vector<Host>> {
+    return std::vector<Host>{{"w1", selector, {}}};
+  };
   EXPECT_EQ(resolve(site_, options)->hosts.at("w1").address, "role=web");
   EXPECT_THAT(error(), HasSubstr("needs a controller"));
 }
@@ -85,7 +100,8 @@ TEST_F(FleetTest, AsksTheRegistryBySelector) {
 TEST_F(FleetTest, AFailedProgramIsAnErrorWithItsWords) {
   given_file("inventory", "#!/bin/sh\necho 'no credentials' >&2\nexit 3\n", 0755);
   given_class("web", exec({"./inventory"}));
-  EXPECT_THAT(error(), ::testing::AllOf(HasSubstr("exit status 3"), HasSubstr("no credentials"), HasSubstr("in hostClasses.web.inventory")));
+  EXPECT_THAT(error(), ::testing::AllOf(HasSubstr("exit status 3"), HasSubstr("no credentials"),
+                                        HasSubstr("in hostClasses.web.inventory")));
 }
 
 TEST_F(FleetTest, AProgramThatHangsIsEnded) {
@@ -153,7 +169,8 @@ TEST_F(PlacementTest, ReplicasAreChosenTheSameEachTimeAndMoveNoMoreThanTheyMust)
   std::erase(fleet_.classes["web"], lost);
   const auto second = place(site_, fleet_, *first);
   std::vector<std::string> stayed;
-  std::set_intersection(first->at("s").begin(), first->at("s").end(), second->at("s").begin(), second->at("s").end(), std::back_inserter(stayed));
+  std::set_intersection(first->at("s").begin(), first->at("s").end(), second->at("s").begin(),
+                        second->at("s").end(), std::back_inserter(stayed));
   EXPECT_EQ(stayed.size(), 2U);
 }
 

@@ -21,7 +21,9 @@ Model two_hosts() {
 
 TEST(Plan, S01_ChainStartsProvidersFirst) {
   Model site = two_hosts();
-  site.service("s1", "a", "v1").service("s2", "b", "v1", {"s1"}).service("s3", "b", "v1", {"s1", "s2"});
+  site.service("s1", "a", "v1")
+      .service("s2", "b", "v1", {"s1"})
+      .service("s3", "b", "v1", {"s1", "s2"});
   const auto plan = Planning{.after = &site}.plan();
   ASSERT_TRUE(plan);
   EXPECT_EQ(story(*plan), "install s1@h1 | install s2@h2 | install s3@h2");
@@ -38,7 +40,9 @@ TEST(Plan, S34_RightAfterADeployThereIsNothingToDo) {
 
 TEST(Plan, S02_MovingOneStopsItsDependentsFirstAndLeavesTheOthersAlone) {
   Model before = two_hosts();
-  before.service("s1", "a", "v1").service("s2", "b", "v1", {"s1"}).service("s3", "b", "v1", {"s1", "s2"});
+  before.service("s1", "a", "v1")
+      .service("s2", "b", "v1", {"s1"})
+      .service("s3", "b", "v1", {"s1", "s2"});
   Model after = two_hosts();
   after.service("s1", "a", "v1").service("s2", "a", "v1", {"s1"}, {"h1"});
   Manifest changed = after.manifest("s3", "v1");
@@ -54,7 +58,9 @@ TEST(Plan, S03_RebindingStartsTheNewProviderBeforeTheDependentAndRemovesTheOldOn
   Model before = two_hosts();
   before.service("s1", "a", "v1").service("s2", "a", "v1", {"s1"}).service("s3", "b", "v1", {"s2"});
   Model after = two_hosts();
-  after.service("s1", "a", "v1").service("s2B", "a", "v1", {"s1"}).service("s3", "b", "v1", {"s2B"});
+  after.service("s1", "a", "v1")
+      .service("s2B", "a", "v1", {"s1"})
+      .service("s3", "b", "v1", {"s2B"});
   const auto plan = Planning{.before = &before, .after = &after}.plan();
   ASSERT_TRUE(plan);
   EXPECT_EQ(story(*plan), "install s2B@h1 | reconfigure s3@h2 | remove s2@h1");
@@ -62,7 +68,10 @@ TEST(Plan, S03_RebindingStartsTheNewProviderBeforeTheDependentAndRemovesTheOldOn
 
 TEST(Plan, S05_AHardCycleIsRefusedWithItsPath) {
   Model site = two_hosts();
-  site.service("n1", "a", "v1", {"n2"}).service("n2", "a", "v1", {"n3"}).service("n3", "b", "v1", {"n4"}).service("n4", "b", "v1", {"n1"});
+  site.service("n1", "a", "v1", {"n2"})
+      .service("n2", "a", "v1", {"n3"})
+      .service("n3", "b", "v1", {"n4"})
+      .service("n4", "b", "v1", {"n1"});
   const auto plan = Planning{.after = &site}.plan();
   ASSERT_FALSE(plan);
   EXPECT_THAT(plan.error().message(), HasSubstr("n1 → n2 → n3 → n4 → n1"));
@@ -74,7 +83,8 @@ TEST(Plan, S05_ASoftCycleDeploysAndAnUpdateRestartsOnlyTheUpdated) {
     for (const std::string name : {"n1", "n2", "n3", "n4"}) {
       site.service(name, "a", name == "n2" ? version_of_n2 : "v1");
       auto& edges = site.generation.services[name].edges;
-      edges.push_back({Edge::Kind::uses, "next", name == "n4" ? "n1" : "n" + std::to_string(name[1] - '0' + 1), "e", 0});
+      edges.push_back({Edge::Kind::uses, "next",
+                       name == "n4" ? "n1" : "n" + std::to_string(name[1] - '0' + 1), "e", 0});
     }
     return site;
   };
@@ -104,7 +114,8 @@ TEST(Plan, S04_TwoServicesOnOnePortAreRefused) {
   site.service(one, "a").service(two, "a");
   const auto plan = Planning{.after = &site}.plan();
   ASSERT_FALSE(plan);
-  EXPECT_THAT(plan.error().message(), HasSubstr("services.one and services.two both claim port 80 on host h1"));
+  EXPECT_THAT(plan.error().message(),
+              HasSubstr("services.one and services.two both claim port 80 on host h1"));
 }
 
 TEST(Plan, S20_RemovingTheLastHolderOfDataIsRefused) {
@@ -118,7 +129,9 @@ TEST(Plan, S20_RemovingTheLastHolderOfDataIsRefused) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::refused);
   EXPECT_THAT(refused.error().hint_text(), HasSubstr("--allow-unsafe-removal"));
-  EXPECT_EQ(story(*Planning{.before = &before, .after = &after, .allow_unsafe_removal = true}.plan()), "remove db@h1");
+  EXPECT_EQ(
+      story(*Planning{.before = &before, .after = &after, .allow_unsafe_removal = true}.plan()),
+      "remove db@h1");
 }
 
 TEST(Plan, S29_OnlyTouchesWhatIsAskedFor) {
@@ -164,15 +177,19 @@ TEST(Plan, AJointOutageHoldsAllInstancesOfADependentThatOthersNeed) {
   const auto site = [&](const std::string& version) {
     Model model;
     model.host("d1", "db").host("w1", "web").host("w2", "web").host("l1", "lb");
-    model.service("db", "db", version).service(shop, "web", {"db"}).service("proxy", "lb", "v1", {"shop"});
+    model.service("db", "db", version)
+        .service(shop, "web", {"db"})
+        .service("proxy", "lb", "v1", {"shop"});
     return model;
   };
   const Model before = site("v1");
   const Model after = site("v2");
   const auto plan = Planning{.before = &before, .after = &after}.plan();
   ASSERT_TRUE(plan);
-  EXPECT_EQ(story(*plan), "drain shop@w1, drain shop@w2 | upgrade db@d1 | resume shop@w1, resume shop@w2");
-  for (const Step& step : plan->steps) EXPECT_EQ(step.keep_healthy, 0) << step.service << "@" << step.host << " would wait for ever";
+  EXPECT_EQ(story(*plan),
+            "drain shop@w1, drain shop@w2 | upgrade db@d1 | resume shop@w1, resume shop@w2");
+  for (const Step& step : plan->steps)
+    EXPECT_EQ(step.keep_healthy, 0) << step.service << "@" << step.host << " would wait for ever";
   EXPECT_THAT(plan->outages.front().affected, ::testing::ElementsAre("proxy"));
 }
 
@@ -223,7 +240,8 @@ TEST(Plan, HostsThatVanishedAreDetachedAndLeftAlone) {
   Model after;
   after.host("w1", "web");
   after.service("nginx", "web", "v1");
-  const auto plan = Planning{.before = &before, .after = &after, .observed = before.running()}.plan();
+  const auto plan =
+      Planning{.before = &before, .after = &after, .observed = before.running()}.plan();
   ASSERT_TRUE(plan);
   EXPECT_TRUE(plan->empty());
   EXPECT_THAT(plan->detached, ::testing::ElementsAre("w2: nginx"));
@@ -232,7 +250,9 @@ TEST(Plan, HostsThatVanishedAreDetachedAndLeftAlone) {
 TEST(Plan, OneDatacenterAtATimeIsTheOutermostOrder) {
   const auto site = [](const std::string& version) {
     Model model;
-    model.host("w1", "web", {{"dc", "north"}}).host("w2", "web", {{"dc", "south"}}).host("w3", "web", {{"dc", "north"}});
+    model.host("w1", "web", {{"dc", "north"}})
+        .host("w2", "web", {{"dc", "south"}})
+        .host("w3", "web", {{"dc", "north"}});
     model.service("app", "web", version).service("edge", "web", version, {"app"});
     model.generation.policy.one_at_a_time = "dc";
     return model;
@@ -241,13 +261,17 @@ TEST(Plan, OneDatacenterAtATimeIsTheOutermostOrder) {
   const Model after = site("v2");
   const auto plan = Planning{.before = &before, .after = &after}.plan();
   ASSERT_TRUE(plan) << render_error(plan.error());
-  EXPECT_EQ(story(*plan), "upgrade app@w1, upgrade app@w3 | upgrade edge@w1, upgrade edge@w3 | upgrade app@w2 | upgrade edge@w2");
+  EXPECT_EQ(story(*plan),
+            "upgrade app@w1, upgrade app@w3 | upgrade edge@w1, upgrade edge@w3 | upgrade app@w2 | "
+            "upgrade edge@w2");
 }
 
 TEST(Plan, ADependentInAnEarlierGroupThanItsChangedProviderIsRefused) {
   const auto site = [](const std::string& version) {
     Model model;
-    model.host("w1", "web", {{"dc", "north"}}).host("d1", "db", {{"dc", "south"}}).host("d2", "db", {{"dc", "south"}});
+    model.host("w1", "web", {{"dc", "north"}})
+        .host("d1", "db", {{"dc", "south"}})
+        .host("d2", "db", {{"dc", "south"}});
     model.service("db", "db", version).service("app", "web", version, {"db"});
     model.generation.policy.one_at_a_time = "dc";
     return model;
@@ -263,7 +287,8 @@ TEST(Plan, S21_BatchesExactly) {
   using budget::Amount;
   const std::vector<Amount> twenty = {{20, true}};
   EXPECT_THAT(batch_sizes(twenty, 10, 10), ::testing::ElementsAre(2, 2, 2, 2, 2));
-  EXPECT_THAT(batch_sizes({{1, false}, {20, true}, {100, true}}, 10, 10), ::testing::ElementsAre(1, 2, 7));
+  EXPECT_THAT(batch_sizes({{1, false}, {20, true}, {100, true}}, 10, 10),
+              ::testing::ElementsAre(1, 2, 7));
   EXPECT_THAT(batch_sizes(twenty, 3, 3), ::testing::ElementsAre(1, 1, 1));
   EXPECT_THAT(batch_sizes(twenty, 11, 11), ::testing::ElementsAre(2, 2, 2, 2, 2, 1));
 }
@@ -285,7 +310,8 @@ TEST(Plan, SensitiveContentIsNeverShown) {
   Model model = two_hosts();
   const auto with = [&](const std::string& secret) {
     Manifest m = model.manifest("s", "v1");
-    m.resources["key"] = Json::object({{"type", "file"}, {"path", "/k"}, {"content", secret}, {"sensitive", true}});
+    m.resources["key"] =
+        Json::object({{"type", "file"}, {"path", "/k"}, {"content", secret}, {"sensitive", true}});
     return m;
   };
   for (const Change& change : manifest_changes(with("poison-one"), with("poison-two"))) {

@@ -31,12 +31,16 @@ class RolloutTest : public ::testing::Test {
 
   void begin() {
     after.generation.policy = policy;
-    auto plan = Planning{.before = before.generation.services.empty() ? nullptr : &before, .after = &after, .observed = observed}.plan();
+    auto plan = Planning{.before = before.generation.services.empty() ? nullptr : &before,
+                         .after = &after,
+                         .observed = observed}
+                    .plan();
     ASSERT_TRUE(plan) << render_error(plan.error());
     rollout = rollout::begin("r1", std::move(*plan), 1, "me", "", now);
     for (const auto& [name, members] : after.generation.classes) {
       censuses[name].hosts = static_cast<std::int64_t>(members.size());
-      budgets[name].slots = policy.max_unavailable.value_or(budget::default_max_unavailable(censuses[name].hosts));
+      budgets[name].slots =
+          policy.max_unavailable.value_or(budget::default_max_unavailable(censuses[name].hosts));
     }
     go();
   }
@@ -47,7 +51,10 @@ class RolloutTest : public ::testing::Test {
       census.unhealthy.clear();
       for (const std::string& host : after.generation.classes.at(name)) {
         const auto& seen = observed.at(host);
-        const bool sick = !seen.reachable || std::any_of(seen.instances.begin(), seen.instances.end(), [](const auto& i) { return i.second.health == Health::unhealthy; });
+        const bool sick =
+            !seen.reachable ||
+            std::any_of(seen.instances.begin(), seen.instances.end(),
+                        [](const auto& i) { return i.second.health == Health::unhealthy; });
         if (sick) census.unhealthy.insert(host);
       }
     }
@@ -80,7 +87,8 @@ class RolloutTest : public ::testing::Test {
         outcome.message = "broken";
       } else if (!entry.duty) {
         report.applied = entry.wanted;
-        report.health = entry.wanted && entry.wanted->mode == Mode::running ? Health::healthy : Health::unknown;
+        report.health =
+            entry.wanted && entry.wanted->mode == Mode::running ? Health::healthy : Health::unknown;
       }
       report.outcome = outcome;
       if (entry.duty) report.duties[entry.duty->token] = outcome;
@@ -95,7 +103,9 @@ class RolloutTest : public ::testing::Test {
     int count = 0;
     for (const auto& [host, seen] : observed) {
       const auto it = seen.instances.find("app");
-      if (it != seen.instances.end() && it->second.applied && it->second.applied->manifest == model.generation.services.at("app").manifest) ++count;
+      if (it != seen.instances.end() && it->second.applied &&
+          it->second.applied->manifest == model.generation.services.at("app").manifest)
+        ++count;
     }
     return count;
   }

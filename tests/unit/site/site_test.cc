@@ -22,7 +22,9 @@ class SiteTest : public ::testing::Test {
     return path;
   }
 
-  Result<Site> evaluate(const std::string& text) { return evaluate_static(write("site.jsonnet", text)); }
+  Result<Site> evaluate(const std::string& text) {
+    return evaluate_static(write("site.jsonnet", text));
+  }
 
   // The rendered error of a site that must not evaluate.
   std::string error_of(const std::string& text, const EvaluationLimits& limits = {}) {
@@ -56,17 +58,20 @@ TEST_F(SiteTest, TheFirstEvaluationNeedsNoFleetAndTheSecondKnowsAddresses) {
   const EndpointTable endpoints = {{"postgres/sql", {{"10.0.0.7"}, {"db1"}, 5432}}};
   ASSERT_TRUE(evaluate_bodies(*site, endpoints));
   EXPECT_TRUE(site->broken.empty());
-  EXPECT_EQ(site->services.at("shop").resources.at("config").string_or("content"), "postgresql://10.0.0.7:5432/shop");
+  EXPECT_EQ(site->services.at("shop").resources.at("config").string_or("content"),
+            "postgresql://10.0.0.7:5432/shop");
 }
 
 TEST_F(SiteTest, APlainJsonSiteWorks) {
-  const auto site = evaluate(R"({"name": "s", "hostClasses": {"a": {"inventory": {"type": "hosts", "hosts": {"h1": {}}}}}, "services": {"x": {"on": "a"}}})");
+  const auto site = evaluate(
+      R"({"name": "s", "hostClasses": {"a": {"inventory": {"type": "hosts", "hosts": {"h1": {}}}}}, "services": {"x": {"on": "a"}}})");
   ASSERT_TRUE(site) << render_error(site.error());
   EXPECT_EQ(site->services.at("x").on, "a");
 }
 
 TEST_F(SiteTest, OneBrokenServiceDoesNotBreakTheOthers) {
-  auto site = evaluate(R"({name: 's', hostClasses: {a: {inventory: {type: 'hosts', hosts: {h1: {}}}}},
+  auto site =
+      evaluate(R"({name: 's', hostClasses: {a: {inventory: {type: 'hosts', hosts: {h1: {}}}}},
     services: {good: {on: 'a', daemon: {argv: ['x']}}, bad: {on: 'a', daemon: {argv: [error 'no such release']}}}})");
   ASSERT_TRUE(site);
   ASSERT_TRUE(evaluate_bodies(*site, {}));
@@ -83,17 +88,23 @@ TEST_F(SiteTest, ASyntaxErrorHasItsLineAndACaret) {
 }
 
 TEST_F(SiteTest, ARuntimeErrorPointsIntoTheSite) {
-  const std::string text = error_of("{ name: 's', hostClasses: {}, services: { x: { on: self.nowhere } } }");
+  const std::string text =
+      error_of("{ name: 's', hostClasses: {}, services: { x: { on: self.nowhere } } }");
   EXPECT_THAT(text, HasSubstr("ield does not exist: nowhere"));
   EXPECT_THAT(text, HasSubstr("site.jsonnet:1:"));
 }
 
-TEST_F(SiteTest, EndlessRecursionIsStopped) { EXPECT_THAT(error_of("local f(x) = f(x + 1); f(0)"), HasSubstr("error: ")); }
+TEST_F(SiteTest, EndlessRecursionIsStopped) {
+  EXPECT_THAT(error_of("local f(x) = f(x + 1); f(0)"), HasSubstr("error: "));
+}
 
 TEST_F(SiteTest, EndlessWorkIsStoppedWithinItsTime) {
   EvaluationLimits limits;
   limits.deadline = seconds(1);
-  EXPECT_THAT(error_of("local n = std.range(1, 3000); { name: std.length([1 for a in n for b in n for d in n]) }", limits), HasSubstr("hint: look for an endless recursion"));
+  EXPECT_THAT(error_of("local n = std.range(1, 3000); { name: std.length([1 for a in n for b in n "
+                       "for d in n]) }",
+                       limits),
+              HasSubstr("hint: look for an endless recursion"));
 }
 
 TEST_F(SiteTest, AHugeSourceIsRefused) {
@@ -102,28 +113,49 @@ TEST_F(SiteTest, AHugeSourceIsRefused) {
   EXPECT_THAT(error_of("'" + std::string(2000, 'x') + "'", limits), HasSubstr("too large"));
 }
 
-TEST_F(SiteTest, AMissingImportNamesThePath) { EXPECT_THAT(error_of("import 'team/shop.libsonnet'"), HasSubstr("team/shop.libsonnet")); }
+TEST_F(SiteTest, AMissingImportNamesThePath) {
+  EXPECT_THAT(error_of("import 'team/shop.libsonnet'"), HasSubstr("team/shop.libsonnet"));
+}
 
 TEST_F(SiteTest, AStaticFieldMayNotDependOnTheFleet) {
-  EXPECT_THAT(error_of("local c = import 'consort.libsonnet'; { name: 's', hostClasses: {}, services: { x: { on: c.endpoint('a', 'b').address } } }"), HasSubstr("is not known yet"));
+  EXPECT_THAT(error_of("local c = import 'consort.libsonnet'; { name: 's', hostClasses: {}, "
+                       "services: { x: { on: c.endpoint('a', 'b').address } } }"),
+              HasSubstr("is not known yet"));
 }
 
 TEST_F(SiteTest, S04_MistakesNameThePlaceAndTheLikelyFix) {
-  const std::string classes = "hostClasses: { web: { inventory: { type: 'hosts', hosts: { h: {} } } } }";
-  const auto site = [&](const std::string& services) { return "{ name: 's', " + classes + ", services: " + services + " }"; };
-  EXPECT_THAT(error_of(site("{ x: { on: 'wbe' } }")), ::testing::AllOf(HasSubstr("services.x.on: there is no host class 'wbe'"), HasSubstr("did you mean 'web'?")));
-  EXPECT_THAT(error_of(site("{ x: { on: 'web', neds: {} } }")), ::testing::AllOf(HasSubstr("services.x: unknown field 'neds'"), HasSubstr("did you mean 'needs'?")));
-  EXPECT_THAT(error_of(site("{ x: { on: 'web', needs: { y: { service: 'z', endpoint: 'e' } } } }")), HasSubstr("services.x.needs.y: there is no service 'z'"));
-  EXPECT_THAT(error_of(site("{ x: { on: 'web', replicas: 'two' } }")), HasSubstr("services.x.replicas: expected an integer"));
-  EXPECT_THAT(error_of("{ name: 's', hostClasses: { web: { inventory: { type: 'flie', path: 'x' } } } }"), ::testing::AllOf(HasSubstr("hostClasses.web.inventory.type"), HasSubstr("did you mean 'file'?")));
-  EXPECT_THAT(error_of("{ name: 's', " + classes + ", policy: { soak: 'soon' } }"), HasSubstr("'soon' is not a duration"));
+  const std::string classes =
+      "hostClasses: { web: { inventory: { type: 'hosts', hosts: { h: {} } } } }";
+  const auto site = [&](const std::string& services) {
+    return "{ name: 's', " + classes + ", services: " + services + " }";
+  };
+  EXPECT_THAT(error_of(site("{ x: { on: 'wbe' } }")),
+              ::testing::AllOf(HasSubstr("services.x.on: there is no host class 'wbe'"),
+                               HasSubstr("did you mean 'web'?")));
+  EXPECT_THAT(error_of(site("{ x: { on: 'web', neds: {} } }")),
+              ::testing::AllOf(HasSubstr("services.x: unknown field 'neds'"),
+                               HasSubstr("did you mean 'needs'?")));
+  EXPECT_THAT(error_of(site("{ x: { on: 'web', needs: { y: { service: 'z', endpoint: 'e' } } } }")),
+              HasSubstr("services.x.needs.y: there is no service 'z'"));
+  EXPECT_THAT(error_of(site("{ x: { on: 'web', replicas: 'two' } }")),
+              HasSubstr("services.x.replicas: expected an integer"));
+  EXPECT_THAT(
+      error_of("{ name: 's', hostClasses: { web: { inventory: { type: 'flie', path: 'x' } } } }"),
+      ::testing::AllOf(HasSubstr("hostClasses.web.inventory.type"),
+                       HasSubstr("did you mean 'file'?")));
+  EXPECT_THAT(error_of("{ name: 's', " + classes + ", policy: { soak: 'soon' } }"),
+              HasSubstr("'soon' is not a duration"));
 }
 
 TEST_F(SiteTest, ASoftCycleIsFineAndAHardOneIsNot) {
   const auto ring = [](const std::string& kind) {
-    return "{ name: 's', hostClasses: { a: { inventory: { type: 'hosts', hosts: { h: {} } } } }, services: {"
-           " x: { on: 'a', provides: { e: {} }, " + kind + ": { y: { service: 'y', endpoint: 'e' } } },"
-           " y: { on: 'a', provides: { e: {} }, " + kind + ": { x: { service: 'x', endpoint: 'e' } } } } }";
+    return "{ name: 's', hostClasses: { a: { inventory: { type: 'hosts', hosts: { h: {} } } } }, "
+           "services: {"
+           " x: { on: 'a', provides: { e: {} }, " +
+           kind +
+           ": { y: { service: 'y', endpoint: 'e' } } },"
+           " y: { on: 'a', provides: { e: {} }, " +
+           kind + ": { x: { service: 'x', endpoint: 'e' } } } } }";
   };
   EXPECT_TRUE(evaluate(ring("uses")));
   EXPECT_THAT(error_of(ring("needs")), HasSubstr("x → y → x"));
@@ -134,8 +166,11 @@ TEST(Placeholders, ExpandOnceAndOnlyKnownNamespaces) {
     if (name == "host.name") return std::string("web1 ${host.address}");
     return fail(ErrorCode::invalid_input, "no " + std::string(name));
   };
-  EXPECT_EQ(*expand("${host.name}|${other.thing}|$${host.name}|${needs.x.port}", PlaceholderStage::host, lookup), "web1 ${host.address}|${other.thing}|${host.name}|${needs.x.port}");
-  EXPECT_EQ(*expand("$${needs.x.port}", PlaceholderStage::compile, lookup), "$${needs.x.port}") << "the escape is for the agent, who expands last";
+  EXPECT_EQ(*expand("${host.name}|${other.thing}|$${host.name}|${needs.x.port}",
+                    PlaceholderStage::host, lookup),
+            "web1 ${host.address}|${other.thing}|${host.name}|${needs.x.port}");
+  EXPECT_EQ(*expand("$${needs.x.port}", PlaceholderStage::compile, lookup), "$${needs.x.port}")
+      << "the escape is for the agent, who expands last";
   EXPECT_FALSE(expand("${host.nmae}", PlaceholderStage::host, lookup));
   EXPECT_EQ(*expand("${unfinished", PlaceholderStage::host, lookup), "${unfinished");
 }

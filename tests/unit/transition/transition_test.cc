@@ -18,7 +18,9 @@ Manifest database(const std::string& version, std::int64_t data_version) {
   out.version = version;
   out.data_version = data_version;
   out.daemon = Json::object({{"argv", Json::Array{"db", version}}});
-  for (const std::string name : {"setup", "drain", "undrain", "backup", "restore", "migrate", "validate"}) out.hooks[name].argv = {name};
+  for (const std::string name :
+       {"setup", "drain", "undrain", "backup", "restore", "migrate", "validate"})
+    out.hooks[name].argv = {name};
   return out;
 }
 
@@ -74,19 +76,24 @@ class TransitionTest : public ::testing::Test {
 
 TEST_F(TransitionTest, AnUpgradeOfDataTakesEveryStepInOrder) {
   const Walk done = walk(begin(upgrade()));
-  EXPECT_EQ(done.steps, "fetch preflight drain stop backup migrate switch start validate confirm commit undrain");
+  EXPECT_EQ(
+      done.steps,
+      "fetch preflight drain stop backup migrate switch start validate confirm commit undrain");
   EXPECT_EQ(done.end.outcome.result, Outcome::Result::done);
   EXPECT_EQ(done.end.applied->manifest, Digest::of("v2"));
 }
 
 TEST_F(TransitionTest, WithoutANewDataVersionNothingIsBackedUpOrMigrated) {
   v2.data_version = 1;
-  EXPECT_EQ(walk(begin(upgrade())).steps, "fetch preflight drain stop switch start validate confirm commit undrain");
+  EXPECT_EQ(walk(begin(upgrade())).steps,
+            "fetch preflight drain stop switch start validate confirm commit undrain");
 }
 
 TEST_F(TransitionTest, S18_AFailedValidationAfterTheMigrationRestoresTheSnapshot) {
   const Walk back = walk(begin(upgrade()), {{"validate", StepStatus::failed}});
-  EXPECT_EQ(back.steps, "fetch preflight drain stop backup migrate switch start validate stop_new restore switch_back start_old validate_old undrain_old");
+  EXPECT_EQ(back.steps,
+            "fetch preflight drain stop backup migrate switch start validate stop_new restore "
+            "switch_back start_old validate_old undrain_old");
   EXPECT_EQ(back.end.outcome.result, Outcome::Result::reverted);
   EXPECT_EQ(back.end.outcome.step, "validate");
   EXPECT_EQ(back.end.applied->manifest, Digest::of("v1"));
@@ -94,18 +101,21 @@ TEST_F(TransitionTest, S18_AFailedValidationAfterTheMigrationRestoresTheSnapshot
 }
 
 TEST_F(TransitionTest, ADirtyMigrationMustBeRestored) {
-  EXPECT_EQ(walk(begin(upgrade()), {{"migrate", StepStatus::dirty}}).steps, "fetch preflight drain stop backup migrate restore start_old validate_old undrain_old");
+  EXPECT_EQ(walk(begin(upgrade()), {{"migrate", StepStatus::dirty}}).steps,
+            "fetch preflight drain stop backup migrate restore start_old validate_old undrain_old");
 }
 
 TEST_F(TransitionTest, AMigrationThatFailedCleanlyHasTouchedNothing) {
-  EXPECT_EQ(walk(begin(upgrade()), {{"migrate", StepStatus::failed}}).steps, "fetch preflight drain stop backup migrate start_old validate_old undrain_old");
+  EXPECT_EQ(walk(begin(upgrade()), {{"migrate", StepStatus::failed}}).steps,
+            "fetch preflight drain stop backup migrate start_old validate_old undrain_old");
 }
 
 TEST_F(TransitionTest, WithoutASnapshotTheNewVersionMigratesDown) {
   v1.hooks.erase("backup");
   const Transition t = begin(upgrade());
   EXPECT_EQ(walk(t, {{"validate", StepStatus::failed}}).steps,
-            "fetch preflight drain stop migrate switch start validate stop_new migrate_back switch_back start_old validate_old undrain_old");
+            "fetch preflight drain stop migrate switch start validate stop_new migrate_back "
+            "switch_back start_old validate_old undrain_old");
 }
 
 TEST_F(TransitionTest, AFailureBeforeAnythingWasTouchedNeedsNoWayBack) {
@@ -124,8 +134,10 @@ TEST_F(TransitionTest, AfterCommitNothingIsRestored) {
 }
 
 TEST_F(TransitionTest, AFailureOnTheWayBackIsInconsistentAndTellsTheTruth) {
-  const Walk stuck = walk(begin(upgrade()), {{"validate", StepStatus::failed}, {"restore", StepStatus::failed}});
-  EXPECT_THAT(stuck.steps, ::testing::EndsWith("stop_new restore")) << "the old version must not be started on broken data";
+  const Walk stuck =
+      walk(begin(upgrade()), {{"validate", StepStatus::failed}, {"restore", StepStatus::failed}});
+  EXPECT_THAT(stuck.steps, ::testing::EndsWith("stop_new restore"))
+      << "the old version must not be started on broken data";
   EXPECT_EQ(stuck.end.outcome.result, Outcome::Result::inconsistent);
   EXPECT_EQ(stuck.end.applied->manifest, Digest::of("v2"));
   EXPECT_EQ(stuck.end.applied->mode, Mode::stopped);
@@ -162,7 +174,9 @@ TEST_F(TransitionTest, GoingDownTheNewerManifestMigrates) {
 
 TEST_F(TransitionTest, AHookMayAskToBeTriedAgainThreeTimes) {
   const Walk tired = walk(begin(upgrade()), {{"migrate", StepStatus::again}});
-  EXPECT_EQ(tired.steps, "fetch preflight drain stop backup migrate migrate migrate migrate restore start_old validate_old undrain_old");
+  EXPECT_EQ(tired.steps,
+            "fetch preflight drain stop backup migrate migrate migrate migrate restore start_old "
+            "validate_old undrain_old");
 }
 
 TEST_F(TransitionTest, I7_AfterACrashAnIdempotentHookRunsAgainWithItsToken) {
