@@ -277,7 +277,7 @@ Status Lab::down(const fs::path& folder, const fs::path& self) {
   const LabIdentity identity = identity_of(folder, self);
   // Whatever lab.json says: what belongs to the lab bears its id or lies in its folder. Without
   // root there can be no parts of the nspawn platform.
-  kill_trees(marked_with(fmt::format("{}={}", kMemberVariable, identity.id)));
+  kill_marked(fmt::format("{}={}", kMemberVariable, identity.id));
   std::error_code ignored;
   const bool ours = fs::exists(identity.folder / "lab.json", ignored);
   TRYV((::geteuid() == 0 ? make_nspawn_platform(identity) : make_process_platform(identity))

@@ -178,7 +178,7 @@ class NspawnPlatform final : public Platform {
 
   [[nodiscard]] Status destroy() override {
     const fs::path hosts = lab_.folder / "hosts";
-    kill_trees(marked_with(fmt::format("{}={}", kMemberVariable, lab_.id)));
+    kill_marked(fmt::format("{}={}", kMemberVariable, lab_.id));
     remove_control_group("consort-lab/" + lab_.id);
     Status out = unmount_below(hosts);
     if (Status removed = network_.remove(); out && !removed) out = std::move(removed);

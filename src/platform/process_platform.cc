@@ -73,7 +73,7 @@ class ProcessPlatform final : public Platform {
   }
 
   [[nodiscard]] Status destroy() override {
-    kill_trees(marked_with(fmt::format("{}={}", kMemberVariable, lab_.id)));
+    kill_marked(fmt::format("{}={}", kMemberVariable, lab_.id));
     return {};
   }
 

@@ -47,6 +47,13 @@ Stat stat_of(pid_t pid) {
           number_from<std::uint64_t>(fields[19])};
 }
 
+// It executes nothing more until it is continued: stopped, traced or gone.
+bool is_still(const ProcessId& process) {
+  const Stat stat = stat_of(process.pid);
+  return stat.started != process.started || stat.state == 'T' || stat.state == 't' ||
+         stat.state == 'Z' || stat.state == 'X';
+}
+
 std::vector<pid_t> all_processes() {
   std::vector<pid_t> out;
   std::error_code error;
@@ -108,23 +115,43 @@ std::vector<pid_t> marked_with(const std::string& variable) {
 
 void kill_trees(const std::vector<pid_t>& roots, Duration limit) {
   const auto deadline = Clock::now() + limit;
-  std::set<std::pair<pid_t, std::uint64_t>> known;
-  for (const pid_t root : roots) known.emplace(root, identify(root).started);
-  while (Clock::now() < deadline) {
-    // What is killed leaves its children to others, so everything that was ever seen is remembered.
-    const std::set<std::pair<pid_t, std::uint64_t>> before = known;
-    for (const auto& [pid, started] : before) {
-      if (identify(pid).started != started || started == 0) continue;
-      for (const pid_t child : descendants_of(pid)) known.emplace(child, identify(child).started);
+  std::set<pid_t> seen;
+  std::vector<ProcessId> known;
+  const auto remember = [&](pid_t pid) {
+    const ProcessId process = identify(pid);
+    if (process.started != 0 && seen.insert(pid).second) known.push_back(process);
+  };
+  for (const pid_t root : roots) remember(root);
+  // A process that is held still starts no other and loses no child to another parent: only when
+  // all are, the list of them is complete, and only then they are ended.
+  for (bool complete = false; !complete && Clock::now() < deadline;) {
+    for (const ProcessId& process : known) {
+      if (is_alive(process)) ::kill(process.pid, SIGSTOP);
     }
-    bool alive = false;
-    for (const auto& [pid, started] : known) {
-      if (!is_alive({pid, started})) continue;
-      alive = true;
-      ::kill(pid, SIGKILL);
+    complete = std::all_of(known.begin(), known.end(), is_still);
+    const std::size_t before = known.size();
+    for (std::size_t i = 0; i < before; ++i) {
+      if (!is_alive(known[i])) continue;
+      for (const pid_t child : descendants_of(known[i].pid)) remember(child);
     }
-    if (!alive) return;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    complete = complete && known.size() == before;
+    if (!complete) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  for (const ProcessId& process : known) {
+    if (is_alive(process)) ::kill(process.pid, SIGKILL);
+  }
+  for (const ProcessId& process : known) {
+    const auto left = deadline - Clock::now();
+    if (left.count() > 0) (void)wait_for_end(process, std::chrono::duration_cast<Duration>(left));
+  }
+}
+
+void kill_marked(const std::string& variable, Duration limit) {
+  const auto deadline = Clock::now() + limit;
+  for (auto found = marked_with(variable); !found.empty(); found = marked_with(variable)) {
+    const auto left = deadline - Clock::now();
+    if (left.count() <= 0) return;
+    kill_trees(found, std::chrono::duration_cast<Duration>(left));
   }
 }
 

@@ -26,8 +26,12 @@ struct ProcessId {
 [[nodiscard]] std::vector<pid_t> descendants_of(pid_t pid);
 // Every process (but our own) whose environment holds exactly this "NAME=value".
 [[nodiscard]] std::vector<pid_t> marked_with(const std::string& variable);
-// SIGKILL to these and to all that they have started, until none is left or the time is over.
+// SIGKILL to these and to all that they have started. They are stopped (SIGSTOP) first, so that
+// none of them starts another one meanwhile. Returns when they are gone or the time is over.
 void kill_trees(const std::vector<pid_t>& roots, Duration limit = seconds(10));
+// kill_trees of all that are marked, again and again until nobody is: also what lost its parent
+// between two looks is found by its mark.
+void kill_marked(const std::string& variable, Duration limit = seconds(10));
 // Waits until it is gone. False: it still runs after `limit`.
 [[nodiscard]] bool wait_for_end(const ProcessId& process, Duration limit);
 

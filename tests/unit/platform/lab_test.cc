@@ -72,6 +72,22 @@ TEST(ProcessTree, FindsAProcessByItsMarkAndEndsItWithItsChildren) {
   EXPECT_TRUE(marked_with("CONSORT_TEST_MARK=" + id).empty());
 }
 
+TEST(ProcessTree, EndsATreeThatKeepsGrowing) {
+  // Each shell starts the next one and ends: its children lose their parent all the time.
+  const std::string id = "grow-" + std::to_string(::getpid());
+  ProcessSpec spec;
+  spec.argv = {"sh", "-c", "f() { sleep 60 & (f) & sleep 0.01; }; f; wait"};
+  spec.environment = {{"CONSORT_TEST_MARK", id}};
+  spec.on_start = [&](pid_t pid) {
+    const ProcessId root = identify(pid);
+    while (marked_with("CONSORT_TEST_MARK=" + id).size() < 6) sched_yield();
+    kill_marked("CONSORT_TEST_MARK=" + id);
+    EXPECT_TRUE(wait_for_end(root, seconds(5)));
+  };
+  ASSERT_TRUE(run_process(spec));
+  EXPECT_TRUE(marked_with("CONSORT_TEST_MARK=" + id).empty());
+}
+
 TEST(ProcessTree, APidWithAnotherStartTimeIsAnotherProcess) {
   ProcessId self = identify(::getpid());
   EXPECT_TRUE(is_alive(self));
