@@ -1,5 +1,5 @@
 // What every StateStore must do. A store joins with
-//   INSTANTIATE_TEST_SUITE_P(Name, StateStoreConformance, ::testing::Values(factory));
+//   INSTANTIATE_TEST_SUITE_P(Name, StateStoreConformance, ::testing::Values(StoreKind{…}));
 #pragma once
 
 #include <gmock/gmock.h>
@@ -31,15 +31,19 @@ class HandClock final : public Clock {
   Instant now_ = from_millis(1'000'000);
 };
 
-// Opens a new, empty store in a folder that is the test's own.
-using StoreFactory =
-    std::function<std::unique_ptr<StateStore>(const fs::path& folder, const Clock& clock)>;
+struct StoreKind {
+  const char* name;
+  // Opens a new, empty store in a folder that is the test's own.
+  std::function<std::unique_ptr<StateStore>(const fs::path& folder, const Clock& clock)> open;
 
-class StateStoreConformance : public ::testing::TestWithParam<StoreFactory> {
+  friend void PrintTo(const StoreKind& kind, std::ostream* out) { *out << kind.name; }
+};
+
+class StateStoreConformance : public ::testing::TestWithParam<StoreKind> {
  protected:
   TempFolder folder_ = TempFolder::create("state-test-").value();
   HandClock clock_;
-  std::unique_ptr<StateStore> store_ = GetParam()(folder_.path(), clock_);
+  std::unique_ptr<StateStore> store_ = GetParam().open(folder_.path(), clock_);
 
   CommitOutcome commit(Transaction transaction) {
     return store_->commit(std::move(transaction)).value();

@@ -226,14 +226,15 @@ TEST_P(StateStoreConformance, AWatchMayCommit) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Memory, StateStoreConformance,
-                         ::testing::Values(StoreFactory([](const fs::path&, const Clock& clock) {
-                           return make_memory_store(clock);
-                         })));
+                         ::testing::Values(StoreKind{"memory",
+                                                     [](const fs::path&, const Clock& clock) {
+                                                       return make_memory_store(clock);
+                                                     }}));
 INSTANTIATE_TEST_SUITE_P(Sqlite, StateStoreConformance,
-                         ::testing::Values(StoreFactory([](const fs::path& folder,
-                                                           const Clock& clock) {
-                           return open_sqlite_store(folder / "state.db", clock).value();
-                         })));
+                         ::testing::Values(StoreKind{
+                             "sqlite", [](const fs::path& folder, const Clock& clock) {
+                               return open_sqlite_store(folder / "state.db", clock).value();
+                             }}));
 
 }  // namespace
 }  // namespace consort::state
