@@ -16,16 +16,6 @@ std::string generation_key(std::uint64_t number) {
 }
 std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", number); }
 
-Result<std::uint64_t> parse_number(std::string_view text, std::string_view key) {
-  std::uint64_t out = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9' || out > 1'000'000'000'000'000ULL)
-      return fail(ErrorCode::corrupt, fmt::format("the store's key {} holds no number", key));
-    out = out * 10 + static_cast<std::uint64_t>(c - '0');
-  }
-  return out;
-}
-
 }  // namespace
 
 Json event_to_json(const Event& event) {
@@ -38,60 +28,26 @@ Json event_to_json(const Event& event) {
                        {"text", event.text}});
 }
 
-Result<Core> Core::restore(const Store& store) {
-  Core core;
-  for (const auto& [key, value] : store) {
-    const std::size_t slash = key.find('/');
-    const std::string kind = key.substr(0, slash);
-    const std::string rest = slash == std::string::npos ? "" : key.substr(slash + 1);
-    const auto load = [&, &key = key, &value = value]() -> Status {
-      if (kind == "epoch") {
-        core.epoch_ = TRY(parse_number(value, key));
-      } else if (kind == "current") {
-        core.current_ = TRY(parse_number(value, key));
-      } else if (kind == "budgets") {
-        core.budgets_ = TRY(budget::budgets_from_json(TRY(parse_json(value))));
-      } else if (kind == "targets") {
-        core.targets_.emplace(rest, TRY(plan::target_from_json(TRY(parse_json(value)))));
-      } else if (kind == "hosts") {
-        const Json json = TRY(parse_json(value));
-        HostState host;
-        if (const Json* report = json.find("report"))
-          host.report = TRY(plan::host_report_from_json(*report));
-        host.joined = from_millis(json.int_or("joined"));
-        core.hosts_.emplace(rest, std::move(host));
-      } else if (kind == "generations") {
-        core.generations_.emplace(TRY(parse_number(rest, key)),
-                                  TRY(plan::generation_from_json(TRY(parse_json(value)))));
-      } else if (kind == "candidates") {
-        core.candidates_.emplace(rest, TRY(plan::generation_from_json(TRY(parse_json(value)))));
-      } else if (kind == "rollouts") {
-        core.rollouts_.emplace(rest, TRY(rollout::rollout_from_json(TRY(parse_json(value)))));
-        core.next_rollout_ = std::max(core.next_rollout_,
-                                      TRY(parse_number(std::string_view(rest).substr(1), key)) + 1);
-      } else if (kind == "first") {
-        core.first_deployed_.emplace(TRY(Digest::parse(rest)), TRY(parse_number(value, key)));
-      } else if (kind == "tail") {
-        core.tail_.emplace(rest.substr(0, rest.find('/')), rest.substr(rest.find('/') + 1));
-      } else if (kind == "log") {
-        core.next_event_ = std::max(core.next_event_, TRY(parse_number(rest, key)) + 1);
-      }
-      return {};
-    };
-    if (auto status = load(); !status)
-      return fail(std::move(status).error().context(fmt::format("in the store's key {}", key)));
-  }
-  return core;
-}
-
 Output Core::start(Instant now) {
   Output out;
   ++epoch_;
   out.writes["epoch"] = std::to_string(epoch_);
+  for (const std::string& key : leftovers_) out.writes[key] = std::nullopt;
+  leftovers_.clear();
+  // Stored targets carry the epoch that wrote them; restore() gave them this one.
   for (auto& [host, target] : targets_) {
     target.epoch = epoch_;
-    out.writes["targets/" + host] = plan::target_to_json(target).dump();
     out.targets.insert(host);
+  }
+  // The leader before us may have died after it had journaled a step and before it set the target.
+  for (const auto& [id, rollout] : rollouts_) {
+    for (const auto& [host, entries] : rollout::open_targets(rollout)) {
+      for (const auto& [service, entry] : entries) {
+        const auto& known = targets_[host].instances;
+        const auto it = known.find(service);
+        if (it == known.end() || it->second != entry) set_target(host, service, entry, out);
+      }
+    }
   }
   // Agents get the time to call in before anybody counts as unreachable.
   for (auto& [name, host] : hosts_) {
@@ -171,7 +127,6 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
     out.writes["epoch"] = std::to_string(epoch_);
     for (auto& [name, target] : targets_) {
       target.epoch = epoch_;
-      out.writes["targets/" + name] = plan::target_to_json(target).dump();
       out.targets.insert(name);
     }
   }
@@ -277,11 +232,36 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
     out.writes["candidates/" + rollout.id] = std::nullopt;
     candidates_.erase(rollout.id);
   }
-  if (effects.changed) save_rollout(rollout, out);
+  if (effects.changed) save_changes(rollout, effects, out);
 }
 
-void Core::save_rollout(const rollout::Rollout& rollout, Output& out) const {
-  out.writes["rollouts/" + rollout.id] = rollout::rollout_to_json(rollout).dump();
+void Core::save_head(const rollout::Rollout& rollout, Output& out) const {
+  out.writes["rollouts/" + rollout.id] = rollout::head_to_json(rollout).dump();
+}
+
+void Core::save_plan(const rollout::Rollout& rollout, Output& out) const {
+  out.writes["rollouts/" + rollout.id + "/plan"] = rollout::plan_to_json(rollout).dump();
+  save_head(rollout, out);
+}
+
+// While it is open each step writes only itself; when it has ended all steps become one record.
+void Core::save_changes(const rollout::Rollout& rollout, const rollout::Effects& effects,
+                        Output& out) const {
+  const std::string below = "rollouts/" + rollout.id + "/";
+  if (effects.turned_back) out.writes[below + "back"] = rollout::back_to_json(rollout).dump();
+  if (rollout.result == rollout::Result::open) {
+    for (const rollout::RunKey& key : effects.runs) {
+      const bool forward = key.way == rollout::Way::forward;
+      const rollout::Course& course = forward ? rollout.forward : rollout.back;
+      out.writes[fmt::format("{}runs/{}{}", below, forward ? "f" : "b", key.step)] =
+          rollout::run_to_json(course.runs[static_cast<std::size_t>(key.step)]).dump();
+    }
+  } else {
+    std::erase_if(out.writes, [&](const auto& w) { return w.first.starts_with(below + "runs/"); });
+    out.writes[below + "runs"] = rollout::runs_to_json(rollout).dump();
+    out.writes[below + "runs/"] = std::nullopt;
+  }
+  save_head(rollout, out);
 }
 
 void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {

@@ -4,7 +4,10 @@
 // thread owns it.
 //
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
-// candidates/ROLLOUT, rollouts/ID, first/DIGEST, tail/HOST/SERVICE, log/N (events).
+// candidates/ROLLOUT, rollouts/ID (the head) with rollouts/ID/plan, rollouts/ID/back and, while it
+// is open, rollouts/ID/runs/{f,b}N, afterwards one rollouts/ID/runs; first/DIGEST,
+// tail/HOST/SERVICE, log/N (events). Values may be large: the journal (journal.h) keeps those as
+// objects. What is written together may be split over several transactions (commit_order.h).
 #pragma once
 
 #include <cstdint>
@@ -23,7 +26,9 @@
 namespace consort::controller {
 
 using Store = std::map<std::string, std::string>;
-using Writes = std::map<std::string, std::optional<std::string>>;  // nullopt: erase
+// nullopt erases the key, or everything below it when it ends in '/'.
+using Writes = std::map<std::string, std::optional<std::string>>;
+void apply_writes(Store& store, const Writes& writes);
 
 struct Event {
   std::uint64_t number = 0;
@@ -128,7 +133,13 @@ class Core {
   void settle_targets(const rollout::Rollout& rollout, Output& out);
   void tell(Instant now, Output& out, Event event);
   void wake_at(Instant at);
-  void save_rollout(const rollout::Rollout& rollout, Output& out) const;
+  [[nodiscard]] Status load(const std::string& key, const std::string& value);
+  [[nodiscard]] Status load_rollout(const std::string& rest, const std::string& value);
+  void drop_unfinished();
+  void save_plan(const rollout::Rollout& rollout, Output& out) const;
+  void save_changes(const rollout::Rollout& rollout, const rollout::Effects& effects,
+                    Output& out) const;
+  void save_head(const rollout::Rollout& rollout, Output& out) const;
 
   std::uint64_t epoch_ = 0;
   std::uint64_t current_ = 0;
@@ -144,6 +155,7 @@ class Core {
       tail_;  // (host, service) left behind by a partial rollout
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
+  std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };
 
 // A host that has not asked for so long counts as unreachable. Agents ask at least every kPollHold.

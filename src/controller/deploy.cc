@@ -145,7 +145,7 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   candidates_.emplace(id, std::move(candidate));
   auto [it, made] = rollouts_.emplace(
       id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
-  save_rollout(it->second, out);
+  save_plan(it->second, out);
   tell(now, out,
        {0, now, "rollout", id, "", "",
         fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});
@@ -190,7 +190,7 @@ Status Core::control(const std::string& id, Control what, Instant now, Output& o
                                                  rollout::result_name(rollout.result)));
   if (what == Control::abort) rollout.abort = true;
   rollout.paused = what == Control::pause;
-  save_rollout(rollout, out);
+  save_head(rollout, out);
   tell(now, out,
        {0, now,
         what == Control::pause    ? "paused"

@@ -17,21 +17,14 @@ constexpr Duration kStartOverAfter = seconds(5);
 
 Shell::Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectStore objects,
              const Clock& clock)
-    : loop_(loop), store_(store), objects_(std::move(objects)), clock_(clock), workers_(kWorkers) {}
-
-Result<Store> Shell::load_store() {
-  Store out;
-  std::string after;
-  while (true) {
-    const auto entries = TRY(store_.range("", 1000, after));
-    for (const state::Entry& entry : entries) out.emplace(entry.key, entry.value);
-    if (entries.size() < 1000) return out;
-    after = entries.back().key;
-  }
-}
+    : loop_(loop),
+      objects_(std::move(objects)),
+      journal_(store, objects_, [&loop](std::function<void()> act) { loop.post(std::move(act)); }),
+      clock_(clock),
+      workers_(kWorkers) {}
 
 Status Shell::start() {
-  const Store stored = TRY(load_store());
+  const Store stored = TRY(journal_.load());
   core_.emplace(TRY(Core::restore(stored)));
   failed_ = false;
   ++life_;
@@ -80,34 +73,19 @@ void Shell::carry_out(Output output, std::function<void(Status)> done) {
   for (const std::string& host : output.targets) {
     if (const auto target = core_->target_of(host)) targets.emplace(host, *target);
   }
-  if (output.writes.empty()) {
-    published(targets, output.events);
-    if (done) done({});
-    return;
-  }
-  // In chunks of what one transaction of the store may hold; the last one is what makes it count,
-  // because commits are made in order and a crash between them is a crash before the later ones.
-  state::Transaction transaction;
-  for (auto& [key, value] : output.writes) {
-    transaction.writes.push_back(value ? state::Write::put(key, std::move(*value))
-                                       : state::Write::erase(key));
-  }
-  ++metrics_.commits;
-  store_.commit_async(
-      std::move(transaction),
-      [this, life = life_, targets = std::move(targets), events = std::move(output.events),
-       done = std::move(done)](const Result<state::CommitOutcome>& outcome) mutable {
-        loop_.post([this, life, targets = std::move(targets), events = std::move(events),
-                    done = std::move(done), outcome] {
-          if (!outcome) {
-            if (life == life_) start_over(outcome.error());
-            if (done) done(fail(outcome.error()));
-            return;
-          }
-          if (life == life_) published(targets, events);
-          if (done) done({});
-        });
-      });
+  if (!output.writes.empty()) ++metrics_.commits;
+  journal_.commit(std::move(output.writes), [this, life = life_, targets = std::move(targets),
+                                             events = std::move(output.events),
+                                             done = std::move(done)](const Status& status) {
+    if (life == life_) {
+      if (status) {
+        published(targets, events);
+      } else {
+        start_over(status.error());
+      }
+    }
+    if (done) done(status);
+  });
 }
 
 void Shell::published(const std::map<std::string, plan::Target>& targets,

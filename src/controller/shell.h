@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "controller/core.h"
+#include "controller/journal.h"
 #include "controller/workers.h"
 #include "http/event_loop.h"
 #include "http/event_stream.h"
@@ -67,7 +68,6 @@ class Shell {
     http::Responder responder;
   };
 
-  [[nodiscard]] Result<Store> load_store();
   void published(const std::map<std::string, plan::Target>& targets,
                  const std::vector<Event>& events);
   void answer_poll(const std::string& host);
@@ -75,8 +75,8 @@ class Shell {
   void start_over(const Error& error);
 
   http::EventLoop& loop_;
-  state::StateStore& store_;
   objects::ObjectStore objects_;
+  Journal journal_;
   const Clock& clock_;
   Workers workers_;
   std::optional<Core> core_;

@@ -140,6 +140,10 @@ struct PlanInput {
 [[nodiscard]] Json step_to_json(const Step& step);
 // `id` is the place of the step in its list.
 [[nodiscard]] Result<Step> step_from_json(const Json& json, int id);
+[[nodiscard]] Json wave_to_json(const Wave& wave);
+// `step_count`: how many steps its plan has; the wave may name only those.
+[[nodiscard]] Result<Wave> wave_from_json(const Json& json, std::size_t step_count,
+                                          const std::string& path);
 [[nodiscard]] Json plan_to_json(const Plan& plan);
 [[nodiscard]] Result<Plan> plan_from_json(const Json& json);
 

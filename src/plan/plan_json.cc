@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "base/json_reader.h"
 #include "plan/plan.h"
@@ -62,6 +63,26 @@ Result<Step> step_from_json(const Json& json, int id) {
   return step;
 }
 
+Json wave_to_json(const Wave& wave) {
+  return Json::object({{"name", wave.name},
+                       {"steps", Json::array_of(wave.steps)},
+                       {"soak", format_duration(wave.soak)}});
+}
+
+Result<Wave> wave_from_json(const Json& json, std::size_t step_count, const std::string& path) {
+  Wave wave;
+  wave.name = json.string_or("name");
+  wave.soak = TRY(parse_duration(json.string_or("soak", "0s")));
+  const Json* steps = json.find("steps");
+  if (steps == nullptr || !steps->is_array()) return wave;
+  for (const Json& id : steps->as_array()) {
+    if (!id.is_int() || id.as_int() < 0 || std::cmp_greater_equal(id.as_int(), step_count))
+      return fail(ErrorCode::invalid_input, fmt::format("{}: no step {}", path, id.dump()));
+    wave.steps.push_back(static_cast<int>(id.as_int()));
+  }
+  return wave;
+}
+
 std::string_view action_name(Action action) {
   return kActions.at(static_cast<std::size_t>(action));
 }
@@ -93,11 +114,7 @@ std::string plan_totals(const Plan& plan) {
 Json plan_to_json(const Plan& plan) {
   Json::Array steps, waves, outages, changes;
   for (const Step& step : plan.steps) steps.push_back(step_to_json(step));
-  for (const Wave& wave : plan.waves) {
-    waves.push_back(Json::object({{"name", wave.name},
-                                  {"steps", Json::array_of(wave.steps)},
-                                  {"soak", format_duration(wave.soak)}}));
-  }
+  for (const Wave& wave : plan.waves) waves.push_back(wave_to_json(wave));
   for (const JointOutage& outage : plan.outages) {
     outages.push_back(Json::object({{"provider", outage.provider},
                                     {"dependents", Json::array_of(outage.dependents)},
@@ -139,21 +156,8 @@ Result<Plan> plan_from_json(const Json& json) {
   plan.backwards = reader.boolean("backwards", false);
   for (const Json& item : reader.array("steps"))
     plan.steps.push_back(TRY(step_from_json(item, static_cast<int>(plan.steps.size()))));
-  for (const Json& item : reader.array("waves")) {
-    Wave wave;
-    wave.name = item.string_or("name");
-    wave.soak = TRY(parse_duration(item.string_or("soak", "0s")));
-    const Json* steps = item.find("steps");
-    for (const Json& id :
-         steps != nullptr && steps->is_array() ? steps->as_array() : Json::Array{}) {
-      if (!id.is_int() || id.as_int() < 0 ||
-          id.as_int() >= static_cast<std::int64_t>(plan.steps.size())) {
-        return fail(ErrorCode::invalid_input, fmt::format("plan.waves: no step {}", id.dump()));
-      }
-      wave.steps.push_back(static_cast<int>(id.as_int()));
-    }
-    plan.waves.push_back(std::move(wave));
-  }
+  for (const Json& item : reader.array("waves"))
+    plan.waves.push_back(TRY(wave_from_json(item, plan.steps.size(), "plan.waves")));
   const auto strings = [](const Json* array) {
     std::vector<std::string> out;
     if (array != nullptr && array->is_array()) {

@@ -14,6 +14,21 @@ using plan::Health;
 using plan::Mode;
 using plan::Step;
 
+std::string attempt_name(const Rollout& rollout, const Step& step) {
+  return fmt::format("{}/{}{}", rollout.id, step.id, rollout.reverting ? "/back" : "");
+}
+
+plan::TargetEntry target_entry(const Rollout& rollout, const Step& step) {
+  plan::TargetEntry entry;
+  entry.wanted = step.to;
+  entry.attempt = attempt_name(rollout, step);
+  if (step.duty) {
+    entry.duty = step.duty;
+    entry.duty->token = entry.attempt;
+  }
+  return entry;
+}
+
 class Advance {
  public:
   Advance(Rollout& rollout, const plan::Observed& observed, budget::Budgets& budgets,
@@ -39,9 +54,7 @@ class Advance {
  private:
   [[nodiscard]] Course& course() { return r_.reverting ? r_.back : r_.forward; }
   [[nodiscard]] std::string reason() const { return "rollout:" + r_.id; }
-  [[nodiscard]] std::string attempt_of(const Step& step) const {
-    return fmt::format("{}/{}{}", r_.id, step.id, r_.reverting ? "/back" : "");
-  }
+  [[nodiscard]] std::string attempt_of(const Step& step) const { return attempt_name(r_, step); }
   [[nodiscard]] StepRun& run_of(const Step& step) {
     return course().runs[static_cast<std::size_t>(step.id)];
   }
@@ -108,12 +121,17 @@ class Advance {
     out_.events.push_back(std::move(event));
   }
 
+  void touch(const Step& step) {
+    out_.changed = true;
+    out_.runs.insert({r_.reverting ? Way::back : Way::forward, step.id});
+  }
+
   void set_phase(const Step& step, StepPhase phase, std::string kind, std::string text) {
     StepRun& run = run_of(step);
     run.phase = phase;
     run.since = now_;
     run.waiting.clear();
-    out_.changed = true;
+    touch(step);
     tell(std::move(kind), std::move(text), &step);
   }
 
@@ -121,7 +139,7 @@ class Advance {
     StepRun& run = run_of(step);
     if (run.waiting == why) return;
     run.waiting = why;
-    out_.changed = true;
+    touch(step);
     tell("step-waiting", why, &step);
   }
 
@@ -289,6 +307,7 @@ class Advance {
     r_.back.wave_since = now_;
     r_.reverting = true;
     out_.changed = true;
+    out_.turned_back = true;
     tell("reverting",
          r_.abort ? "aborted by the operator: going back" : "a step failed: going back");
   }
@@ -476,14 +495,7 @@ class Advance {
   }
 
   void send(const Step& step) {
-    plan::TargetEntry entry;
-    entry.wanted = step.to;
-    entry.attempt = attempt_of(step);
-    if (step.duty) {
-      entry.duty = step.duty;
-      entry.duty->token = attempt_of(step);
-    }
-    out_.targets[step.host][step.service] = std::move(entry);
+    out_.targets[step.host][step.service] = target_entry(r_, step);
     set_phase(step, StepPhase::active, "step-started", std::string(action_name(step.action)));
     wake_at(now_ + r_.plan.policy.step_timeout);
   }
@@ -501,6 +513,18 @@ class Advance {
 Effects advance(Rollout& rollout, const plan::Observed& observed, budget::Budgets& budgets,
                 const budget::Censuses& censuses, Instant now) {
   return Advance(rollout, observed, budgets, censuses, now).run();
+}
+
+std::map<std::string, std::map<std::string, plan::TargetEntry>> open_targets(
+    const Rollout& rollout) {
+  std::map<std::string, std::map<std::string, plan::TargetEntry>> out;
+  if (rollout.result != Result::open) return out;
+  const Course& course = rollout.reverting ? rollout.back : rollout.forward;
+  for (const Step& step : course.steps) {
+    if (course.runs[static_cast<std::size_t>(step.id)].phase == StepPhase::active)
+      out[step.host][step.service] = target_entry(rollout, step);
+  }
+  return out;
 }
 
 }  // namespace consort::rollout

@@ -1,5 +1,6 @@
 #include "rollout/rollout.h"
 
+#include <algorithm>
 #include <array>
 
 namespace consort::rollout {
@@ -10,6 +11,13 @@ constexpr std::array<std::string_view, 6> kPhases = {"pending", "active", "soaki
 constexpr std::array<std::string_view, 5> kResults = {"open", "done", "partial", "reverted",
                                                       "inconsistent"};
 
+template <class Enum, std::size_t N>
+std::optional<Enum> named(const std::array<std::string_view, N>& names, std::string_view name) {
+  const auto it = std::find(names.begin(), names.end(), name);
+  if (it == names.end()) return std::nullopt;
+  return static_cast<Enum>(it - names.begin());
+}
+
 }  // namespace
 
 std::string_view step_phase_name(StepPhase phase) {
@@ -17,6 +25,13 @@ std::string_view step_phase_name(StepPhase phase) {
 }
 std::string_view result_name(Result result) {
   return kResults.at(static_cast<std::size_t>(result));
+}
+
+std::optional<StepPhase> step_phase_from_name(std::string_view name) {
+  return named<StepPhase>(kPhases, name);
+}
+std::optional<Result> result_from_name(std::string_view name) {
+  return named<Result>(kResults, name);
 }
 
 Rollout begin(std::string id, plan::Plan plan, std::uint64_t generation, std::string by,

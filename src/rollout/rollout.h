@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ namespace consort::rollout {
 
 enum class StepPhase : std::uint8_t { pending, active, soaking, done, failed, unreachable };
 [[nodiscard]] std::string_view step_phase_name(StepPhase phase);
+[[nodiscard]] std::optional<StepPhase> step_phase_from_name(std::string_view name);
 
 struct StepRun {
   StepPhase phase = StepPhase::pending;
@@ -27,6 +29,7 @@ struct StepRun {
 
 enum class Result : std::uint8_t { open, done, partial, reverted, inconsistent };
 [[nodiscard]] std::string_view result_name(Result result);
+[[nodiscard]] std::optional<Result> result_from_name(std::string_view name);
 
 // One direction of travel: the plan's own waves, or the way back.
 struct Course {
@@ -35,6 +38,14 @@ struct Course {
   std::vector<StepRun> runs;  // one per step
   std::size_t wave = 0;       // the current one
   Instant wave_since{};
+};
+
+// Names one StepRun.
+enum class Way : std::uint8_t { forward, back };
+struct RunKey {
+  Way way = Way::forward;
+  int step = 0;
+  friend auto operator<=>(const RunKey&, const RunKey&) = default;
 };
 
 struct Rollout {
@@ -67,7 +78,9 @@ struct Event {
 };
 
 struct Effects {
-  bool changed = false;  // the state must be journaled before the targets are set
+  bool changed = false;      // the state must be journaled before the targets are set
+  std::set<RunKey> runs;     // whose StepRun has changed
+  bool turned_back = false;  // the way back has got its steps
   bool budgets_changed = false;
   std::map<std::string, std::map<std::string, plan::TargetEntry>>
       targets;  // host → service → entry
@@ -83,8 +96,28 @@ struct Effects {
 // How long a host may be silent before a step on it counts as unreachable.
 inline constexpr Duration kUnreachableGrace = seconds(20);
 
+// What the targets must hold for the steps that are under way: a leader that comes back sets them
+// again, because its predecessor may have died between the journal and the targets.
+[[nodiscard]] std::map<std::string, std::map<std::string, plan::TargetEntry>> open_targets(
+    const Rollout& rollout);
+
+// The whole rollout as one record, for people and clients.
 [[nodiscard]] Json rollout_to_json(const Rollout& rollout);
 [[nodiscard]] ::consort::Result<Rollout> rollout_from_json(const Json& json);
+
+// The journal keeps it in pieces, so that a step of one host among thousands writes only itself:
+// the plan and the way back are written once, the head and the runs as they change.
+[[nodiscard]] Json head_to_json(const Rollout& rollout);
+[[nodiscard]] Json plan_to_json(const Rollout& rollout);  // with its steps and waves
+[[nodiscard]] Json back_to_json(const Rollout& rollout);
+[[nodiscard]] Json run_to_json(const StepRun& run);
+[[nodiscard]] Json runs_to_json(const Rollout& rollout);  // all of both ways
+// A rollout is restored in this order: head, plan, way back (if it has one), runs.
+[[nodiscard]] ::consort::Result<Rollout> head_from_json(const Json& json);
+[[nodiscard]] Status restore_plan(Rollout& rollout, const Json& plan);
+[[nodiscard]] Status restore_back(Rollout& rollout, const Json& back);
+[[nodiscard]] Status restore_runs(Rollout& rollout, const Json& runs);
+[[nodiscard]] Status restore_run(Rollout& rollout, RunKey key, const Json& run);
 
 // Steps that were not reached or failed within the policy's limit: the open tail of a partial
 // rollout.

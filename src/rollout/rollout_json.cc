@@ -1,7 +1,5 @@
-// The journal format of a rollout: one JSON object.
+// The journal format of a rollout, and the one record that clients see.
 #include <fmt/format.h>
-
-#include <array>
 
 #include "base/json_reader.h"
 #include "rollout/rollout.h"
@@ -9,78 +7,85 @@
 namespace consort::rollout {
 namespace {
 
-constexpr std::array<std::string_view, 6> kPhases = {"pending", "active", "soaking",
-                                                     "done",    "failed", "unreachable"};
-constexpr std::array<std::string_view, 5> kResults = {"open", "done", "partial", "reverted",
-                                                      "inconsistent"};
+template <class Value>
+::consort::Result<Value> known(std::optional<Value> value, std::string_view name) {
+  if (!value)
+    return fail(ErrorCode::corrupt, fmt::format("'{}' is not known in a rollout's journal", name));
+  return *value;
+}
 
-template <class Enum, std::size_t N>
-::consort::Result<Enum> named(std::string_view name, const std::array<std::string_view, N>& names) {
-  for (std::size_t i = 0; i < N; ++i) {
-    if (names.at(i) == name) return static_cast<Enum>(i);
-  }
-  return fail(ErrorCode::corrupt, fmt::format("'{}' is not known in a rollout's journal", name));
+Json place_to_json(const Course& course) {
+  return Json::object({{"wave", course.wave}, {"waveSince", to_millis(course.wave_since)}});
+}
+
+void restore_place(Course& course, const Json* json) {
+  if (json == nullptr) return;
+  course.wave = static_cast<std::size_t>(std::max<std::int64_t>(0, json->int_or("wave")));
+  course.wave_since = from_millis(json->int_or("waveSince"));
+}
+
+Json steps_and_waves(const Course& course) {
+  Json::Array steps, waves;
+  for (const plan::Step& step : course.steps) steps.push_back(plan::step_to_json(step));
+  for (const plan::Wave& wave : course.waves) waves.push_back(plan::wave_to_json(wave));
+  return Json::object({{"steps", std::move(steps)}, {"waves", std::move(waves)}});
+}
+
+Json::Array runs_of(const Course& course) {
+  Json::Array out;
+  for (const StepRun& run : course.runs) out.push_back(run_to_json(run));
+  return out;
 }
 
 Json course_to_json(const Course& course) {
-  Json::Array steps, waves, runs;
-  for (const plan::Step& step : course.steps) steps.push_back(plan::step_to_json(step));
-  for (const plan::Wave& wave : course.waves) {
-    waves.push_back(Json::object({{"name", wave.name},
-                                  {"steps", Json::array_of(wave.steps)},
-                                  {"soak", format_duration(wave.soak)}}));
-  }
-  for (const StepRun& run : course.runs) {
-    runs.push_back(
-        Json::object({{"phase", kPhases.at(static_cast<std::size_t>(run.phase))},
-                      {"since", to_millis(run.since)},
-                      {"waiting", run.waiting},
-                      {"outcome", run.outcome ? plan::outcome_to_json(*run.outcome) : Json()}}));
-  }
-  return Json::object({{"steps", steps},
-                       {"waves", waves},
-                       {"runs", runs},
-                       {"wave", course.wave},
-                       {"waveSince", to_millis(course.wave_since)}});
+  Json out = steps_and_waves(course);
+  out["runs"] = runs_of(course);
+  out["wave"] = course.wave;
+  out["waveSince"] = to_millis(course.wave_since);
+  return out;
 }
 
-::consort::Result<Course> course_from_json(const Json& json, const std::string& path) {
+Status restore_steps(Course& course, const Json& json, const std::string& path) {
   JsonReader reader(json, path);
-  Course out;
+  course.steps.clear();
+  course.waves.clear();
   for (const Json& step : reader.array("steps"))
-    out.steps.push_back(TRY(plan::step_from_json(step, static_cast<int>(out.steps.size()))));
-  for (const Json& item : reader.array("waves")) {
-    plan::Wave wave{item.string_or("name"), {}, TRY(parse_duration(item.string_or("soak", "0s")))};
-    if (const Json* ids = item.find("steps"); ids != nullptr && ids->is_array()) {
-      for (const Json& id : ids->as_array()) {
-        if (!id.is_int() || id.as_int() < 0 ||
-            id.as_int() >= static_cast<std::int64_t>(out.steps.size()))
-          return fail(ErrorCode::corrupt, path + ".waves: no such step");
-        wave.steps.push_back(static_cast<int>(id.as_int()));
-      }
-    }
-    out.waves.push_back(std::move(wave));
-  }
-  for (const Json& item : reader.array("runs")) {
-    StepRun run;
-    run.phase = TRY(named<StepPhase>(item.string_or("phase"), kPhases));
-    run.since = from_millis(item.int_or("since"));
-    run.waiting = item.string_or("waiting");
-    if (const Json* outcome = item.find("outcome"); outcome != nullptr && outcome->is_object())
-      run.outcome = TRY(plan::outcome_from_json(*outcome, path));
-    out.runs.push_back(std::move(run));
-  }
-  if (out.runs.size() != out.steps.size())
+    course.steps.push_back(TRY(plan::step_from_json(step, static_cast<int>(course.steps.size()))));
+  for (const Json& wave : reader.array("waves"))
+    course.waves.push_back(TRY(plan::wave_from_json(wave, course.steps.size(), path + ".waves")));
+  course.runs.assign(course.steps.size(), {});
+  return reader.finish(UnknownMembers::ignore);
+}
+
+::consort::Result<StepRun> run_from_json(const Json& item, const std::string& path) {
+  StepRun run;
+  const std::string phase = item.string_or("phase");
+  run.phase = TRY(known(step_phase_from_name(phase), phase));
+  run.since = from_millis(item.int_or("since"));
+  run.waiting = item.string_or("waiting");
+  if (const Json* outcome = item.find("outcome"); outcome != nullptr && outcome->is_object())
+    run.outcome = TRY(plan::outcome_from_json(*outcome, path));
+  return run;
+}
+
+Status restore_runs_of(Course& course, const Json* runs, const std::string& path) {
+  if (runs == nullptr || !runs->is_array() || runs->as_array().size() != course.steps.size())
     return fail(ErrorCode::corrupt, path + ": steps and runs do not match");
-  out.wave = static_cast<std::size_t>(reader.integer("wave", 0, 0));
-  out.wave_since = from_millis(reader.integer("waveSince", 0));
-  TRYV(reader.finish(UnknownMembers::ignore));
-  return out;
+  for (std::size_t i = 0; i < course.runs.size(); ++i)
+    course.runs[i] = TRY(run_from_json(runs->as_array()[i], path));
+  return {};
+}
+
+Status restore_course(Course& course, const Json& json, const std::string& path) {
+  TRYV(restore_steps(course, json, path));
+  TRYV(restore_runs_of(course, json.find("runs"), path));
+  restore_place(course, &json);
+  return {};
 }
 
 }  // namespace
 
-Json rollout_to_json(const Rollout& r) {
+Json head_to_json(const Rollout& r) {
   return Json::object({{"id", r.id},
                        {"by", r.by},
                        {"message", r.message},
@@ -92,12 +97,31 @@ Json rollout_to_json(const Rollout& r) {
                        {"reverting", r.reverting},
                        {"result", result_name(r.result)},
                        {"summary", r.summary},
-                       {"plan", plan::plan_to_json(r.plan)},
-                       {"forward", course_to_json(r.forward)},
-                       {"back", course_to_json(r.back)}});
+                       {"forward", place_to_json(r.forward)},
+                       {"back", place_to_json(r.back)}});
 }
 
-::consort::Result<Rollout> rollout_from_json(const Json& json) {
+Json plan_to_json(const Rollout& r) {
+  plan::Plan plan = r.plan;
+  plan.steps = r.forward.steps;
+  plan.waves = r.forward.waves;
+  return plan::plan_to_json(plan);
+}
+
+Json back_to_json(const Rollout& r) { return steps_and_waves(r.back); }
+
+Json run_to_json(const StepRun& run) {
+  return Json::object({{"phase", step_phase_name(run.phase)},
+                       {"since", to_millis(run.since)},
+                       {"waiting", run.waiting},
+                       {"outcome", run.outcome ? plan::outcome_to_json(*run.outcome) : Json()}});
+}
+
+Json runs_to_json(const Rollout& r) {
+  return Json::object({{"forward", runs_of(r.forward)}, {"back", runs_of(r.back)}});
+}
+
+::consort::Result<Rollout> head_from_json(const Json& json) {
   JsonReader reader(json, "rollout");
   Rollout r;
   r.id = reader.string("id");
@@ -109,14 +133,56 @@ Json rollout_to_json(const Rollout& r) {
   r.paused = reader.boolean("paused", false);
   r.abort = reader.boolean("abort", false);
   r.reverting = reader.boolean("reverting", false);
-  r.result = TRY(named<Result>(reader.string("result"), kResults));
+  const std::string result = reader.string("result");
+  r.result = TRY(known(result_from_name(result), result));
   r.summary = reader.string("summary", "");
-  if (const Json* plan = reader.any("plan")) r.plan = TRY(plan::plan_from_json(*plan));
-  if (const Json* course = reader.any("forward"))
-    r.forward = TRY(course_from_json(*course, "rollout.forward"));
-  if (const Json* course = reader.any("back"))
-    r.back = TRY(course_from_json(*course, "rollout.back"));
+  restore_place(r.forward, reader.any("forward"));
+  restore_place(r.back, reader.any("back"));
   TRYV(reader.finish(UnknownMembers::ignore));
+  return r;
+}
+
+Status restore_plan(Rollout& rollout, const Json& json) {
+  rollout.plan = TRY(plan::plan_from_json(json));
+  rollout.forward.steps = std::move(rollout.plan.steps);
+  rollout.forward.waves = std::move(rollout.plan.waves);
+  rollout.plan.steps.clear();
+  rollout.plan.waves.clear();
+  rollout.forward.runs.assign(rollout.forward.steps.size(), {});
+  return {};
+}
+
+Status restore_back(Rollout& rollout, const Json& back) {
+  return restore_steps(rollout.back, back, "rollout.back");
+}
+
+Status restore_runs(Rollout& rollout, const Json& runs) {
+  TRYV(restore_runs_of(rollout.forward, runs.find("forward"), "rollout.forward"));
+  return restore_runs_of(rollout.back, runs.find("back"), "rollout.back");
+}
+
+Status restore_run(Rollout& rollout, RunKey key, const Json& json) {
+  Course& course = key.way == Way::forward ? rollout.forward : rollout.back;
+  if (key.step < 0 || static_cast<std::size_t>(key.step) >= course.runs.size())
+    return fail(ErrorCode::corrupt, fmt::format("rollout {} has no step {}", rollout.id, key.step));
+  course.runs[static_cast<std::size_t>(key.step)] = TRY(run_from_json(json, "run"));
+  return {};
+}
+
+Json rollout_to_json(const Rollout& r) {
+  Json out = head_to_json(r);
+  out["plan"] = plan::plan_to_json(r.plan);
+  out["forward"] = course_to_json(r.forward);
+  out["back"] = course_to_json(r.back);
+  return out;
+}
+
+::consort::Result<Rollout> rollout_from_json(const Json& json) {
+  Rollout r = TRY(head_from_json(json));
+  if (const Json* plan = json.find("plan")) r.plan = TRY(plan::plan_from_json(*plan));
+  if (const Json* course = json.find("forward"))
+    TRYV(restore_course(r.forward, *course, "rollout.forward"));
+  if (const Json* course = json.find("back")) TRYV(restore_course(r.back, *course, "rollout.back"));
   return r;
 }
 

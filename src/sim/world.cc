@@ -4,6 +4,8 @@
 
 #include <cstdio>
 
+#include "controller/commit_order.h"
+
 namespace consort::sim {
 
 using transition::Step;
@@ -59,21 +61,21 @@ void World::crash_controller() {
 }
 
 void World::controller_output(controller::Output output) {
-  if (!output.writes.empty() && random_.chance(faults_.crash_controller))
-    return crash_controller();  // before the write
-  for (const auto& [key, value] : output.writes) {
-    if (value) {
-      controller_disk_[key] = *value;
-    } else {
-      controller_disk_.erase(key);
-    }
+  bool wrote = false;
+  // Small transactions, so that one Output is often many and the crash falls between two of them.
+  const controller::TransactionLimits limits{static_cast<std::size_t>(random_.between(1, 8)), 4096};
+  for (const controller::Writes& writes :
+       controller::in_transactions(std::move(output.writes), limits)) {
+    if (random_.chance(faults_.crash_controller)) return crash_controller();
+    controller::apply_writes(controller_disk_, writes);
+    wrote = true;
   }
   check_budgets();
   for (const controller::Event& event : output.events)
     say(fmt::format("  [{}] {} {}@{} {}", event.rollout, event.kind, event.service, event.host,
                     event.text));
-  if (!output.writes.empty() && random_.chance(faults_.crash_controller))
-    return crash_controller();  // after it, before any effect
+  if (wrote && random_.chance(faults_.crash_controller))
+    return crash_controller();  // after the last one, before any effect
   for (const std::string& host : output.targets) {
     if (agents_.contains(host)) schedule(delay(), [this, host] { poll(host); });
   }
