@@ -72,7 +72,8 @@ void Caretaker::settle(const ServicePtr& s) {
     const auto keep = [&]() -> Status {
       TRYV(make_keeper(shop_, *s));
       const ServiceFiles files(shop_.host, s->name);
-      care->version = {applied.manifest, TRY(plan::get_manifest(shop_.store, applied.manifest))};
+      care->version = {applied.manifest, TRY(plan::get_manifest(shop_.store, applied.manifest)),
+                       applied.host};
       TRYV(files.unpack(shop_.store, care->version));
       const bool runs = applied.mode != plan::Mode::stopped;
       TRYV(s->keeper->set(care->version, runs ? DaemonPart::with : DaemonPart::without));

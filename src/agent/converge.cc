@@ -389,6 +389,8 @@ Result<std::unique_ptr<Converger>> Converger::create(ConvergerOptions options) {
   return std::unique_ptr<Converger>(new Converger(std::move(impl)));
 }
 
+void Converger::set_labels(LabelMap labels) { impl_->options.labels = std::move(labels); }
+
 Status Converger::set_resources(const std::map<std::string, Json>& specs) {
   std::vector<std::unique_ptr<Resource>> resources;
   resources.reserve(specs.size());

@@ -61,6 +61,8 @@ class Converger {
   // is left alone until release(). Errors: invalid_input, conflict (contradictions name both
   // resources).
   [[nodiscard]] Status set_resources(const std::map<std::string, Json>& specs);
+  // What `when` is matched against from the next pass on.
+  void set_labels(LabelMap labels);
 
   [[nodiscard]] PassReport pass(const PassOptions& options = {});
 

@@ -25,8 +25,6 @@ Result<std::unique_ptr<Keeper>> Keeper::create(Workshop& workshop, const std::st
   options.root = workshop.host.root;
   options.own_folder = workshop.host.data;
   options.state_folder = workshop.host.data / "state/converge" / service;
-  options.labels = workshop.host.facts;
-  for (const auto& [key, value] : workshop.host.labels) options.labels[key] = value;
   options.backups = &workshop.backups;
   options.supervisor = workshop.supervisor.get();
   out->converger_ = TRY(Converger::create(std::move(options)));
@@ -54,7 +52,8 @@ Result<Json> Keeper::daemon_spec(const Version& version) const {
   if (const Json* readiness = spec.find("readiness");
       readiness != nullptr && readiness->is_object() && readiness->find("address") == nullptr) {
     const std::string type = readiness->string_or("type");
-    if (type == "tcp" || type == "http") spec["readiness"]["address"] = workshop_.host.address;
+    if (type == "tcp" || type == "http")
+      spec["readiness"]["address"] = address_for(workshop_.host, version);
   }
   let_write(spec, files_);
   return spec;
@@ -96,6 +95,9 @@ Status Keeper::set(const Version& version, DaemonPart daemon) {
     if (it != specs.end() && name != service_ && place_of(it->second) != place_of(spec))
       moved.insert(name);
   }
+  LabelMap labels = workshop_.host.facts;
+  for (const auto& [key, value] : labels_for(workshop_.host, version)) labels[key] = value;
+  converger_->set_labels(std::move(labels));
   TRYV(converger_->set_resources(specs));
   if (!moved.empty()) TRY(converger_->release(moved));
   specs_ = std::move(specs);

@@ -21,7 +21,7 @@ Result<std::string> lookup(const LabelMap& map, std::string_view key, std::strin
   const std::string meant = did_you_mean(key, map);
   return fail(ErrorCode::not_found, fmt::format("this host has no {} '{}'", kind, key))
       .hint(!meant.empty()    ? fmt::format("did you mean '{}'?", meant)
-            : kind == "label" ? "start its agent with --label, or remove the placeholder"
+            : kind == "label" ? "give it in the inventory, or start its agent with --label"
                               : "write $${ for a literal ${");
 }
 
@@ -38,6 +38,19 @@ Status link_to(const fs::path& link, const fs::path& target) {
 }
 
 }  // namespace
+
+LabelMap labels_for(const HostIdentity& host, const Version& version) {
+  LabelMap out = host.labels;
+  for (const auto& [name, value] : version.host) {
+    if (name.starts_with("labels.")) out[name.substr(7)] = value;
+  }
+  return out;
+}
+
+std::string address_for(const HostIdentity& host, const Version& version) {
+  const auto it = version.host.find("address");
+  return it == version.host.end() ? host.address : it->second;
+}
 
 bool is_service_name(std::string_view text) {
   return is_name(text.starts_with("class:") ? text.substr(6) : text);
@@ -126,8 +139,9 @@ Status ServiceFiles::keep_only(const std::vector<Version>& versions) const {
 
 Result<std::string> ServiceFiles::value_of(std::string_view name, const Version& version) const {
   if (name == "host.name") return host_.name;
-  if (name == "host.address") return host_.address;
-  if (name.starts_with("host.labels.")) return lookup(host_.labels, name.substr(12), "label");
+  if (name == "host.address") return address_for(host_, version);
+  if (name.starts_with("host.labels."))
+    return lookup(labels_for(host_, version), name.substr(12), "label");
   if (name.starts_with("fact.")) return lookup(host_.facts, name.substr(5), "fact");
   if (name == "service.dir") return this->version(version.digest).string();
   if (name == "service.data") return data().string();
@@ -152,19 +166,19 @@ Json ServiceFiles::describe(const Version& version) const {
   for (const auto& [name, artifact] : version.manifest.artifacts)
     artifacts.emplace(name, this->artifact(artifact.digest).string());
   Json::Object labels;
-  for (const auto& [key, value] : host_.labels) labels.emplace(key, value);
-  return Json::object(
-      {{"manifest", version.digest.str()},
-       {"version", version.manifest.version},
-       {"dataVersion", version.manifest.data_version},
-       {"needs", version.manifest.needs},
-       {"provides", version.manifest.provides},
-       {"service", Json::object({{"dir", this->version(version.digest).string()},
-                                 {"data", data().string()},
-                                 {"run", run().string()}})},
-       {"artifacts", artifacts},
-       {"host",
-        Json::object({{"name", host_.name}, {"address", host_.address}, {"labels", labels}})}});
+  for (const auto& [key, value] : labels_for(host_, version)) labels.emplace(key, value);
+  return Json::object({{"manifest", version.digest.str()},
+                       {"version", version.manifest.version},
+                       {"dataVersion", version.manifest.data_version},
+                       {"needs", version.manifest.needs},
+                       {"provides", version.manifest.provides},
+                       {"service", Json::object({{"dir", this->version(version.digest).string()},
+                                                 {"data", data().string()},
+                                                 {"run", run().string()}})},
+                       {"artifacts", artifacts},
+                       {"host", Json::object({{"name", host_.name},
+                                              {"address", address_for(host_, version)},
+                                              {"labels", labels}})}});
 }
 
 }  // namespace consort::agent

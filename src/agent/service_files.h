@@ -32,7 +32,11 @@ struct HostIdentity {
 struct Version {
   Digest digest;
   plan::Manifest manifest;
+  std::map<std::string, std::string> host{};  // the inventory's values, see plan::InstanceState
 };
+// The host as this version sees it: the inventory's word before the agent's own.
+[[nodiscard]] LabelMap labels_for(const HostIdentity& host, const Version& version);
+[[nodiscard]] std::string address_for(const HostIdentity& host, const Version& version);
 
 class ServiceFiles {
  public:

@@ -68,14 +68,19 @@ Status Steps::load_versions(const PerformStep& work) {
   const auto load = [&](const Digest& digest) -> Result<Version> {
     return Version{digest, TRY(plan::get_manifest(shop_.store, digest))};
   };
+  const auto load_state = [&](const plan::InstanceState& state) -> Result<Version> {
+    Version out = TRY(load(state.manifest));
+    out.host = state.host;
+    return out;
+  };
   if (t.duty) {
     if (!t.duty->from.is_none()) old_ = TRY(load(t.duty->from));
     if (!t.duty->to.is_none()) new_ = TRY(load(t.duty->to));
     duty_owner_ = TRY(load(t.duty->owner));
     return {};
   }
-  if (t.from) old_ = TRY(load(t.from->manifest));
-  if (t.to) new_ = TRY(load(t.to->manifest));
+  if (t.from) old_ = TRY(load_state(*t.from));
+  if (t.to) new_ = TRY(load_state(*t.to));
   return {};
 }
 

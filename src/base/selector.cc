@@ -124,6 +124,12 @@ Result<Selector> Selector::parse(std::string_view text) {
   return out;
 }
 
+std::set<std::string> Selector::keys() const {
+  std::set<std::string> out;
+  for (const Term& term : terms_) out.insert(term.key);
+  return out;
+}
+
 bool Selector::matches(const Lookup& lookup) const {
   return std::all_of(terms_.begin(), terms_.end(), [&](const Term& term) {
     const std::optional<std::string> value = lookup(term.key);

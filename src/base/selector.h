@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +28,7 @@ class Selector {
   [[nodiscard]] bool matches(const Lookup& lookup) const;
   [[nodiscard]] bool matches(const LabelMap& labels) const;
 
+  [[nodiscard]] std::set<std::string> keys() const;  // that it looks at
   [[nodiscard]] bool empty() const { return terms_.empty(); }
   // The text it was parsed from.
   [[nodiscard]] const std::string& text() const { return text_; }

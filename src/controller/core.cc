@@ -334,7 +334,7 @@ void Core::converge_tail(Instant now, Output& out) {
         record != generation->services.end() &&
         std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), host);
     std::optional<plan::InstanceState> wanted;
-    if (placed) wanted = plan::InstanceState{record->second.manifest, plan::Mode::running};
+    if (placed) wanted = plan::wanted_state(*generation, record->second, host);
     const std::optional<plan::InstanceState> applied =
         report == state->second.report.instances.end() ? std::nullopt : report->second.applied;
     const bool answered = report != state->second.report.instances.end() &&

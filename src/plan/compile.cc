@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "base/selector.h"
 #include "base/text.h"
 #include "objects/tree.h"
 #include "site/placeholder.h"
@@ -228,6 +229,27 @@ class ServiceCompiler {
   const objects::ObjectStore& store_;
 };
 
+// The values of the inventory's hosts that decide what an instance is: those that it interpolates,
+// and labels that a `when` looks at (facts have the same syntax; hosts have no such label then).
+Result<std::vector<std::string>> host_values_of(const Manifest& manifest) {
+  std::set<std::string> out;
+  const auto collect = [&](const Json& json) -> Status {
+    for (const std::string& name : TRY(site::placeholders_in(json, site::PlaceholderStage::host))) {
+      if (name == "host.address" || name.starts_with("host.labels.")) out.insert(name.substr(5));
+    }
+    return {};
+  };
+  for (const auto& [name, spec] : manifest.resources) {
+    TRYV(collect(spec));
+    if (const std::string when = spec.string_or("when"); !when.empty()) {
+      for (const std::string& key : TRY(Selector::parse(when)).keys()) out.insert("labels." + key);
+    }
+  }
+  if (manifest.daemon) TRYV(collect(*manifest.daemon));
+  for (const auto& [name, hook] : manifest.hooks) TRYV(collect(Json::array_of(hook.argv)));
+  return std::vector<std::string>(out.begin(), out.end());
+}
+
 std::vector<Edge> edges_of(const site::Service& service) {
   std::vector<Edge> out;
   for (const auto& [name, need] : service.needs)
@@ -264,8 +286,9 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
     }
     const Digest digest = TRY(put_manifest(store, *manifest));
     generation.services.emplace(
-        name, ServiceRecord{service.on, digest, service.version, placement.at(name),
-                            edges_of(service), service.purpose, service.owner});
+        name,
+        ServiceRecord{service.on, digest, service.version, placement.at(name), edges_of(service),
+                      service.purpose, service.owner, TRY(host_values_of(*manifest))});
     out.manifests.emplace(digest, std::move(*manifest));
   }
   if (!out.broken.empty() && on_broken == OnBroken::refuse) {

@@ -30,6 +30,7 @@ Result<ServiceRecord> service_from_json(const Json& json, const std::string& pat
   out.hosts = reader.strings("hosts");
   out.purpose = reader.string("purpose", "");
   out.owner = reader.string("owner", "");
+  out.host_values = reader.strings("hostValues");
   for (const Json& item : reader.array("edges")) {
     JsonReader edge(item, path + ".edges");
     Edge e;
@@ -64,10 +65,27 @@ Json service_to_json(const ServiceRecord& service) {
                        {"hosts", Json::array_of(service.hosts)},
                        {"edges", edges},
                        {"purpose", service.purpose},
-                       {"owner", service.owner}});
+                       {"owner", service.owner},
+                       {"hostValues", Json::array_of(service.host_values)}});
 }
 
 }  // namespace
+
+InstanceState wanted_state(const Generation& generation, const ServiceRecord& service,
+                           const std::string& host) {
+  InstanceState out{service.manifest, Mode::running};
+  const auto record = generation.hosts.find(host);
+  if (record == generation.hosts.end()) return out;
+  for (const std::string& name : service.host_values) {
+    if (name == "address") {
+      if (!record->second.address.empty()) out.host.emplace(name, record->second.address);
+      continue;
+    }
+    const auto label = record->second.labels.find(name.substr(name.find('.') + 1));
+    if (label != record->second.labels.end()) out.host.emplace(name, label->second);
+  }
+  return out;
+}
 
 Json policy_to_json(const Policy& policy) {
   Json::Array batches;

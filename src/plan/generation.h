@@ -12,6 +12,7 @@
 #include "base/json.h"
 #include "base/time.h"
 #include "budget/budget.h"
+#include "plan/target.h"
 
 namespace consort::plan {
 
@@ -52,6 +53,8 @@ struct ServiceRecord {
   std::vector<Edge> edges;
   std::string purpose;
   std::string owner;
+  // Values of the host that the manifest uses, sorted: "address", "labels.rack".
+  std::vector<std::string> host_values{};
   friend bool operator==(const ServiceRecord&, const ServiceRecord&) = default;
 };
 
@@ -78,6 +81,11 @@ struct Generation {
       broken;  // service → why it could not be evaluated (--keep-going)
   Policy policy;
 };
+
+// What this service shall be on this host, with the inventory's values that it uses. A value that
+// the inventory does not have is the agent's to know (its own --label and --address).
+[[nodiscard]] InstanceState wanted_state(const Generation& generation, const ServiceRecord& service,
+                                         const std::string& host);
 
 [[nodiscard]] Json generation_to_json(const Generation& generation);
 [[nodiscard]] Result<Generation> generation_from_json(const Json& json);

@@ -26,6 +26,11 @@ struct Draft {
   std::string reason;
 };
 
+InstanceState in_mode(InstanceState state, Mode mode) {
+  state.mode = mode;
+  return state;
+}
+
 class Planner {
  public:
   explicit Planner(const PlanInput& input) : in_(input), wanted_(*input.wanted) {}
@@ -134,7 +139,7 @@ class Planner {
 
   Status compare_instance(const std::string& service, const ServiceRecord& record,
                           const std::string& host) {
-    const InstanceState goal{record.manifest, Mode::running};
+    const InstanceState goal = wanted_state(wanted_, record, host);
     const auto current = now({service, host});
     if (current == goal) {
       ++plan_.kept[service];
@@ -150,9 +155,12 @@ class Planner {
       draft.action = Action::install;
       draft.reason =
           in_.base != nullptr && in_.base->services.contains(service) ? "new host" : "new service";
-    } else if (current->manifest == goal.manifest) {
+    } else if (same_version(*current, goal)) {
       draft.action = Action::resume;
       draft.reason = fmt::format("is {}", mode_name(current->mode));
+    } else if (current->manifest == goal.manifest) {
+      draft.action = Action::reconfigure;
+      draft.reason = host_change(current->host, goal.host);
     } else {
       const Manifest* before = manifest(current->manifest);
       draft.action = Action::upgrade;
@@ -168,6 +176,27 @@ class Planner {
     }
     drafts_[{service, host}] = std::move(draft);
     return {};
+  }
+
+  // "label rack a → b"
+  static std::string host_change(const std::map<std::string, std::string>& before,
+                                 const std::map<std::string, std::string>& after) {
+    std::vector<std::string> out;
+    const auto value = [](const auto& map, const std::string& name) {
+      const auto it = map.find(name);
+      return it == map.end() ? std::string("none") : it->second;
+    };
+    std::set<std::string> names;
+    for (const auto* map : {&before, &after}) {
+      for (const auto& [name, unused] : *map) names.insert(name);
+    }
+    for (const std::string& name : names) {
+      if (value(before, name) == value(after, name)) continue;
+      const std::string word = name == "address" ? name : "label " + name.substr(7);
+      out.push_back(
+          fmt::format("{} of the host {} → {}", word, value(before, name), value(after, name)));
+    }
+    return join(out, ", ");
   }
 
   static bool artifacts_equal(const Manifest& before, const Manifest& after) {
@@ -251,7 +280,7 @@ class Planner {
     for (const auto& [key, draft] : drafts_) {
       if (key.service != service || !draft.to) continue;
       const auto current = now(key);
-      if (current && current->mode == Mode::running && current->manifest != draft.to->manifest &&
+      if (current && current->mode == Mode::running && !same_version(*current, *draft.to) &&
           runs(*current))
         ++disrupted;
     }
@@ -385,8 +414,7 @@ class Planner {
     // dependents it takes away.
     const bool held = outage_of(key.service) != nullptr ||
                       (to && to->mode != Mode::running && held_for_.contains(key));
-    if (was_up && to && !held &&
-        (to->manifest != step.from->manifest || to->mode != Mode::running)) {
+    if (was_up && to && !held && (!same_version(*to, *step.from) || to->mode != Mode::running)) {
       for (const auto& [name, quorum] : dependents_of(key.service))
         step.keep_healthy = std::max(step.keep_healthy, quorum);
     }
@@ -481,10 +509,9 @@ class Planner {
       for (const Key& key : keys) {
         if (now(key)->mode != Mode::running) continue;
         const bool stop = !drains(key.service);
-        steps.push_back(
-            add_step(stop ? Action::stop : Action::drain, key,
-                     InstanceState{now(key)->manifest, stop ? Mode::stopped : Mode::drained},
-                     fmt::format("{} is away meanwhile", held_for_[key])));
+        steps.push_back(add_step(stop ? Action::stop : Action::drain, key,
+                                 in_mode(*now(key), stop ? Mode::stopped : Mode::drained),
+                                 fmt::format("{} is away meanwhile", held_for_[key])));
       }
       add_wave(prefix + " · hold dependents", std::move(steps));
     }
@@ -508,8 +535,7 @@ class Planner {
     for (const auto& [own, keys] : by_level) {
       std::vector<int> steps;
       for (const Key& key : keys) {
-        steps.push_back(add_step(Action::resume, key,
-                                 InstanceState{now(key)->manifest, Mode::running},
+        steps.push_back(add_step(Action::resume, key, in_mode(*now(key), Mode::running),
                                  fmt::format("{} is back", held_for_[key])));
       }
       add_wave(prefix + " · dependents go on", std::move(steps));

@@ -43,15 +43,28 @@ std::string_view outcome_name(Outcome::Result result) {
 }
 
 Json instance_state_to_json(const InstanceState& state) {
-  return Json::object({{"manifest", state.manifest.str()}, {"mode", mode_name(state.mode)}});
+  Json::Object host;
+  for (const auto& [name, value] : state.host) host.emplace(name, value);
+  return Json::object({{"manifest", state.manifest.str()},
+                       {"mode", mode_name(state.mode)},
+                       {"host", std::move(host)}});
 }
 
 Result<InstanceState> instance_state_from_json(const Json& json, const std::string& path) {
   JsonReader reader(json, path);
   const std::string manifest = reader.string("manifest");
   const std::string mode = reader.string("mode");
+  std::map<std::string, std::string> host;
+  if (const Json* values = reader.any("host"); values != nullptr && values->is_object()) {
+    for (const auto& [name, value] : values->as_object()) {
+      if (!value.is_string())
+        return fail(ErrorCode::invalid_input,
+                    fmt::format("{}.host.{} must be a string", path, name));
+      host.emplace(name, value.as_string());
+    }
+  }
   TRYV(reader.finish(UnknownMembers::ignore));
-  return InstanceState{TRY(Digest::parse(manifest)), TRY(mode_from_name(mode))};
+  return InstanceState{TRY(Digest::parse(manifest)), TRY(mode_from_name(mode)), std::move(host)};
 }
 
 Json duty_to_json(const Duty& duty) {

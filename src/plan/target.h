@@ -21,8 +21,16 @@ enum class Mode : std::uint8_t { running, drained, stopped };
 struct InstanceState {
   Digest manifest;
   Mode mode = Mode::running;
+  // What the inventory says of the host and this manifest uses: "address", "labels.rack". The
+  // manifest is the class's; these are the host's part of what the instance is.
+  std::map<std::string, std::string> host{};
   friend bool operator==(const InstanceState&, const InstanceState&) = default;
 };
+
+// Does the same thing run, whatever the mode?
+[[nodiscard]] inline bool same_version(const InstanceState& a, const InstanceState& b) {
+  return a.manifest == b.manifest && a.host == b.host;
+}
 
 // A hook with scope 'service', to be performed once on this host, before the instance's own change.
 struct Duty {

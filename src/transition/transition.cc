@@ -97,7 +97,7 @@ class Planner {
       if (in_.from) leave();
     } else if (!in_.from) {
       install();
-    } else if (in_.from->manifest == in_.to->manifest) {
+    } else if (plan::same_version(*in_.from, *in_.to)) {
       change_mode();
     } else {
       change_manifest();

@@ -1,6 +1,7 @@
 """The scenarios of docs/testing.md with real processes, by their ids."""
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import unittest
@@ -45,6 +46,34 @@ class Chain(Scenario):
         mark = self.mark()
         self.must_deploy(soft("v2"))
         self.assertEqual(self.story(mark), ["stop n2@h1", "start n2@h1"])
+
+    def test_labels_of_the_inventory_reach_the_host_and_their_change_is_planned(self):
+        folder = "/var/tmp" if PLATFORM == "nspawn" else "/var/lib/consort"
+
+        def site(rack):
+            path = pathlib.Path(self.site({"a": ["h1", "h2"]}, {"s": self.service("s", "a", resources={
+                "where": {"type": "file", "path": folder + "/where-${host.name}", "content": "${host.labels.rack} ${host.address}"},
+                "only": {"type": "file", "path": folder + "/only-${host.name}", "content": "x", "when": "rack=r2"}})}, name=f"{rack}.json"))
+            document = json.loads(path.read_text())
+            hosts = document["hostClasses"]["a"]["inventory"]["hosts"]
+            hosts["h1"]["labels"] = {"rack": rack}
+            hosts["h2"]["labels"] = {"rack": "r9"}
+            path.write_text(json.dumps(document))
+            return str(path)
+
+        read = lambda name, host: self.on_host(host, "/bin/cat", f"{folder}/{name}-{host}").out if PLATFORM == "nspawn" else (self.lab / f"hosts/{host}/root{folder}/{name}-{host}").read_text()
+        self.must_deploy(site("r1"))
+        self.assertEqual(read("where", "h1"), f"r1 {self.inventory['h1']}")
+        self.assertEqual(read("where", "h2"), f"r9 {self.inventory['h2']}")
+        self.assertEqual(self.plan(site("r1")).status, 0)
+        planned = self.plan(site("r2"))
+        self.assertEqual(planned.status, 2, str(planned))
+        self.assertEqual([(s["host"], s["action"], s["reason"]) for s in planned.json["steps"]], [("h1", "reconfigure", "label rack of the host r1 → r2")])
+        mark = self.mark()
+        self.must_deploy(site("r2"))
+        self.assertEqual(self.story(mark), ["stop s@h1", "start s@h1"])
+        self.assertEqual(read("where", "h1"), f"r2 {self.inventory['h1']}")
+        self.assertEqual(read("only", "h1"), "x")
 
     def test_S34_reflexive(self):
         site = self.site(A_B, {"s1": self.service("s1", "a")})

@@ -29,6 +29,25 @@ TEST(Plan, S01_ChainStartsProvidersFirst) {
   EXPECT_EQ(story(*plan), "install s1@h1 | install s2@h2 | install s3@h2");
 }
 
+TEST(Plan, AChangedLabelReconfiguresOnlyWhatUsesIt) {
+  const auto fleet = [](const std::string& rack) {
+    Model site;
+    site.host("h1", "a", {{"rack", rack}, {"unused", rack}}).host("h2", "a", {{"rack", "r1"}});
+    site.service("uses", "a", "v1").service("ignores", "a", "v1");
+    site.generation.services["uses"].host_values = {"labels.rack"};
+    return site;
+  };
+  const Model before = fleet("r1");
+  const Model after = fleet("r2");
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan) << render_error(plan.error());
+  EXPECT_EQ(story(*plan), "reconfigure uses@h1");
+  EXPECT_EQ(plan->steps[0].reason, "label rack of the host r1 → r2");
+  EXPECT_EQ(plan->steps[0].from->host.at("labels.rack"), "r1");
+  EXPECT_EQ(plan->steps[0].to->host.at("labels.rack"), "r2");
+  EXPECT_TRUE(plan->steps[0].disrupts);
+}
+
 TEST(Plan, S34_RightAfterADeployThereIsNothingToDo) {
   Model site = two_hosts();
   site.service("s1", "a", "v1").service("s2", "b", "v1", {"s1"});

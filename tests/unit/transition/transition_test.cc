@@ -89,6 +89,19 @@ TEST_F(TransitionTest, WithoutANewDataVersionNothingIsBackedUpOrMigrated) {
             "fetch preflight drain stop switch start validate confirm commit undrain");
 }
 
+TEST_F(TransitionTest, AnotherValueOfTheHostIsAnotherVersionOfTheSameManifest) {
+  Begin begin_input = upgrade();
+  begin_input.to = begin_input.from;
+  begin_input.new_manifest = &v1;
+  begin_input.from->host["labels.rack"] = "a";
+  begin_input.to->host["labels.rack"] = "b";
+  const Walk done = walk(begin(begin_input));
+  EXPECT_EQ(done.steps, "fetch preflight drain stop switch start validate confirm commit undrain");
+  EXPECT_EQ(done.end.applied->host.at("labels.rack"), "b");
+  const Walk back = walk(begin(begin_input), {{"validate", StepStatus::failed}});
+  EXPECT_EQ(back.end.applied->host.at("labels.rack"), "a");
+}
+
 TEST_F(TransitionTest, S18_AFailedValidationAfterTheMigrationRestoresTheSnapshot) {
   const Walk back = walk(begin(upgrade()), {{"validate", StepStatus::failed}});
   EXPECT_EQ(back.steps,
