@@ -50,7 +50,9 @@ Json course_to_json(const Course& course) {
   for (const Json& step : reader.array("steps"))
     out.steps.push_back(TRY(plan::step_from_json(step, static_cast<int>(out.steps.size()))));
   for (const Json& item : reader.array("waves")) {
-    plan::Wave wave{item.string_or("name"), {}, TRY(parse_duration(item.string_or("soak", "0s")))};
+    plan::Wave wave;
+    wave.name = item.string_or("name");
+    wave.soak = TRY(parse_duration(item.string_or("soak", "0s")));
     if (const Json* ids = item.find("steps"); ids != nullptr && ids->is_array()) {
       for (const Json& id : ids->as_array()) {
         if (!id.is_int() || id.as_int() < 0 ||
