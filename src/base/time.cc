@@ -14,7 +14,8 @@ Instant SystemClock::now() const {
 
 std::string format_instant(Instant instant) {
   const auto whole = std::chrono::floor<std::chrono::seconds>(instant);
-  const std::time_t t = std::chrono::system_clock::to_time_t(whole);
+  // Not to_time_t(): it goes by nanoseconds, which end in the year 2262.
+  const std::time_t t = whole.time_since_epoch().count();
   std::tm tm{};
   gmtime_r(&t, &tm);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1,

@@ -31,7 +31,8 @@ Result<HostPort> parse_host_port(std::string_view text) {
   } else if (host.find(':') != std::string_view::npos) {
     return bad_address(text);
   }
-  return HostPort{std::string(host), TRY(parse_port(text.substr(colon + 1), text))};
+  const std::uint16_t port = TRY(parse_port(text.substr(colon + 1), text));
+  return HostPort{std::string(host), port};
 }
 
 std::string Url::authority() const {

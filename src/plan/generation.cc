@@ -219,6 +219,10 @@ Result<Generation> generation_from_json(const Json& json) {
   return g;
 }
 
+namespace {
+constexpr std::size_t kLongestChain = 1000;
+}
+
 Result<std::map<std::string, int>> service_levels(
     const std::map<std::string, ServiceRecord>& services) {
   std::map<std::string, int> levels;
@@ -234,6 +238,12 @@ Result<std::map<std::string, int>> service_levels(
               "make one of these edges soft: move it from 'needs' to 'uses' (parameters without "
               "order)");
     }
+    // A bound for the recursion: a candidate comes from a client.
+    if (path.size() >= kLongestChain)
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("a chain of more than {} services that need each other ends at {}",
+                              kLongestChain, name))
+          .hint("let services need what they really use, not their neighbour in a list");
     path.push_back(name);
     const ServiceRecord& service = services.at(name);
     int level = 0;

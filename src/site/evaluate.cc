@@ -136,7 +136,7 @@ Status take_body(Service& service, const Json& body, const std::string& path) {
     if (value.is_null()) continue;
     const auto& fields = service_schema().fields;
     const auto field =
-        std::find_if(fields.begin(), fields.end(), [&](const Field& f) { return f.name == key; });
+        std::find_if(fields.begin(), fields.end(), [&key = key](const Field& f) { return f.name == key; });
     Schema only{"service", "", {*field}};
     only.fields.front().required = false;
     TRYV(check(Json::object({{key, value}}), only, path));

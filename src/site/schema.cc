@@ -299,7 +299,7 @@ Status check(const Json& json, const Schema& schema, const std::string& path) {
   };
   for (const auto& [key, value] : json.as_object()) {
     const auto field = std::find_if(schema.fields.begin(), schema.fields.end(),
-                                    [&](const Field& f) { return f.name == key; });
+                                    [&key = key](const Field& f) { return f.name == key; });
     if (field == schema.fields.end()) {
       std::vector<std::string_view> names;
       for (const Field& f : schema.fields) names.push_back(f.name);

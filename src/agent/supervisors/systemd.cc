@@ -67,7 +67,7 @@ class BusError {
   BusError(const BusError&) = delete;
   BusError& operator=(const BusError&) = delete;
   ~BusError() { sd_bus_error_free(&error); }
-  sd_bus_error error = SD_BUS_ERROR_NULL;
+  sd_bus_error error{};  // what SD_BUS_ERROR_NULL is, without a compound literal of C
 };
 
 std::int64_t monotonic_micros() {
