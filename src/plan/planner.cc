@@ -485,8 +485,8 @@ class Planner {
       const JointOutage* outage = outage_of(provider);
       if (outage == nullptr || !seen.insert(provider).second) continue;
       for (const std::string& dependent : outage->dependents) {
-        // A dependent that is stopped takes its own dependents along.
-        if (stopped_.contains(dependent)) open.push_back(dependent);
+        // A dependent with an outage of its own takes its dependents along.
+        open.push_back(dependent);
         for (const auto& [key, state] : now_) {
           if (key.service != dependent || state.mode != Mode::running ||
               !held_for_.try_emplace(key, provider).second)
