@@ -38,6 +38,9 @@ class Planner {
   Result<Plan> make() {
     TRYV(check_scope());
     levels_ = TRY(service_levels(wanted_.services));
+    if (in_.base != nullptr) {
+      if (auto levels = service_levels(in_.base->services)) base_levels_ = std::move(*levels);
+    }
     TRYV(check_claims(wanted_, *in_.manifests));
     TRYV(compare());
     TRYV(check_removals());
@@ -316,6 +319,9 @@ class Planner {
   // Services that go on running meanwhile, but lose what they need: dependents of the dependents.
   [[nodiscard]] std::vector<std::string> affected_by(const JointOutage& outage) const {
     std::set<std::string> seen(outage.dependents.begin(), outage.dependents.end());
+    std::set<std::string> held;
+    for (const JointOutage& other : plan_.outages)
+      held.insert(other.dependents.begin(), other.dependents.end());
     std::set<std::string> out;
     std::vector<std::string> open = outage.dependents;
     while (!open.empty()) {
@@ -323,7 +329,7 @@ class Planner {
       open.pop_back();
       for (const auto& [name, quorum] : dependents_of(provider)) {
         if (!seen.insert(name).second) continue;
-        out.insert(name);
+        if (!held.contains(name)) out.insert(name);
         open.push_back(name);
       }
     }
@@ -428,18 +434,25 @@ class Planner {
     return plan_.steps.back().id;
   }
 
+  // How many instances must be healthy: at the provider's first start all of them, if not declared.
+  [[nodiscard]] std::int64_t needed(const Edge& edge) const {
+    const auto provider = wanted_.services.find(edge.service);
+    if (edge.quorum == 0 && !running_.contains(edge.service) && provider != wanted_.services.end())
+      return std::max<std::int64_t>(1, static_cast<std::int64_t>(provider->second.hosts.size()));
+    return std::max<std::int64_t>(edge.quorum, 1);
+  }
+
   void add_needs(Step& step) const {
     const auto record = wanted_.services.find(step.service);
     if (record == wanted_.services.end()) return;
+    std::map<std::string, std::int64_t> quorums;  // several endpoints of one provider count once
     for (const Edge& edge : record->second.edges) {
       const auto provider = wanted_.services.find(edge.service);
       if (edge.kind != Edge::Kind::needs || provider == wanted_.services.end()) continue;
-      const bool first_start = !running_.contains(edge.service);
-      std::int64_t quorum = std::max<std::int64_t>(edge.quorum, 1);
-      if (edge.quorum == 0 && first_start)
-        quorum = static_cast<std::int64_t>(provider->second.hosts.size());
-      step.needs.push_back({edge.service, quorum});
+      auto& quorum = quorums[edge.service];
+      quorum = std::max(quorum, needed(edge));
     }
+    for (const auto& [service, quorum] : quorums) step.needs.push_back({service, quorum});
   }
 
   void add_wave(const std::string& name, std::vector<int> steps, Duration soak = Duration{0}) {
@@ -486,28 +499,33 @@ class Planner {
     add_wave(prefix + " · move away", std::move(away));
     build_batches(keys, prefix);
     build_duties(group, keys, prefix, in_.backwards ? "migrate" : "contract", /*last_group=*/true);
-    let_go(services, group, level, prefix);
+    let_go(group, level, prefix);
   }
 
   // Stops or drains what needs the providers of this level, dependents of dependents first.
   void hold(const std::vector<std::string>& providers, const std::string& prefix) {
     std::map<int, std::vector<Key>, std::greater<>> by_level;
-    for (const std::string& provider : providers) {
+    std::vector<std::string> open = providers;
+    std::set<std::string> seen;
+    while (!open.empty()) {
+      const std::string provider = std::move(open.back());
+      open.pop_back();
       const JointOutage* outage = outage_of(provider);
-      if (outage == nullptr) continue;
+      if (outage == nullptr || !seen.insert(provider).second) continue;
       for (const std::string& dependent : outage->dependents) {
+        // A dependent with an outage of its own takes its dependents along.
+        open.push_back(dependent);
         for (const auto& [key, state] : now_) {
-          if (key.service != dependent || state.mode != Mode::running) continue;
-          const auto level = levels_.find(dependent);
-          by_level[level == levels_.end() ? 0 : level->second].push_back(key);
-          held_for_[key] = provider;
+          if (key.service != dependent || state.mode != Mode::running ||
+              !held_for_.try_emplace(key, provider).second)
+            continue;
+          by_level[level_before(dependent, 0)].push_back(key);
         }
       }
     }
     for (const auto& [level, keys] : by_level) {
       std::vector<int> steps;
       for (const Key& key : keys) {
-        if (now(key)->mode != Mode::running) continue;
         const bool stop = !drains(key.service);
         steps.push_back(add_step(stop ? Action::stop : Action::drain, key,
                                  in_mode(*now(key), stop ? Mode::stopped : Mode::drained),
@@ -517,12 +535,11 @@ class Planner {
     }
   }
 
-  // Lets held dependents run again, unless a change of their own follows in this group.
-  void let_go(const std::vector<std::string>& providers, const std::string& group, int level,
-              const std::string& prefix) {
+  // Lets held dependents run again, providers first, unless a change of their own follows in this
+  // group or something that they need is still away.
+  void let_go(const std::string& group, int level, const std::string& prefix) {
     std::map<int, std::vector<Key>> by_level;
     for (const auto& [key, provider] : held_for_) {
-      if (std::find(providers.begin(), providers.end(), provider) == providers.end()) continue;
       const auto current = now(key);
       if (!current || current->mode == Mode::running) continue;
       const int own = levels_.contains(key.service) ? levels_.at(key.service) : 0;
@@ -535,11 +552,44 @@ class Planner {
     for (const auto& [own, keys] : by_level) {
       std::vector<int> steps;
       for (const Key& key : keys) {
+        if (waits_for_provider(key.service, group)) continue;
         steps.push_back(add_step(Action::resume, key, in_mode(*now(key), Mode::running),
                                  fmt::format("{} is back", held_for_[key])));
+        held_for_.erase(key);
       }
       add_wave(prefix + " · dependents go on", std::move(steps));
     }
+  }
+
+  // Something that the service needs has too few instances up, and will have more later; or it
+  // goes away in this group once more.
+  [[nodiscard]] bool waits_for_provider(const std::string& service,
+                                        const std::string& group) const {
+    const auto record = wanted_.services.find(service);
+    if (record == wanted_.services.end()) return false;
+    return std::any_of(
+        record->second.edges.begin(), record->second.edges.end(), [&](const Edge& edge) {
+          if (edge.kind != Edge::Kind::needs) return false;
+          std::int64_t up = 0;
+          bool comes_back = false;
+          for (const auto& [key, state] : now_) {
+            if (key.service != edge.service) continue;
+            if (state.mode == Mode::running) ++up;
+            const auto draft = drafts_.find(key);
+            const bool stays = draft == drafts_.end() || draft->second.to.has_value();
+            comes_back = comes_back || (stays && state.mode != Mode::running);
+          }
+          bool goes_away = false;
+          for (const auto& [key, draft] : drafts_) {
+            if (key.service != edge.service || !draft.to || now(key) == draft.to) continue;
+            comes_back = true;
+            const auto current = now(key);
+            goes_away =
+                goes_away || (outage_of(key.service) != nullptr && group_of(key.host) == group &&
+                              (!current || current->manifest != draft.to->manifest));
+          }
+          return goes_away || (comes_back && up < needed(edge));
+        });
   }
 
   // Hooks with scope 'service': once per service and rollout, before the first or after the last
@@ -650,8 +700,7 @@ class Planner {
     std::map<int, std::vector<Key>, std::greater<>> by_level;
     for (const auto& [key, draft] : drafts_) {
       if (draft.to || !now(key)) continue;
-      const auto level = levels_.find(key.service);
-      by_level[level == levels_.end() ? old_level(key.service, top) : level->second].push_back(key);
+      by_level[level_before(key.service, top)].push_back(key);
     }
     for (const auto& [level, keys] : by_level) {
       std::vector<int> steps;
@@ -661,11 +710,11 @@ class Planner {
     }
   }
 
-  [[nodiscard]] int old_level(const std::string& service, int otherwise) const {
-    if (in_.base == nullptr) return otherwise;
-    const auto levels = service_levels(in_.base->services);
-    if (!levels || !levels->contains(service)) return otherwise;
-    return levels->at(service);
+  // What is stopped or removed is still bound as it was before: that order counts, not the new one.
+  [[nodiscard]] int level_before(const std::string& service, int otherwise) const {
+    if (const auto it = base_levels_.find(service); it != base_levels_.end()) return it->second;
+    if (const auto it = levels_.find(service); it != levels_.end()) return it->second;
+    return otherwise;
   }
 
   void finish() {
@@ -699,6 +748,7 @@ class Planner {
   const Generation& wanted_;
   Plan plan_;
   std::map<std::string, int> levels_;
+  std::map<std::string, int> base_levels_;  // of what ran before
   std::map<Key, InstanceState> now_;  // observed, then as it will be after the steps made so far
   std::map<std::string, std::int64_t> running_;  // service → running instances before the plan
   std::map<Key, Draft> drafts_;
