@@ -1,5 +1,6 @@
 // The other half of the caretaker: what happens between transitions.
 #include <fmt/format.h>
+#include <malloc.h>
 
 #include <algorithm>
 
@@ -81,6 +82,8 @@ void Caretaker::settle(const ServicePtr& s) {
       // Watched before it is looked at: nothing falls between.
       arm(s->name, s->keeper->watches());
       if (runs) TRYV(Steps(shop_, s->name, *s->keeper).start_after_boot(care->version));
+      // The keeper has them in its own form; what is cared for from here on are hooks and daemon.
+      care->version.manifest.resources.clear();
       result = tell_pass(*s, {});
       return {};
     };
@@ -91,6 +94,7 @@ void Caretaker::settle(const ServicePtr& s) {
       care.reset();
     }
     loop_.post([this, s, generation, care, result] { settled(s, generation, care, result); });
+    ::malloc_trim(0);  // the manifest was many times as large as what stays of it
   });
 }
 

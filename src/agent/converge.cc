@@ -111,6 +111,8 @@ class Pass {
 
  private:
   enum class Seen : std::uint8_t { unknown, untouched, kept, repaired, off, blocked };
+  using Reports = std::map<std::uint32_t, ResourceReport>;
+  static constexpr std::size_t kLargestBatch = 64;
 
   // Marks what is known to be right; returns what must be examined, in order.
   std::vector<std::uint32_t> find_work() {
@@ -166,40 +168,52 @@ class Pass {
 
   void worker(std::vector<std::uint32_t>& open,
               const std::vector<std::vector<std::uint32_t>>& dependents) {
+    std::vector<std::uint32_t> batch;
+    Reports reports;
     std::unique_lock lock(mutex_);
     while (left_ > 0) {
       if (next_ == ready_.size()) {
         changed_.wait(lock);
         continue;
       }
-      const std::uint32_t i = ready_[next_++];
+      // Several at once, since looking at one file takes no longer than waking another thread; few
+      // when few are left, so that all threads share what is slow.
+      const std::size_t share = (ready_.size() - next_) / (2 * std::max<std::size_t>(impl_.options.workers, 1));
+      const std::size_t count = std::clamp<std::size_t>(share, 1, kLargestBatch);
+      const auto first = ready_.begin() + static_cast<std::ptrdiff_t>(next_);
+      batch.assign(first, first + static_cast<std::ptrdiff_t>(count));
+      next_ += count;
       lock.unlock();
-      evaluate(i);
+      for (const std::uint32_t i : batch) evaluate(i, reports);
       lock.lock();
-      --left_;
-      for (const std::uint32_t dependent : dependents[i]) {
-        if (--open[dependent] == 0) ready_.push_back(dependent);
+      left_ -= count;
+      bool more = left_ == 0;
+      for (const std::uint32_t i : batch) {
+        for (const std::uint32_t dependent : dependents[i]) {
+          if (--open[dependent] == 0) ready_.push_back(dependent);
+        }
+        more = more || !dependents[i].empty();
       }
-      if (left_ == 0 || !dependents[i].empty()) changed_.notify_all();
+      if (more) changed_.notify_all();
     }
+    reports_.merge(reports);
   }
 
-  void evaluate(std::uint32_t i) {
+  // Outcomes need no lock: each is written by the one thread that evaluates it, before its
+  // dependents are made ready under the lock.
+  void evaluate(std::uint32_t i, Reports& reports) {
     const Resource& resource = *impl_.resources[i];
     bool disturbed = false;
     std::string blocker;
-    {
-      const std::lock_guard lock(mutex_);
-      for (const std::uint32_t need : impl_.graph.needs[i]) {
-        if (outcome_[need] == Seen::repaired) disturbed = true;
-        if (outcome_[need] == Seen::blocked && blocker.empty())
-          blocker = impl_.resources[need]->name();
-      }
-      const bool already_right = outcome_[i] == Seen::kept || outcome_[i] == Seen::untouched;
-      if (already_right && blocker.empty() &&
-          (!disturbed || (!resource.is_daemon() && impl_.known_good(i) && !context_.dry_run())))
-        return;
+    for (const std::uint32_t need : impl_.graph.needs[i]) {
+      if (outcome_[need] == Seen::repaired) disturbed = true;
+      if (outcome_[need] == Seen::blocked && blocker.empty())
+        blocker = impl_.resources[need]->name();
     }
+    const bool already_right = outcome_[i] == Seen::kept || outcome_[i] == Seen::untouched;
+    if (already_right && blocker.empty() &&
+        (!disturbed || (!resource.is_daemon() && impl_.known_good(i) && !context_.dry_run())))
+      return;
     const auto begun = Steady::now();
     ResourceReport item;
     item.name = resource.name();
@@ -213,11 +227,10 @@ class Pass {
     }
     item.elapsed = std::chrono::duration_cast<Duration>(Steady::now() - begun);
     if (resource.common().sensitive) hide(item);
-    const std::lock_guard lock(mutex_);
     outcome_[i] = item.blocks                         ? Seen::blocked
                   : item.outcome == Outcome::repaired ? Seen::repaired
                                                       : Seen::kept;
-    if (item.outcome != Outcome::kept) reports_.emplace(i, std::move(item));
+    if (item.outcome != Outcome::kept) reports.emplace(i, std::move(item));
   }
 
   static void hide(ResourceReport& item) {
@@ -364,7 +377,7 @@ class Pass {
   const PassOptions& options_;
   Context context_;
   std::vector<Seen> outcome_;
-  std::map<std::uint32_t, ResourceReport> reports_;
+  Reports reports_;  // guarded by the mutex while threads work
   PassReport report_;
   std::mutex mutex_;
   std::condition_variable changed_;

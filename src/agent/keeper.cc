@@ -11,10 +11,10 @@ namespace {
 constexpr std::size_t kDiffBytes = 8192;
 
 // Where the wish lives: a resource that keeps its name but moves elsewhere leaves something behind.
-std::string place_of(const Json& spec) {
+Digest place_of(const Json& spec) {
   std::string out = spec.string_or("type");
   for (const char* key : {"path", "name"}) out += "\n" + spec.string_or(key);
-  return out;
+  return Digest::of(out);
 }
 
 }  // namespace
@@ -89,18 +89,19 @@ Status Keeper::check(const Version& version) const {
 
 Status Keeper::set(const Version& version, DaemonPart daemon) {
   auto specs = TRY(specs_of(version, daemon));
+  std::map<std::string, Digest> places;
+  for (const auto& [name, spec] : specs) places.emplace(name, place_of(spec));
   std::set<std::string> moved;
-  for (const auto& [name, spec] : specs_) {
-    const auto it = specs.find(name);
-    if (it != specs.end() && name != service_ && place_of(it->second) != place_of(spec))
-      moved.insert(name);
+  for (const auto& [name, place] : places_) {
+    const auto it = places.find(name);
+    if (it != places.end() && name != service_ && it->second != place) moved.insert(name);
   }
   LabelMap labels = workshop_.host.facts;
   for (const auto& [key, value] : labels_for(workshop_.host, version)) labels[key] = value;
   converger_->set_labels(std::move(labels));
   TRYV(converger_->set_resources(specs));
   if (!moved.empty()) TRY(converger_->release(moved));
-  specs_ = std::move(specs);
+  places_ = std::move(places);
   daemon_.reset();
   if (!version.manifest.daemon) return {};
   // Only what readiness needs; the resource builds the whole from the same specification.
@@ -137,7 +138,7 @@ Status Keeper::set(const Version& version, DaemonPart daemon) {
 
 Status Keeper::clear() {
   TRYV(converger_->set_resources({}));
-  specs_.clear();
+  places_.clear();
   daemon_.reset();
   return {};
 }

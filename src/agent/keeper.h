@@ -56,7 +56,7 @@ class Keeper {
   std::string service_;
   ServiceFiles files_;
   std::unique_ptr<Converger> converger_;
-  std::map<std::string, Json> specs_;  // as set now
+  std::map<std::string, Digest> places_;  // of what is set now: where each wish lives
   std::optional<DaemonSpec> daemon_;
 };
 

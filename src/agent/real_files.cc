@@ -105,6 +105,8 @@ Status write_content(int fd, const Content& content, const std::string& path) {
 }
 
 Status sync_directory(int path_fd, const std::string& path) {
+  // Only a descriptor that was opened for reading can be synced itself.
+  if (::fsync(path_fd) == 0) return {};
   const Fd fd(::openat(path_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!fd.valid()) return fail_errno(errno, fmt::format("cannot open the directory of {}", path));
   if (::fsync(fd.get()) != 0 && errno != EINVAL)
@@ -157,6 +159,12 @@ Result<Fd> RealFiles::open_directory(const std::string& path) const {
   return fail_errno(errno, fmt::format("cannot open the directory {}", path));
 }
 
+Result<Fd> RealFiles::open_directory_to_sync(const std::string& path) const {
+  Fd fd(open_below(base_fd(path), below(path).c_str(), O_RDONLY | O_DIRECTORY));
+  if (fd.valid()) return fd;
+  return open_directory(path);  // it may be writable without being readable; or it says why not
+}
+
 Result<Fd> RealFiles::open_file(const std::string& path, int flags) const {
   Fd fd(open_below(base_fd(path), below(path).c_str(),
                    flags | O_NOFOLLOW | ((flags & O_PATH) != 0 ? 0 : O_NONBLOCK)));
@@ -202,6 +210,26 @@ Result<std::string> RealFiles::read(const std::string& path, std::size_t limit) 
   return read_fd(fd.get(), path, limit);
 }
 
+Result<HostFiles::Sight> RealFiles::look_and_read(const std::string& path,
+                                                 std::uint64_t size) const {
+  // Opening something else than a regular file may have effects (devices), so it is asked first;
+  // what is then read is told by the descriptor. Whatever is unusual goes the long way.
+  const Stamp before = stamp(path);
+  if (!S_ISREG(before.mode) || before.size != size || size >= kDefaultReadLimit)
+    return HostFiles::look_and_read(path, size);
+  const Fd fd(open_below(base_fd(path), below(path).c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK));
+  struct stat info {};
+  if (!fd.valid() || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))
+    return HostFiles::look_and_read(path, size);
+  Sight out{{EntryKind::file, stamp_of(info), {}}, std::string(size + 1, '\0')};
+  const ssize_t n = ::read(fd.get(), out.bytes->data(), out.bytes->size());
+  // Cut short, or it grows: both are seen by those who look again.
+  if (n < 0 || static_cast<std::uint64_t>(n) != size || out.entry.stamp.size != size)
+    return HostFiles::look_and_read(path, size);
+  out.bytes->resize(size);
+  return out;
+}
+
 Result<Digest> RealFiles::digest(const std::string& path) const {
   const Fd fd = TRY(open_file(path, O_RDONLY));
   Content content;
@@ -227,13 +255,16 @@ Result<std::vector<std::string>> RealFiles::list(const std::string& path) const 
 
 Result<std::string> RealFiles::write(const std::string& path, const Content& content,
                                      const Metadata& meta, const Validate& validate) {
-  const Fd parent = TRY(open_directory(parent_of(path)));
+  const Fd parent = TRY(open_directory_to_sync(parent_of(path)));
   const std::string base = base_of(path);
   const std::string temp = temp_name(base);
   ++changes_;
-  ::unlinkat(parent.get(), temp.c_str(), 0);
-  Fd fd(::openat(parent.get(), temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                 0600));
+  constexpr int kNew = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+  Fd fd(::openat(parent.get(), temp.c_str(), kNew, 0600));
+  if (!fd.valid() && errno == EEXIST) {
+    ::unlinkat(parent.get(), temp.c_str(), 0);
+    fd = Fd(::openat(parent.get(), temp.c_str(), kNew, 0600));
+  }
   if (!fd.valid())
     return fail_errno(errno, fmt::format("cannot create a file in {}", parent_of(path)));
   const auto finish = [&]() -> Result<std::string> {

@@ -19,6 +19,8 @@ class RealFiles final : public HostFiles {
   [[nodiscard]] Result<Entry> look(const std::string& path) const override;
   [[nodiscard]] Stamp stamp(const std::string& path) const override;
   [[nodiscard]] Result<std::string> read(const std::string& path, std::size_t limit) const override;
+  [[nodiscard]] Result<Sight> look_and_read(const std::string& path,
+                                            std::uint64_t size) const override;
   [[nodiscard]] Result<Digest> digest(const std::string& path) const override;
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& path) const override;
   [[nodiscard]] Result<std::string> write(const std::string& path, const Content& content,
@@ -38,6 +40,8 @@ class RealFiles final : public HostFiles {
   RealFiles(fs::path root, Fd fd) : root_(std::move(root)), root_fd_(std::move(fd)) {}
   // An O_PATH descriptor of the directory. Error not_found when a part is absent.
   [[nodiscard]] Result<Fd> open_directory(const std::string& path) const;
+  // The same, for reading where that is allowed, so that it can be synced as it is.
+  [[nodiscard]] Result<Fd> open_directory_to_sync(const std::string& path) const;
   [[nodiscard]] Result<Fd> open_file(const std::string& path, int flags) const;
 
   [[nodiscard]] bool is_own(const std::string& path) const;

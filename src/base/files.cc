@@ -28,7 +28,8 @@ Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit) {
   std::string out;
   struct stat info {};
   std::size_t chunk = 65536;
-  if (::fstat(fd, &info) == 0 && S_ISREG(info.st_mode)) {
+  const bool regular = ::fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+  if (regular) {
     if (static_cast<std::size_t>(info.st_size) > limit) {
       return fail(ErrorCode::too_large,
                   fmt::format("{} has {} bytes; the limit is {}", name, info.st_size, limit));
@@ -44,6 +45,8 @@ Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit) {
     if (n < 0 && errno != EINTR) return fail_errno(errno, fmt::format("cannot read {}", name));
     if (out.size() > limit)
       return fail(ErrorCode::too_large, fmt::format("{} is larger than {} bytes", name, limit));
+    // Of a file that has a size, a short read is its end. (Files of /proc have none.)
+    if (regular && info.st_size > 0 && n > 0 && static_cast<std::size_t>(n) < chunk) return out;
     chunk = 65536;
   }
 }

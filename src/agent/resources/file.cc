@@ -16,7 +16,11 @@ class FileResource final : public Resource {
  public:
   [[nodiscard]] Result<Verdict> examine(const Context& context) const override {
     Verdict verdict;
-    const Entry entry = TRY(context.files.look(path_));
+    const bool compares_bytes = has_content_ && !once_ && content_.source.empty();
+    const HostFiles::Sight sight =
+        compares_bytes ? TRY(context.files.look_and_read(path_, content_.bytes.size()))
+                       : HostFiles::Sight{TRY(context.files.look(path_)), std::nullopt};
+    const Entry& entry = sight.entry;
     if (absent_) return examine_absence(entry);
     if (entry.kind != EntryKind::absent && entry.kind != EntryKind::file) {
       if (!force_) {
@@ -28,7 +32,8 @@ class FileResource final : public Resource {
     }
     const Metadata meta = TRY(ownership_.resolve(context.accounts));
     if (entry.kind == EntryKind::file) {
-      if (has_content_ && !once_) TRYV(compare_content(context, entry, verdict));
+      if (has_content_ && !once_ && sight.bytes != content_.bytes)
+        TRYV(compare_content(context, entry, verdict));
       compare_metadata(meta, entry, verdict);
     } else if (entry.kind == EntryKind::absent) {
       verdict.add("file", "absent", "present");
@@ -60,20 +65,14 @@ class FileResource final : public Resource {
       if (entry.kind != EntryKind::symlink)
         out.notes.push_back("what was in the way is now " + TRY(context.files.set_aside(path_)));
     }
-    const Entry parent = TRY(context.files.look(parent_of(path_)));
-    if (parent.kind == EntryKind::absent) {
-      return fail(ErrorCode::not_found,
-                  fmt::format("the directory {} of the file does not exist", parent_of(path_)))
-          .hint(fmt::format("declare a resource of type directory with path: '{}'",
-                            parent_of(path_)));
-    }
     HostFiles::Validate validate;
     if (!validate_.empty()) {
       validate = [&](const fs::path& finished) { return run_validation(context, finished); };
       if (context.dry_run()) out.commands.push_back(quote_argv(validate_));
     }
-    std::string note = TRY(context.files.write(path_, content_, meta, validate));
-    if (!note.empty()) out.notes.push_back(std::move(note));
+    auto note = context.files.write(path_, content_, meta, validate);
+    if (!note) return explain(context, std::move(note).error());
+    if (!note->empty()) out.notes.push_back(std::move(*note));
     return out;
   }
 
@@ -99,6 +98,16 @@ class FileResource final : public Resource {
  private:
   friend Result<std::unique_ptr<Resource>> consort::agent::parse_file(JsonReader& reader,
                                                                       const fs::path& root);
+
+  // The likeliest reason of a write that failed has a remedy of its own.
+  [[nodiscard]] Failure explain(const Context& context, Error error) const {
+    const auto parent = context.files.look(parent_of(path_));
+    if (!parent || parent->kind != EntryKind::absent) return fail(std::move(error));
+    return fail(ErrorCode::not_found,
+                fmt::format("the directory {} of the file does not exist", parent_of(path_)))
+        .hint(
+            fmt::format("declare a resource of type directory with path: '{}'", parent_of(path_)));
+  }
 
   [[nodiscard]] Result<Verdict> examine_absence(const Entry& entry) const {
     Verdict verdict;
