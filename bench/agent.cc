@@ -133,19 +133,22 @@ class Files {
         kRuns, [&] { pass(agent::Audit::changed_only); }, [&] { begin_anew(); });
     record.add({"first pass, processor time", cost.cpu, "s", floor.cpu,
                 "open, write, fchmod, rename, for each file", 2});
-    record.add({"first pass, wall clock", cost.wall, "s", floor.wall,
-                "the same, one thread", {}});
+    record.add({"first pass, wall clock", cost.wall, "s", floor.wall, "the same, one thread", {}});
   }
 
   void no_change(Record& record) {
     say("pass without a change");
     const Cost floor = median_cost(kRuns, [&] { stat_floor(); });
     const Cost cost = median_cost(kRuns, [&] { pass(agent::Audit::changed_only); });
-    record.add({"no-change pass, processor time", cost.cpu, "s", floor.cpu, "lstat of each file",
-                2});
+    record.add(
+        {"no-change pass, processor time", cost.cpu, "s", floor.cpu, "lstat of each file", 2});
     const auto calls = count_system_calls([&] { pass(agent::Audit::changed_only); });
-    record.add({"no-change pass, system calls per file", static_cast<double>(calls) / kFiles, "",
-                {}, "", 6});
+    record.add({"no-change pass, system calls per file",
+                static_cast<double>(calls) / kFiles,
+                "",
+                {},
+                "",
+                6});
   }
 
   void full_audit(Record& record) {
@@ -155,8 +158,8 @@ class Files {
     record.add({"full audit, processor time", cost.cpu, "s", floor.cpu,
                 "open, fstat, read, SHA-256, close, for each file", 1.5});
     const auto calls = count_system_calls([&] { pass(agent::Audit::full); });
-    record.add({"full audit, system calls per file", static_cast<double>(calls) / kFiles, "", {},
-                "", 6});
+    record.add(
+        {"full audit, system calls per file", static_cast<double>(calls) / kFiles, "", {}, "", 6});
   }
 
   fs::path root_;
@@ -300,10 +303,18 @@ void whole_agent(Record& record, const fs::path& folder) {
   const double cpu = cpu_of_process(agent->pid());
   constexpr int kRest = 10;
   std::this_thread::sleep_for(std::chrono::seconds(kRest));
-  record.add({"idle memory (RssAnon)", static_cast<double>(anonymous_memory(agent->pid())) / 1e6,
-              "MB", {}, "", 12});
-  record.add({"idle processor time, of a second", (cpu_of_process(agent->pid()) - cpu) / kRest,
-              "s", {}, "", 0.001});
+  record.add({"idle memory (RssAnon)",
+              static_cast<double>(anonymous_memory(agent->pid())) / 1e6,
+              "MB",
+              {},
+              "",
+              12});
+  record.add({"idle processor time, of a second",
+              (cpu_of_process(agent->pid()) - cpu) / kRest,
+              "s",
+              {},
+              "",
+              0.001});
 }
 
 }  // namespace

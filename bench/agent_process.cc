@@ -134,8 +134,8 @@ std::unique_ptr<AgentProcess> AgentProcess::start(const fs::path& folder,
   impl->target.seq = 1;
   for (const plan::Manifest& manifest : manifests) {
     plan::TargetEntry entry;
-    entry.wanted = plan::InstanceState{must(plan::put_manifest(impl->store, manifest)),
-                                       plan::Mode::running};
+    entry.wanted =
+        plan::InstanceState{must(plan::put_manifest(impl->store, manifest)), plan::Mode::running};
     entry.attempt = "1";
     impl->target.instances[manifest.service] = entry;
   }

@@ -181,8 +181,12 @@ int main() {
     ours.push_back(kRequests / serve(port, bytes));
     floors.push_back(kRequests / floor_cpu(bytes));
   }
-  record.add({"requests per second of the server's processor time", median(ours), "1/s",
-              median(floors), "recv and send of the same bytes, a thread per connection", {},
+  record.add({"requests per second of the server's processor time",
+              median(ours),
+              "1/s",
+              median(floors),
+              "recv and send of the same bytes, a thread per connection",
+              {},
               Figure::Better::more});
   memory(record, port, park);
   record.print();

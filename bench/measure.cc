@@ -49,15 +49,13 @@ Cost cost_of(const std::function<void()>& work) {
   return {cpu_so_far() - cpu, wall.count()};
 }
 
-Cost median_cost(int runs, const std::function<void()>& work,
-                 const std::function<void()>& before) {
+Cost median_cost(int runs, const std::function<void()>& work, const std::function<void()>& before) {
   std::vector<Cost> costs;
   for (int run = 0; run < runs; ++run) {
     if (before) before();
     costs.push_back(cost_of(work));
   }
-  std::sort(costs.begin(), costs.end(),
-            [](const Cost& a, const Cost& b) { return a.cpu < b.cpu; });
+  std::sort(costs.begin(), costs.end(), [](const Cost& a, const Cost& b) { return a.cpu < b.cpu; });
   return costs[costs.size() / 2];
 }
 
@@ -81,8 +79,8 @@ double cpu_of_process(pid_t pid) {
   const std::string stat = must(read_file(proc_file(pid, "stat")));
   // After the name in parentheses: state is field 3, utime and stime are fields 14 and 15.
   const auto fields = split(std::string_view(stat).substr(stat.rfind(')') + 2), ' ');
-  const double ticks = std::strtod(fields.at(11).c_str(), nullptr) +
-                       std::strtod(fields.at(12).c_str(), nullptr);
+  const double ticks =
+      std::strtod(fields.at(11).c_str(), nullptr) + std::strtod(fields.at(12).c_str(), nullptr);
   return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
@@ -110,7 +108,7 @@ void Record::add(const Figure& figure) {
                                    {"met", met}}));
   say(fmt::format("  {}: {:.4g} {}{}{}", figure.name, figure.value, figure.unit,
                   ratio.is_null() ? "" : fmt::format(" ({:.2f} × floor)", ratio.as_double()),
-                  met.is_null()    ? ""
+                  met.is_null()   ? ""
                   : met.as_bool() ? fmt::format(", goal {:g} met", *figure.goal)
                                   : fmt::format(", goal {:g} missed", *figure.goal)));
 }

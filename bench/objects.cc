@@ -80,14 +80,32 @@ void blobs(Record& record, const fs::path& folder, std::size_t count, std::size_
     for (const Digest& digest : digests) static_cast<void>(must(store.get(digest)));
   });
   const auto each = static_cast<double>(count);
-  record.add({name + ", put", bytes / put.wall / 1e6, "MB/s", bytes / floor.wall / 1e6,
-              "SHA-256, write, rename", {}, Figure::Better::more});
-  record.add({name + ", put, each", put.wall / each * 1e6, "µs", floor.wall / each * 1e6,
-              "SHA-256, write, rename", {}});
-  record.add({name + ", put what is there, each", again.wall / each * 1e6, "µs",
-              floor.wall / each * 1e6, "SHA-256, write, rename", {}});
-  record.add({name + ", get, verified", bytes / get.wall / 1e6, "MB/s", bytes / read.wall / 1e6,
-              "read, SHA-256", {}, Figure::Better::more});
+  record.add({name + ", put",
+              bytes / put.wall / 1e6,
+              "MB/s",
+              bytes / floor.wall / 1e6,
+              "SHA-256, write, rename",
+              {},
+              Figure::Better::more});
+  record.add({name + ", put, each",
+              put.wall / each * 1e6,
+              "µs",
+              floor.wall / each * 1e6,
+              "SHA-256, write, rename",
+              {}});
+  record.add({name + ", put what is there, each",
+              again.wall / each * 1e6,
+              "µs",
+              floor.wall / each * 1e6,
+              "SHA-256, write, rename",
+              {}});
+  record.add({name + ", get, verified",
+              bytes / get.wall / 1e6,
+              "MB/s",
+              bytes / read.wall / 1e6,
+              "read, SHA-256",
+              {},
+              Figure::Better::more});
 }
 
 void trees(Record& record, const fs::path& folder) {
@@ -117,11 +135,11 @@ void trees(Record& record, const fs::path& folder) {
       kRuns, [&] { must(objects::materialise_tree(store, tree, folder / "out")); },
       [&] { fs::remove_all(folder / "out"); });
   const auto rate = [](const Cost& cost) { return kFiles / cost.wall; };
-  for (const auto& [name, cost] : {std::pair("tree capture, new", first),
-                                   std::pair("tree capture, nothing new", again),
-                                   std::pair("tree materialised", out)}) {
-    record.add({name, rate(cost), "files/s", rate(floor), "read, SHA-256", {},
-                Figure::Better::more});
+  for (const auto& [name, cost] :
+       {std::pair("tree capture, new", first), std::pair("tree capture, nothing new", again),
+        std::pair("tree materialised", out)}) {
+    record.add(
+        {name, rate(cost), "files/s", rate(floor), "read, SHA-256", {}, Figure::Better::more});
   }
 }
 

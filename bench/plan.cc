@@ -20,7 +20,8 @@ constexpr int kRuns = 3;
 site::Site make_site(const std::string& version) {
   site::Site site;
   site.name = "bench";
-  site.policy = Json::object({{"batches", Json::Array{1, "10%", "100%"}}, {"maxUnavailable", "10%"}});
+  site.policy =
+      Json::object({{"batches", Json::Array{1, "10%", "100%"}}, {"maxUnavailable", "10%"}});
   for (int c = 0; c < kClasses; ++c) {
     site::HostClass made;
     made.name = fmt::format("class{}", c);
@@ -50,7 +51,8 @@ fleet::Fleet make_fleet() {
   for (int h = 0; h < kHosts; ++h) {
     const std::string name = fmt::format("host{:05}", h);
     const std::string host_class = fmt::format("class{}", h % kClasses);
-    fleet.hosts[name] = {name, fmt::format("10.{}.{}.{}", h / 65536, h / 256 % 256, h % 256),
+    fleet.hosts[name] = {name,
+                         fmt::format("10.{}.{}.{}", h / 65536, h / 256 % 256, h % 256),
                          {{"datacenter", fmt::format("dc{}", h % 4)}}};
     fleet.classes[host_class].push_back(name);
     fleet.classes_of[name].push_back(host_class);
@@ -85,8 +87,7 @@ struct Bench {
   plan::Compiled compile(const std::string& version) {
     const site::Site site = make_site(version);
     const auto placement = must(fleet::place(site, fleet, {}));
-    auto compiled =
-        must(plan::compile(site, fleet, placement, store, plan::OnBroken::refuse));
+    auto compiled = must(plan::compile(site, fleet, placement, store, plan::OnBroken::refuse));
     manifests.insert(compiled.manifests.begin(), compiled.manifests.end());
     return compiled;
   }
@@ -102,8 +103,8 @@ struct Bench {
     input.first_deployed = &first;
     input.allow_outage = true;
     plan::Plan made;
-    const Cost cost =
-        median_cost(kRuns, [&] { made = must(plan::make_plan(input)); }, [&] { made = {}; });
+    const Cost cost = median_cost(
+        kRuns, [&] { made = must(plan::make_plan(input)); }, [&] { made = {}; });
     made = {};
     const std::size_t before = ::mallinfo2().uordblks;
     made = must(plan::make_plan(input));
@@ -132,10 +133,14 @@ int main() {
   bench.candidate = plan::generation_to_json(next.generation).dump();
   const Cost floor =
       median_cost(kRuns, [&] { static_cast<void>(must(parse_json(bench.candidate))); });
-  bench.record.add({"placement and compilation", compile.cpu, "s", floor.cpu,
-                    "parsing the candidate's JSON", {}});
-  bench.record.add({"candidate, size", static_cast<double>(bench.candidate.size()) / 1e6, "MB", {},
-                    "", {}});
+  bench.record.add({"placement and compilation",
+                    compile.cpu,
+                    "s",
+                    floor.cpu,
+                    "parsing the candidate's JSON",
+                    {}});
+  bench.record.add(
+      {"candidate, size", static_cast<double>(bench.candidate.size()) / 1e6, "MB", {}, "", {}});
   plan::Observed empty;
   for (const auto& [name, host] : old.generation.hosts) empty[name].reachable = true;
   const plan::Observed settled = running(old.generation);

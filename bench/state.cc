@@ -61,17 +61,27 @@ void store_on(Record& record, const fs::path& folder, const std::string& where,
   const SystemClock clock;
   const auto store = must(open_sqlite_store(folder / "state.db", clock));
   const std::string floor_is = floor ? "write of a page and fdatasync, one after the other" : "";
-  record.add({where + ", commits, 1 writer", commits_per_second(*store, 1, 300), "1/s", floor,
-              floor_is, {}, Figure::Better::more});
-  record.add({where + ", commits, 64 writers", commits_per_second(*store, 64, 50), "1/s", floor,
-              floor_is, {}, Figure::Better::more});
+  record.add({where + ", commits, 1 writer",
+              commits_per_second(*store, 1, 300),
+              "1/s",
+              floor,
+              floor_is,
+              {},
+              Figure::Better::more});
+  record.add({where + ", commits, 64 writers",
+              commits_per_second(*store, 64, 50),
+              "1/s",
+              floor,
+              floor_is,
+              {},
+              Figure::Better::more});
   constexpr int kReads = 20'000;
   const Cost reads = median_cost(kRuns, [&] {
     for (int i = 0; i < kReads; ++i)
       static_cast<void>(must(store->get(fmt::format("writer/0/{}", i % 50))));
   });
-  record.add({where + ", reads, 1 reader", kReads / reads.wall, "1/s", {}, "", {},
-              Figure::Better::more});
+  record.add(
+      {where + ", reads, 1 reader", kReads / reads.wall, "1/s", {}, "", {}, Figure::Better::more});
 }
 
 }  // namespace

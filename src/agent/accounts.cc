@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <mutex>
 
 #include "base/text.h"
 
@@ -21,6 +22,16 @@ std::optional<unsigned> number(std::string_view text) {
 }
 
 }  // namespace
+
+std::shared_lock<std::shared_mutex> Accounts::loaded() const {
+  while (true) {
+    std::shared_lock lock(mutex_);
+    if (loaded_) return lock;
+    lock.unlock();
+    const std::unique_lock alone(mutex_);
+    load();
+  }
+}
 
 void Accounts::load() const {
   if (loaded_) return;
@@ -52,30 +63,26 @@ void Accounts::refresh() {
 }
 
 std::optional<Account> Accounts::user(std::string_view name) const {
-  const std::lock_guard lock(mutex_);
-  load();
+  const auto lock = loaded();
   const auto it = users_.find(name);
   return it == users_.end() ? std::nullopt : std::optional(it->second);
 }
 
 std::optional<AccountGroup> Accounts::group(std::string_view name) const {
-  const std::lock_guard lock(mutex_);
-  load();
+  const auto lock = loaded();
   const auto it = groups_.find(name);
   return it == groups_.end() ? std::nullopt : std::optional(it->second);
 }
 
 std::optional<AccountGroup> Accounts::group_of(gid_t gid) const {
-  const std::lock_guard lock(mutex_);
-  load();
+  const auto lock = loaded();
   const auto it = std::find_if(groups_.begin(), groups_.end(),
                                [&](const auto& item) { return item.second.gid == gid; });
   return it == groups_.end() ? std::nullopt : std::optional(it->second);
 }
 
 std::vector<std::string> Accounts::memberships(std::string_view user) const {
-  const std::lock_guard lock(mutex_);
-  load();
+  const auto lock = loaded();
   std::vector<std::string> out;
   for (const auto& [name, group] : groups_) {
     if (std::find(group.members.begin(), group.members.end(), user) != group.members.end())
@@ -86,7 +93,10 @@ std::vector<std::string> Accounts::memberships(std::string_view user) const {
 
 Result<uid_t> Accounts::uid_of(const std::string& name) const {
   if (const auto id = number(name)) return *id;
-  if (const auto account = user(name)) return account->uid;
+  {
+    const auto lock = loaded();
+    if (const auto it = users_.find(name); it != users_.end()) return it->second.uid;
+  }
   if (ask_name_service_) {
     passwd entry{};
     passwd* found = nullptr;
@@ -101,7 +111,10 @@ Result<uid_t> Accounts::uid_of(const std::string& name) const {
 
 Result<gid_t> Accounts::gid_of(const std::string& name) const {
   if (const auto id = number(name)) return *id;
-  if (const auto entry = group(name)) return entry->gid;
+  {
+    const auto lock = loaded();
+    if (const auto it = groups_.find(name); it != groups_.end()) return it->second.gid;
+  }
   if (ask_name_service_) {
     ::group entry{};
     ::group* found = nullptr;

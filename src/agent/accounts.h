@@ -3,8 +3,8 @@
 #pragma once
 
 #include <map>
-#include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,11 +49,13 @@ class Accounts {
   void refresh();
 
  private:
-  void load() const;
+  // Holds what was read until it goes; many threads ask at once while a pass looks at files.
+  [[nodiscard]] std::shared_lock<std::shared_mutex> loaded() const;
+  void load() const;  // under the exclusive lock
 
   const HostFiles& files_;
   bool ask_name_service_;
-  mutable std::mutex mutex_;
+  mutable std::shared_mutex mutex_;
   mutable bool loaded_ = false;
   mutable std::map<std::string, Account, std::less<>> users_;
   mutable std::map<std::string, AccountGroup, std::less<>> groups_;

@@ -42,6 +42,7 @@ struct Converger::Impl {
   Graph graph;
   std::vector<char> guarded_off;                // `when` is false
   std::vector<std::vector<Evidence>> evidence;  // per resource; empty: unknown
+  std::vector<char> recorded;                   // the ledger knows that it is as wished
   std::map<std::string, Flapping> flapping;
   std::mutex flapping_mutex;
   std::pair<Stamp, Stamp> account_stamps;
@@ -178,7 +179,8 @@ class Pass {
       }
       // Several at once, since looking at one file takes no longer than waking another thread; few
       // when few are left, so that all threads share what is slow.
-      const std::size_t share = (ready_.size() - next_) / (2 * std::max<std::size_t>(impl_.options.workers, 1));
+      const std::size_t share =
+          (ready_.size() - next_) / (2 * std::max<std::size_t>(impl_.options.workers, 1));
       const std::size_t count = std::clamp<std::size_t>(share, 1, kLargestBatch);
       const auto first = ready_.begin() + static_cast<std::ptrdiff_t>(next_);
       batch.assign(first, first + static_cast<std::ptrdiff_t>(count));
@@ -263,7 +265,8 @@ class Pass {
     }
     if (verdict->state == Verdict::State::right) {
       if (!context_.dry_run()) {
-        impl_.ledger->done(resource, claim_of(resource));
+        if (!impl_.recorded[i]) impl_.ledger->done(resource, claim_of(resource));
+        impl_.recorded[i] = 1;
         impl_.remember(i, std::move(verdict->evidence));
       }
       return;
@@ -425,6 +428,7 @@ Status Converger::set_resources(const std::map<std::string, Json>& specs) {
   impl_->resources = std::move(resources);
   impl_->graph = std::move(graph);
   impl_->evidence = std::move(evidence);
+  impl_->recorded.assign(impl_->resources.size(), 0);
   impl_->guarded_off = std::move(off);
   return {};
 }
@@ -455,6 +459,7 @@ Result<ReleaseReport> Converger::release(const std::set<std::string>& names) {
            std::tuple(rank(b), a.claim.size(), b.name);
   });
   ReleaseReport report;
+  impl_->recorded.assign(impl_->resources.size(), 0);
   const Context context = impl_->context(nullptr, nullptr);
   for (const Ledger::Entry& entry : entries) {
     const ResourceType* type = find_resource_type(entry.type);

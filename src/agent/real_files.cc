@@ -211,7 +211,7 @@ Result<std::string> RealFiles::read(const std::string& path, std::size_t limit) 
 }
 
 Result<HostFiles::Sight> RealFiles::look_and_read(const std::string& path,
-                                                 std::uint64_t size) const {
+                                                  std::uint64_t size) const {
   // Opening something else than a regular file may have effects (devices), so it is asked first;
   // what is then read is told by the descriptor. Whatever is unusual goes the long way.
   const Stamp before = stamp(path);

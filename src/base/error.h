@@ -103,8 +103,8 @@ class [[nodiscard]] Failure {
 
 // TRY(expr): the value of a Result, or return its error from this function.
 // TRYV(expr): the same for a Status. A GNU statement expression, known to g++ and clang. Never in
-// braces after a member that owns memory, as in `Pair{std::string(a), TRY(b)}`: when the TRY returns,
-// neither compiler destroys the member that is made already.
+// braces after a member that owns memory, as in `Pair{std::string(a), TRY(b)}`: when the TRY
+// returns, neither compiler destroys the member that is made already.
 #define CONSORT_TRY_IMPL(tmp, ...)                                               \
   __extension__({                                                                \
     auto tmp = (__VA_ARGS__);                                                    \

@@ -26,7 +26,8 @@ std::string refusal(const std::string& name, const Budget& budget, const Census&
   if (budget.joint && budget.joint->reason == reason && budget.joint->hosts.contains(host))
     return "";
   if (budget.holders.contains(host)) return "";
-  if (budget.joint)
+  // Who holds it as a whole may take ordinary slots besides: it must not wait for itself.
+  if (budget.joint && budget.joint->reason != reason)
     return fmt::format("budget {} is held as a whole by {} since {} ({})", name,
                        budget.joint->reason, format_instant(budget.joint->data.since),
                        budget.joint->data.text);

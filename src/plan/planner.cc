@@ -173,8 +173,13 @@ class Planner {
                                   before->data_version == after->data_version &&
                                   artifacts_equal(*before, *after);
         if (same_release) draft.action = Action::reconfigure;
-        draft.reason = change_reason(*before, *after);
-        note_changes(*before, *after);
+        // Once for all instances that go this way: comparing manifests is most of a large plan.
+        const auto [reason, first] = reasons_.try_emplace({current->manifest, goal.manifest});
+        if (first) {
+          reason->second = change_reason(*before, *after);
+          note_changes(*before, *after);
+        }
+        draft.reason = reason->second;
       }
     }
     drafts_[{service, host}] = std::move(draft);
@@ -757,6 +762,7 @@ class Planner {
   std::set<std::string> stopped_;  // dependents that are stopped, not only drained, in an outage
   std::map<Key, std::string> held_for_;
   std::map<std::string, Digest> before_;
+  std::map<std::pair<Digest, Digest>, std::string> reasons_;  // from → to
   std::vector<std::string> groups_;
 };
 

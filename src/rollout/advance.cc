@@ -14,6 +14,9 @@ using plan::Health;
 using plan::Mode;
 using plan::Step;
 
+// Where a step that has ended was never given to its host, StepRun::waiting says so.
+constexpr std::string_view kNeverSent = "never sent";
+
 std::string attempt_name(const Rollout& rollout, const Step& step) {
   return fmt::format("{}/{}{}", rollout.id, step.id, rollout.reverting ? "/back" : "");
 }
@@ -82,16 +85,22 @@ class Advance {
     const auto any = [&](const Course& c, auto fits) {
       return std::any_of(c.steps.begin(), c.steps.end(), [&](const Step& step) {
         return step.host == host && step.service == service && !step.duty &&
-               fits(c.runs[static_cast<std::size_t>(step.id)].phase);
+               fits(c.runs[static_cast<std::size_t>(step.id)]);
       });
     };
-    const auto under_way = [](StepPhase phase) {
-      return phase == StepPhase::active || phase == StepPhase::unreachable;
+    const auto under_way = [](const StepRun& run) {
+      return run.phase == StepPhase::active || is_abandoned(run);
     };
     if (!r_.reverting) return any(r_.forward, under_way);
     if (any(r_.back, under_way)) return true;
     return any(r_.forward, under_way) &&
-           !any(r_.back, [](StepPhase phase) { return phase == StepPhase::done; });
+           !any(r_.back, [](const StepRun& run) { return run.phase == StepPhase::done; });
+  }
+
+  // Given up, but its host may still be at it.
+  [[nodiscard]] static bool is_abandoned(const StepRun& run) {
+    const bool given_up = run.phase == StepPhase::failed || run.phase == StepPhase::unreachable;
+    return given_up && !run.outcome && run.waiting != kNeverSent;
   }
 
   [[nodiscard]] std::int64_t healthy_instances(const std::string& service,
@@ -154,23 +163,40 @@ class Advance {
         const StepPhase phase = run_of(step).phase;
         if (phase == StepPhase::active || phase == StepPhase::unreachable) watch_active(step);
         if (phase == StepPhase::soaking) watch_soaking(step);
+        if (phase == StepPhase::failed && is_open(step)) watch_late(step);
       }
     }
+  }
+
+  // How the agent says that this attempt ended, or null as long as it has not.
+  [[nodiscard]] const plan::Outcome* outcome_of(const Step& step) const {
+    const plan::InstanceReport* report = report_of(step);
+    if (report == nullptr) return nullptr;
+    const plan::Outcome* outcome = nullptr;
+    if (step.duty) {
+      const auto it = report->duties.find(attempt_of(step));
+      if (it != report->duties.end()) outcome = &it->second;
+    } else if (report->outcome && report->outcome->attempt == attempt_of(step)) {
+      outcome = &*report->outcome;
+    }
+    const bool ended = outcome != nullptr && outcome->result != plan::Outcome::Result::waiting;
+    return ended ? outcome : nullptr;
+  }
+
+  // A step that was given up may still be under way on its host: the slot is free when it ends.
+  void watch_late(const Step& step) {
+    const plan::Outcome* outcome = outcome_of(step);
+    if (outcome == nullptr) return;
+    run_of(step).outcome = *outcome;
+    touch(step);
+    give_back_slot(step);
   }
 
   void watch_active(const Step& step) {
     StepRun& run = run_of(step);
     const plan::InstanceReport* report = report_of(step);
-    const plan::Outcome* outcome = nullptr;
-    if (report != nullptr && step.duty) {
-      const auto it = report->duties.find(attempt_of(step));
-      if (it != report->duties.end()) outcome = &it->second;
-    } else if (report != nullptr && report->outcome &&
-               report->outcome->attempt == attempt_of(step)) {
-      outcome = &*report->outcome;
-    }
-    if (outcome != nullptr && outcome->result != plan::Outcome::Result::waiting)
-      return take_outcome(step, *outcome, *report);
+    const plan::Outcome* outcome = outcome_of(step);
+    if (outcome != nullptr) return take_outcome(step, *outcome, *report);
     if (run.phase != StepPhase::active) return;
     if (!reachable(step.host)) return watch_silence(step);
     if (r_.paused) return;
@@ -211,9 +237,10 @@ class Advance {
         wait(step, report.health_reason.empty() ? "not healthy yet" : report.health_reason);
       const Instant limit = run.since + r_.plan.policy.step_timeout;
       if (now_ < limit) return wake_at(limit);
+      run.outcome = outcome;
       set_phase(step, StepPhase::failed, "step-failed",
                 fmt::format("not healthy within {}", human_duration(r_.plan.policy.step_timeout)));
-      return;
+      return give_back_slot(step);
     }
     run.outcome = outcome;
     const Duration soak = r_.reverting ? Duration{0} : course().waves[course().wave].soak;
@@ -238,7 +265,7 @@ class Advance {
       run.outcome = outcome;
       set_phase(step, StepPhase::failed, "step-failed",
                 fmt::format("became unhealthy while soaking: {}", report->health_reason));
-      return;
+      return give_back_slot(step);
     }
     const Instant until = run.since + course().waves[course().wave].soak;
     if (now_ < until) return wake_at(until);
@@ -251,14 +278,18 @@ class Advance {
     if (is_back && !step.duty) give_back_slot(step);
   }
 
+  // On its way on the host, as far as is known.
+  [[nodiscard]] bool is_open(const Step& step) {
+    const StepRun& run = run_of(step);
+    return run.phase == StepPhase::active || run.phase == StepPhase::soaking || is_abandoned(run);
+  }
+
   // What is sick counts against the budget by itself; what went back by itself needs no slot.
   // A host keeps its slot while any other of its instances is still on its way.
   void give_back_slot(const Step& step) {
     const Course& c = course();
     const bool busy = std::any_of(c.steps.begin(), c.steps.end(), [&](const Step& other) {
-      const StepPhase phase = c.runs[static_cast<std::size_t>(other.id)].phase;
-      return other.id != step.id && other.host == step.host &&
-             (phase == StepPhase::active || phase == StepPhase::soaking);
+      return other.id != step.id && other.host == step.host && is_open(other);
     });
     if (busy) return;
     out_.budgets_changed = budget::release(budgets_, step.host, reason()) || out_.budgets_changed;
@@ -293,7 +324,7 @@ class Advance {
       for (const int id : r_.forward.waves[w].steps) {
         const StepRun& run = r_.forward.runs[static_cast<std::size_t>(id)];
         if (run.phase == StepPhase::pending) continue;
-        if (run.phase == StepPhase::unreachable && !run.outcome && run.waiting == "never sent")
+        if (run.phase == StepPhase::unreachable && !run.outcome && run.waiting == kNeverSent)
           continue;
         if (auto step = reversed(r_.forward.steps[static_cast<std::size_t>(id)], run)) {
           step->id = static_cast<int>(r_.back.steps.size());
@@ -441,7 +472,7 @@ class Advance {
       }
       set_phase(step, StepPhase::unreachable, "unreachable",
                 fmt::format("{} does not answer; it keeps what it has", step.host));
-      run_of(step).waiting = "never sent";
+      run_of(step).waiting = kNeverSent;
       return;
     }
     if (const std::string why = blocked_by(step); !why.empty()) {
@@ -451,6 +482,7 @@ class Advance {
       set_phase(step, StepPhase::failed, "step-failed",
                 fmt::format("could not start within {}: {}",
                             human_duration(r_.plan.policy.step_timeout), why));
+      run_of(step).waiting = kNeverSent;
       return;
     }
     if (step.disrupts) {
@@ -464,9 +496,11 @@ class Advance {
         const Instant limit = course().wave_since + r_.plan.policy.step_timeout;
         if (!r_.reverting) return;
         if (now_ < limit) return wake_at(limit);
-        return set_phase(step, StepPhase::failed, "step-failed",
-                         fmt::format("got no slot within {}: {}",
-                                     human_duration(r_.plan.policy.step_timeout), grant.why));
+        set_phase(step, StepPhase::failed, "step-failed",
+                  fmt::format("got no slot within {}: {}",
+                              human_duration(r_.plan.policy.step_timeout), grant.why));
+        run_of(step).waiting = kNeverSent;
+        return;
       }
       out_.budgets_changed = true;
     }
@@ -484,7 +518,9 @@ class Advance {
                              have);
       }
     }
-    if (step.keep_healthy > 0) {
+    // An instance that is sick or away is no loss: its dependents do without it already.
+    const bool up = !sick(step) && !is_changing(step.service, step.host);
+    if (step.keep_healthy > 0 && up) {
       const std::int64_t others = healthy_instances(step.service, step.host);
       if (others < step.keep_healthy)
         return fmt::format("{} other instance{} of {} must stay healthy, there {} {}",

@@ -135,8 +135,8 @@ Status take_body(Service& service, const Json& body, const std::string& path) {
   for (const auto& [key, value] : body.as_object()) {
     if (value.is_null()) continue;
     const auto& fields = service_schema().fields;
-    const auto field =
-        std::find_if(fields.begin(), fields.end(), [&key = key](const Field& f) { return f.name == key; });
+    const auto field = std::find_if(fields.begin(), fields.end(),
+                                    [&key = key](const Field& f) { return f.name == key; });
     Schema only{"service", "", {*field}};
     only.fields.front().required = false;
     TRYV(check(Json::object({{key, value}}), only, path));

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <memory>
 #include <mutex>
 
 #include "base/text.h"
@@ -151,12 +152,12 @@ class FileResource final : public Resource {
   // Hashing a large artifact once is enough as long as it is untouched.
   [[nodiscard]] Result<Digest> source_digest() const {
     const std::string stamp = file_stamp(content_.source);
-    const std::lock_guard lock(source_mutex_);
-    if (source_stamp_ != stamp) {
-      source_digest_ = TRY(content_.digest());
-      source_stamp_ = stamp;
+    const std::lock_guard lock(hashed_->mutex);
+    if (hashed_->stamp != stamp) {
+      hashed_->digest = TRY(content_.digest());
+      hashed_->stamp = stamp;
     }
-    return source_digest_;
+    return hashed_->digest;
   }
 
   [[nodiscard]] Status run_validation(const Context& context, const fs::path& finished) const {
@@ -194,9 +195,13 @@ class FileResource final : public Resource {
   bool has_content_ = false;
   bool once_ = false;
   bool force_ = false;
-  mutable std::mutex source_mutex_;
-  mutable std::string source_stamp_;
-  mutable Digest source_digest_;
+  // Of the source; apart, because most files have none, and hosts have many files.
+  struct Hashed {
+    std::mutex mutex;
+    std::string stamp;
+    Digest digest;
+  };
+  std::unique_ptr<Hashed> hashed_;
 };
 
 }  // namespace
@@ -217,6 +222,7 @@ Result<std::unique_ptr<Resource>> parse_file(JsonReader& reader, const fs::path&
   }
   if (content) out->content_.bytes = *content;
   if (source) {
+    out->hashed_ = std::make_unique<FileResource::Hashed>();
     out->content_.source = *source;
     auto path = normal_path(*source, "/");
     if (!path) {
