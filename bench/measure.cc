@@ -12,7 +12,6 @@
 #include <thread>
 
 #include "base/files.h"
-#include "base/text.h"
 #include "base/time.h"
 
 namespace consort::bench {
@@ -76,12 +75,11 @@ std::int64_t anonymous_memory(pid_t pid) {
 }
 
 double cpu_of_process(pid_t pid) {
-  const std::string stat = must(read_file(proc_file(pid, "stat")));
-  // After the name in parentheses: state is field 3, utime and stime are fields 14 and 15.
-  const auto fields = split(std::string_view(stat).substr(stat.rfind(')') + 2), ' ');
-  const double ticks =
-      std::strtod(fields.at(11).c_str(), nullptr) + std::strtod(fields.at(12).c_str(), nullptr);
-  return ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  // Not /proc/PID/stat, which counts in ticks of 10 ms.
+  double nanoseconds = 0;
+  for (const auto& thread : fs::directory_iterator(proc_file(pid, "task")))
+    nanoseconds += std::strtod(must(read_file(thread.path() / "schedstat")).c_str(), nullptr);
+  return nanoseconds / 1e9;
 }
 
 void say(const std::string& text) { std::fprintf(stderr, "%s\n", text.c_str()); }

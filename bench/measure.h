@@ -31,7 +31,7 @@ struct Cost {
 
 // RssAnon of a process, bytes. 0: this one.
 [[nodiscard]] std::int64_t anonymous_memory(pid_t pid = 0);
-// User and system time of another process so far, seconds.
+// What all present threads of another process have run so far, seconds.
 [[nodiscard]] double cpu_of_process(pid_t pid);
 
 // To standard error: what is being done.

@@ -181,5 +181,27 @@ TEST_F(PlacementTest, MoreReplicasThanHostsIsRefused) {
   EXPECT_THAT(placement.error().message(), HasSubstr("7 are wanted, but class web has 6 hosts"));
 }
 
+TEST(InventoryBounds, AliasesAreRefusedWhereverTheyStand) {
+  for (const char* text : {"a: &a [x]\nb: [*a, *a]\n", "- &a x\n- *a\n", "a: &a x\nb: *a\n"}) {
+    const auto json = yaml_to_json(text, "hosts.yaml");
+    ASSERT_FALSE(json) << text;
+    EXPECT_THAT(json.error().message(), HasSubstr("aliases are not allowed"));
+  }
+  EXPECT_TRUE(yaml_to_json("a: 'a *star* in a text'\n", "hosts.yaml"));
+}
+
+TEST(InventoryBounds, AVeryLongChainOfGroupsIsFollowedToItsEnd) {
+  constexpr int kGroups = 200'000;
+  Json all = Json::object({{"_meta", Json::object()}});
+  for (int i = 0; i < kGroups; ++i)
+    all["g" + std::to_string(i)] =
+        Json::object({{"children", Json::Array{Json("g" + std::to_string(i + 1))}}});
+  all["g" + std::to_string(kGroups)] = Json::object({{"hosts", Json::Array{"last"}}});
+  const auto hosts = hosts_from_json(all, "g0", "ansible");
+  ASSERT_TRUE(hosts);
+  ASSERT_EQ(hosts->size(), 1U);
+  EXPECT_EQ(hosts->front().name, "last");
+}
+
 }  // namespace
 }  // namespace consort::fleet

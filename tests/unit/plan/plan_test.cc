@@ -339,5 +339,18 @@ TEST(Plan, SensitiveContentIsNeverShown) {
   EXPECT_EQ(change_reason(with("poison-one"), with("poison-two")), "resource key");
 }
 
+TEST(ServiceLevels, AChainWithoutEndIsRefusedInsteadOfOverflowingTheStack) {
+  std::map<std::string, ServiceRecord> services;
+  for (int i = 0; i < 100'000; ++i) {
+    ServiceRecord record;
+    const std::string next = "s" + std::to_string(i + 1);
+    record.edges.push_back({Edge::Kind::needs, next, next, "e", 0});
+    services.emplace("s" + std::to_string(i), record);
+  }
+  const auto levels = service_levels(services);
+  ASSERT_FALSE(levels);
+  EXPECT_THAT(levels.error().message(), HasSubstr("a chain of more than 1000 services"));
+}
+
 }  // namespace
 }  // namespace consort::plan
