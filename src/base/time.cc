@@ -13,7 +13,8 @@ Instant SystemClock::now() const {
 
 std::string format_instant(Instant instant) {
   const auto whole = std::chrono::floor<std::chrono::seconds>(instant);
-  const std::time_t t = std::chrono::system_clock::to_time_t(whole);
+  // Not system_clock::to_time_t: its nanoseconds overflow outside the years 1678 to 2262.
+  const auto t = static_cast<std::time_t>(whole.time_since_epoch().count());
   std::tm tm{};
   gmtime_r(&t, &tm);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1,

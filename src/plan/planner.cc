@@ -558,9 +558,9 @@ class Planner {
             if (key.service != edge.service || !draft.to || now(key) == draft.to) continue;
             comes_back = true;
             const auto current = now(key);
-            goes_away = goes_away || (outage_of(key.service) != nullptr &&
-                                      group_of(key.host) == group &&
-                                      (!current || current->manifest != draft.to->manifest));
+            goes_away =
+                goes_away || (outage_of(key.service) != nullptr && group_of(key.host) == group &&
+                              (!current || current->manifest != draft.to->manifest));
           }
           return goes_away || (comes_back && up < needed(edge));
         });

@@ -31,8 +31,8 @@ struct Upgrade {
   [[nodiscard]] std::optional<Plan> plan(const Planning& planning) const {
     auto made = planning.plan();
     if (!made) {
-      const bool forbidden = made.error().code() == ErrorCode::refused &&
-                             !site.policy.one_at_a_time.empty();
+      const bool forbidden =
+          made.error().code() == ErrorCode::refused && !site.policy.one_at_a_time.empty();
       if (!forbidden) RC_FAIL(render_error(made.error()));
       return std::nullopt;
     }
@@ -259,9 +259,8 @@ RC_GTEST_PROP(PlanProperty, ReadsBackWhatItWrites, ()) {
 }
 
 RC_GTEST_PROP(PlanProperty, S21_BatchesSumUpAndKeepTheirShare, ()) {
-  const auto batches =
-      *rc::gen::nonEmpty(rc::gen::container<std::vector<budget::Amount>>(
-           rc::gen::exec([] { return tests::draw_amount(50); })));
+  const auto batches = *rc::gen::nonEmpty(rc::gen::container<std::vector<budget::Amount>>(
+      rc::gen::exec([] { return tests::draw_amount(50); })));
   const auto total = *rc::gen::inRange<std::int64_t>(1, 500);
   const auto changed = static_cast<std::size_t>(*rc::gen::inRange<std::int64_t>(0, total + 1));
   const std::vector<std::size_t> sizes = batch_sizes(batches, total, changed);

@@ -11,9 +11,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-std::string nested(std::size_t depth) {
-  return std::string(depth, '[') + std::string(depth, ']');
-}
+std::string nested(std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
 
 TEST(Json, DepthIsBounded) {
   EXPECT_TRUE(parse_json(nested(90)));
@@ -29,9 +27,7 @@ TEST(Json, SizeIsBounded) {
   EXPECT_THAT(refused.error().message(), HasSubstr("the plan has 101 bytes; the limit is 100"));
 }
 
-TEST(Json, OfTwoEqualKeysTheLastWins) {
-  EXPECT_EQ(parse_json(R"({"a":1,"a":2})")->int_or("a"), 2);
-}
+TEST(Json, OfTwoEqualKeysTheLastWins) { EXPECT_EQ(parse_json(R"({"a":1,"a":2})")->int_or("a"), 2); }
 
 TEST(Json, IntegersAreExactToTheirLimits) {
   for (const std::string text : {"9223372036854775807", "-9223372036854775808", "0", "-1"})

@@ -63,7 +63,8 @@ TEST(Text, GlobsMatchWholeTexts) {
 
 TEST(Text, Utf8IsWellFormedOrNot) {
   EXPECT_TRUE(is_utf8("plain, ü, €, 😀"));
-  for (const std::string_view bad : {"\xff", "\xc0\xaf", "\xed\xa0\x80", "\xe2\x82", "\xf5\x80\x80\x80"})
+  for (const std::string_view bad :
+       {"\xff", "\xc0\xaf", "\xed\xa0\x80", "\xe2\x82", "\xf5\x80\x80\x80"})
     EXPECT_FALSE(is_utf8(bad));
 }
 

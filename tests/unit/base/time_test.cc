@@ -7,8 +7,9 @@ namespace consort {
 namespace {
 
 TEST(Time, InstantsAreReadBackAsTheyAreWritten) {
-  for (const std::string text : {"2026-01-31T12:00:00.123Z", "1970-01-01T00:00:00.000Z",
-                                 "2024-02-29T23:59:59.999Z", "1969-12-31T23:59:59.999Z"}) {
+  for (const std::string text :
+       {"2026-01-31T12:00:00.123Z", "1970-01-01T00:00:00.000Z", "2024-02-29T23:59:59.999Z",
+        "1969-12-31T23:59:59.999Z", "0005-04-21T09:46:40.000Z", "9999-12-31T23:59:59.999Z"}) {
     const auto instant = parse_instant(text);
     ASSERT_TRUE(instant) << text;
     EXPECT_EQ(format_instant(*instant), text);

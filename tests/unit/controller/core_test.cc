@@ -85,7 +85,8 @@ TEST_F(ControllerCore, S33_ASecondDeployOfTheSameServiceSaysWhoHoldsIt) {
   const auto second = deploy(request(site("v3")));
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code(), ErrorCode::locked);
-  EXPECT_THAT(second.error().message(), HasSubstr("app is being changed by rollout r000002 of ada"));
+  EXPECT_THAT(second.error().message(),
+              HasSubstr("app is being changed by rollout r000002 of ada"));
   EXPECT_THAT(second.error().message(), HasSubstr("since 2023-11-14"));
   EXPECT_THAT(second.error().message(), HasSubstr("(for the test)"));
   EXPECT_THAT(second.error().hint_text(), HasSubstr("consort rollout abort r000002"));
@@ -170,8 +171,7 @@ TEST_F(ControllerCore, I9_ARollbackGoesToWhatRanBeforeNotToWhatTheSiteSaysNow) {
   const auto target = core->rollback_candidate(0);
   ASSERT_TRUE(target);
   EXPECT_EQ(target->rollback_of, 1U);
-  EXPECT_EQ(target->services.at("app").manifest,
-            site("v1").generation.services.at("app").manifest);
+  EXPECT_EQ(target->services.at("app").manifest, site("v1").generation.services.at("app").manifest);
   Model back = site("v1");
   DeployRequest request_back = request(back);
   request_back.candidate = *target;
@@ -244,8 +244,7 @@ TEST_F(ControllerCore, AClassThatLosesManyHostsAtOnceIsNotBelieved) {
   given_v1_is_deployed(5);
   const auto refused = deploy(request(site("v1", 3)));
   ASSERT_FALSE(refused);
-  EXPECT_THAT(refused.error().message(),
-              HasSubstr("web shrinks from 5 to 3 hosts (gone: w4, w5)"));
+  EXPECT_THAT(refused.error().message(), HasSubstr("web shrinks from 5 to 3 hosts (gone: w4, w5)"));
   EXPECT_THAT(refused.error().hint_text(), HasSubstr("--allow-shrink"));
 }
 
