@@ -19,11 +19,15 @@ using tests::SiteSpec;
 using tests::Variety;
 
 struct Story {
-  explicit Story(Variety variety) : release(*any_release(site, variety)) {}
+  explicit Story(Variety variety) : release(*any_release(site, variety)) {
+    if (variety == Variety::everything && tests::draw_chance(30)) first = tests::nothing(site);
+    before = tests::build(site, first);
+  }
 
   SiteSpec site = *any_site();
   Release release;
-  Model before = tests::build(site, tests::first_release(site));
+  Release first = tests::first_release(site);
+  Model before;
   Model after = tests::build(site, release);
 
   [[nodiscard]] plan::Plan plan() const {

@@ -445,5 +445,17 @@ TEST(Plan, RemovalsFollowWhatWasBoundBeforeNotWhatTheSiteSaysNow) {
   EXPECT_EQ(story(*plan), "reconfigure app@w2 | remove app@w1 | remove db@d1");
 }
 
+TEST(Plan, AFirstDeployOneDatacenterAtATimeDoesNotWaitForTheOthers) {
+  Model site;
+  site.host("w1", "web", {{"dc", "north"}}).host("w2", "web", {{"dc", "south"}});
+  site.service("app", "web", "v1").service("edge", "web", "v1", {"app"});
+  site.generation.policy.one_at_a_time = "dc";
+  const auto plan = Planning{.after = &site}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "install app@w1 | install edge@w1 | install app@w2 | install edge@w2");
+  EXPECT_THAT(plan->steps[1].needs, ::testing::ElementsAre(NeededService{"app", 1}));
+  EXPECT_THAT(plan->steps[3].needs, ::testing::ElementsAre(NeededService{"app", 2}));
+}
+
 }  // namespace
 }  // namespace consort::plan
