@@ -184,7 +184,10 @@ std::string Json::string_or(std::string_view key, std::string_view otherwise) co
 std::int64_t Json::int_or(std::string_view key, std::int64_t otherwise) const {
   const Json* member = find(key);
   if (member == nullptr || !member->is_number()) return otherwise;
-  return member->is_int() ? member->as_int() : static_cast<std::int64_t>(member->as_double());
+  if (member->is_int()) return member->as_int();
+  const double value = member->as_double();
+  // Beyond 2^53 a double is no exact integer, and beyond 2^63 the conversion is undefined.
+  return std::abs(value) <= 9.007199254740992e15 ? static_cast<std::int64_t>(value) : otherwise;
 }
 
 bool Json::bool_or(std::string_view key, bool otherwise) const {

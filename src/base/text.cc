@@ -33,6 +33,7 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 
 std::string last_lines(std::string_view text, std::size_t lines) {
   while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+  if (lines == 0) return "";
   std::size_t start = text.size();
   for (std::size_t seen = 0; start > 0; --start) {
     if (text[start - 1] == '\n' && ++seen == lines) break;

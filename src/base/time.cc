@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <cstdio>
 #include <ctime>
 
 namespace consort {
@@ -14,43 +13,66 @@ Instant SystemClock::now() const {
 
 std::string format_instant(Instant instant) {
   const auto whole = std::chrono::floor<std::chrono::seconds>(instant);
-  // Not to_time_t(): it goes by nanoseconds, which end in the year 2262.
-  const std::time_t t = whole.time_since_epoch().count();
+  // Not system_clock::to_time_t: its nanoseconds overflow outside the years 1678 to 2262.
+  const auto t = static_cast<std::time_t>(whole.time_since_epoch().count());
   std::tm tm{};
   gmtime_r(&t, &tm);
   return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", tm.tm_year + 1900, tm.tm_mon + 1,
                      tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, (instant - whole).count());
 }
 
-Result<Instant> parse_instant(std::string_view text) {
-  int year = 0, month = 0, day = 0, hour = 0, minute = 0, second = 0, used = 0;
-  const std::string copy(text.substr(0, 64));
-  if (std::sscanf(copy.c_str(), "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute,
-                  &second, &used) != 6 ||
-      month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) {
-    return fail(ErrorCode::invalid_input,
-                fmt::format("'{}' is not a time (2026-01-31T12:00:00Z)", copy));
+namespace {
+
+// Exactly as many digits as the pattern has 'n's, and its other characters as they are.
+bool fits(std::string_view text, std::string_view pattern) {
+  if (text.size() < pattern.size()) return false;
+  for (std::size_t i = 0; i < pattern.size(); ++i) {
+    const bool digit = text[i] >= '0' && text[i] <= '9';
+    if (pattern[i] == 'n' ? !digit : text[i] != pattern[i]) return false;
   }
-  std::int64_t millis = 0;
-  std::size_t at = static_cast<std::size_t>(used);
-  if (at < copy.size() && copy[at] == '.') {
+  return true;
+}
+
+int number_at(std::string_view text, std::size_t at, std::size_t digits) {
+  int out = 0;
+  for (const char c : text.substr(at, digits)) out = out * 10 + (c - '0');
+  return out;
+}
+
+}  // namespace
+
+Result<Instant> parse_instant(std::string_view text) {
+  constexpr std::string_view pattern = "nnnn-nn-nnTnn:nn:nn";
+  constexpr std::size_t longest = 64;
+  const auto bad = [&] {
+    return fail(ErrorCode::invalid_input,
+                fmt::format("'{}' is not a time (2026-01-31T12:00:00Z)", text.substr(0, longest)));
+  };
+  if (text.size() > longest || !fits(text, pattern)) return bad();
+  const std::chrono::year_month_day date(
+      std::chrono::year(number_at(text, 0, 4)),
+      std::chrono::month(static_cast<unsigned>(number_at(text, 5, 2))),
+      std::chrono::day(static_cast<unsigned>(number_at(text, 8, 2))));
+  const int hour = number_at(text, 11, 2);
+  const int minute = number_at(text, 14, 2);
+  const int second = number_at(text, 17, 2);  // 60 is a leap second
+  if (!date.ok() || hour > 23 || minute > 59 || second > 60) return bad();
+  int millis = 0;
+  std::string_view rest = text.substr(pattern.size());
+  if (rest.starts_with('.')) {
+    rest.remove_prefix(1);
     int digits = 0;
-    for (++at; at < copy.size() && copy[at] >= '0' && copy[at] <= '9'; ++at) {
-      if (digits++ < 3) millis = millis * 10 + (copy[at] - '0');
+    for (; !rest.empty() && rest.front() >= '0' && rest.front() <= '9'; rest.remove_prefix(1)) {
+      if (digits++ < 3) millis = millis * 10 + (rest.front() - '0');
     }
+    if (digits == 0) return bad();
     for (; digits < 3; ++digits) millis *= 10;
   }
-  if (copy.substr(at) != "Z")
+  if (rest != "Z")
     return fail(ErrorCode::invalid_input,
-                fmt::format("'{}' is not a time in UTC (it must end in Z)", copy));
-  std::tm tm{};
-  tm.tm_year = year - 1900;
-  tm.tm_mon = month - 1;
-  tm.tm_mday = day;
-  tm.tm_hour = hour;
-  tm.tm_min = minute;
-  tm.tm_sec = second;
-  return from_millis(static_cast<std::int64_t>(timegm(&tm)) * 1000 + millis);
+                fmt::format("'{}' is not a time in UTC (it must end in Z)", text));
+  return Instant(std::chrono::sys_days(date)) + hours(hour) + minutes(minute) + seconds(second) +
+         Duration(millis);
 }
 
 Result<Duration> parse_duration(std::string_view text) {
@@ -100,7 +122,7 @@ std::string human_duration(Duration duration) {
   const std::int64_t ms = duration.count();
   if (ms < 1000) return fmt::format("{} ms", ms);
   const std::int64_t s = ms / 1000;
-  if (s < 60) return fmt::format("{:.1f} s", static_cast<double>(ms) / 1000.0);
+  if (s < 60) return fmt::format("{}.{} s", s, ms % 1000 / 100);
   if (s < 3600) return fmt::format("{} m {:02} s", s / 60, s % 60);
   if (s < 86400) return fmt::format("{} h {:02} m", s / 3600, s % 3600 / 60);
   return fmt::format("{} d", s / 86400);

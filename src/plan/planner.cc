@@ -447,6 +447,13 @@ class Planner {
     return std::max<std::int64_t>(edge.quorum, 1);
   }
 
+  // Instances that run at this point of the plan.
+  [[nodiscard]] std::int64_t up(const std::string& service) const {
+    return std::count_if(now_.begin(), now_.end(), [&](const auto& item) {
+      return item.first.service == service && item.second.mode == Mode::running;
+    });
+  }
+
   void add_needs(Step& step) const {
     const auto record = wanted_.services.find(step.service);
     if (record == wanted_.services.end()) return;
@@ -455,7 +462,10 @@ class Planner {
       const auto provider = wanted_.services.find(edge.service);
       if (edge.kind != Edge::Kind::needs || provider == wanted_.services.end()) continue;
       auto& quorum = quorums[edge.service];
-      quorum = std::max(quorum, needed(edge));
+      // One group at a time: at the first start the instances of later groups are not there yet.
+      const bool declared = edge.quorum > 0;
+      const std::int64_t most = declared ? edge.quorum : std::max<std::int64_t>(up(edge.service), 1);
+      quorum = std::max(quorum, std::min(needed(edge), most));
     }
     for (const auto& [service, quorum] : quorums) step.needs.push_back({service, quorum});
   }

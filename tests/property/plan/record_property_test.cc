@@ -8,9 +8,7 @@ namespace {
 using tests::draw_between;
 using tests::draw_chance;
 
-std::string draw_text() {
-  return *rc::gen::container<std::string>(rc::gen::inRange<char>(1, 127));
-}
+std::string draw_text() { return *rc::gen::container<std::string>(rc::gen::inRange<char>(1, 127)); }
 
 Digest draw_digest() { return Digest::of(draw_text()); }
 

@@ -24,15 +24,19 @@ struct Behaviour {
 
 struct FaultSchedule {
   std::map<InstanceKey, Behaviour> behaviour;
-  std::map<std::string, Span> away;     // host → cannot be reached
-  std::map<InstanceKey, Span> sick;     // running, but not healthy
+  std::map<std::string, Span> away;  // host → cannot be reached
+  std::map<InstanceKey, Span> sick;  // running, but not healthy
 };
 
 class FleetModel {
  public:
   FleetModel(const Model& before, const Model& after, plan::Plan plan, FaultSchedule faults)
-      : before_(before), after_(after), faults_(std::move(faults)), real_(before.running()),
-        heard_(real_), outages_(plan.outages),
+      : before_(before),
+        after_(after),
+        faults_(std::move(faults)),
+        real_(before.running()),
+        heard_(real_),
+        outages_(plan.outages),
         rollout_(rollout::begin("r1", std::move(plan), 1, "me", "", kBegin)) {
     for (const auto& [name, members] : after.generation.classes) {
       censuses_[name].hosts = static_cast<std::int64_t>(members.size());
@@ -108,8 +112,7 @@ class FleetModel {
     if (wake_)
       consider(std::max(
           at_ + 1,
-          static_cast<int>(
-              std::chrono::ceil<std::chrono::seconds>(*wake_ - kBegin).count())));
+          static_cast<int>(std::chrono::ceil<std::chrono::seconds>(*wake_ - kBegin).count())));
     return out;
   }
 
@@ -169,9 +172,9 @@ class FleetModel {
       if (!reachable(host)) continue;
       for (auto& [service, report] : seen.instances) {
         const bool runs = report.applied && report.applied->mode == plan::Mode::running;
-        report.health = !runs                       ? plan::Health::unknown
+        report.health = !runs                      ? plan::Health::unknown
                         : is_sick({service, host}) ? plan::Health::unhealthy
-                                                    : plan::Health::healthy;
+                                                   : plan::Health::healthy;
         heard_[host].instances[service] = report;
       }
     }
@@ -179,9 +182,9 @@ class FleetModel {
       census.unhealthy.clear();
       for (const std::string& host : after_.generation.classes.at(name)) {
         const auto& seen = heard_.at(host);
-        const bool sick = std::any_of(
-            seen.instances.begin(), seen.instances.end(),
-            [](const auto& i) { return i.second.health == plan::Health::unhealthy; });
+        const bool sick =
+            std::any_of(seen.instances.begin(), seen.instances.end(),
+                        [](const auto& i) { return i.second.health == plan::Health::unhealthy; });
         if (!seen.reachable || sick) census.unhealthy.insert(host);
       }
     }
@@ -196,8 +199,8 @@ class FleetModel {
     for (int i = 0; i < 1000; ++i) {
       rollout::Effects effects = rollout::advance(rollout_, heard_, budgets_, censuses_, now());
       for (const rollout::Event& event : effects.events)
-        note(event.kind + " " + event.service + (event.host.empty() ? "" : "@" + event.host) +
-             " " + event.text);
+        note(event.kind + " " + event.service + (event.host.empty() ? "" : "@" + event.host) + " " +
+             event.text);
       for (auto& [host, entries] : effects.targets) {
         for (auto& [service, entry] : entries) take_target({service, host}, std::move(entry));
       }
@@ -225,9 +228,9 @@ class FleetModel {
     for (const auto& [host, seen] : real_) {
       const InstanceKey key{service, host};
       const auto it = seen.instances.find(service);
-      if (it == seen.instances.end() || key == without || is_changing(key) || is_sick(key)) continue;
-      if (it->second.applied && it->second.applied->mode == plan::Mode::running &&
-          reachable(host))
+      if (it == seen.instances.end() || key == without || is_changing(key) || is_sick(key))
+        continue;
+      if (it->second.applied && it->second.applied->mode == plan::Mode::running && reachable(host))
         ++count;
     }
     return count;
@@ -314,7 +317,7 @@ class FleetModel {
   budget::Budgets budgets_;
   budget::Censuses censuses_;
   int at_ = 0;
-  std::optional<Instant> wake_;  // when the engine wants to look again
+  std::optional<Instant> wake_;                       // when the engine wants to look again
   std::map<InstanceKey, plan::TargetEntry> waiting_;  // sent, not begun
   std::map<InstanceKey, Change> changes_;
   std::map<std::string, std::set<std::string>> holders_;

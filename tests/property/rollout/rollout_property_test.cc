@@ -19,16 +19,19 @@ using tests::SiteSpec;
 using tests::Variety;
 
 struct Story {
-  explicit Story(Variety variety) : release(*any_release(site, variety)) {}
+  explicit Story(Variety variety) : release(*any_release(site, variety)) {
+    if (variety == Variety::everything && tests::draw_chance(30)) first = tests::nothing(site);
+    before = tests::build(site, first);
+  }
 
   SiteSpec site = *any_site();
   Release release;
-  Model before = tests::build(site, tests::first_release(site));
+  Release first = tests::first_release(site);
+  Model before;
   Model after = tests::build(site, release);
 
   [[nodiscard]] plan::Plan plan() const {
-    auto made =
-        Planning{.before = &before, .after = &after, .allow_unsafe_removal = true}.plan();
+    auto made = Planning{.before = &before, .after = &after, .allow_unsafe_removal = true}.plan();
     RC_PRE(made.has_value());
     RC_PRE(!made->empty());
     return std::move(*made);
@@ -44,8 +47,7 @@ void expect_no_violations(const FleetModel& fleet) {
 // I1, I2 and I11 at every instant; every rollout comes to an end.
 RC_GTEST_PROP(RolloutProperty, I1_I2_I11_HoldAtEveryInstantWhateverFails, ()) {
   const Story story(Variety::everything);
-  FleetModel fleet(story.before, story.after, story.plan(),
-                   *any_faults(story.before, story.after));
+  FleetModel fleet(story.before, story.after, story.plan(), *any_faults(story.before, story.after));
   const bool ended = fleet.run();
   expect_no_violations(fleet);
   if (!ended) RC_LOG() << fleet.trace();
@@ -69,8 +71,7 @@ RC_GTEST_PROP(RolloutProperty, WithoutFaultsEveryRolloutIsDone, ()) {
 
 RC_GTEST_PROP(RolloutProperty, I5_AfterAnyEndEachInstanceIsOldOrNewAndTheRecordIsTrue, ()) {
   const Story story(Variety::upgrades);
-  FleetModel fleet(story.before, story.after, story.plan(),
-                   *any_faults(story.before, story.after));
+  FleetModel fleet(story.before, story.after, story.plan(), *any_faults(story.before, story.after));
   RC_ASSERT(fleet.run());
   RC_CLASSIFY(fleet.rollout().result == Result::done, "done");
   RC_CLASSIFY(fleet.rollout().result == Result::partial, "partial");

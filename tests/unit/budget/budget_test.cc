@@ -87,6 +87,14 @@ TEST_F(BudgetTest, AJointOutageTakesTheWholeBudgetOrNothing) {
   EXPECT_TRUE(take("w9", "reboot").granted);
 }
 
+TEST_F(BudgetTest, WhoHoldsItAsAWholeDoesNotWaitForItself) {
+  ASSERT_TRUE(
+      acquire_jointly(budgets, {{"w1", {"web"}}}, censuses, "rollout:r2", "db is away", kNow)
+          .granted);
+  EXPECT_TRUE(take("w2", "rollout:r2").granted) << "a host beside the outage, an ordinary slot";
+  EXPECT_FALSE(take("w3", "rollout:r3").granted);
+}
+
 TEST(Amount, RoundsDownButNeverToNothing) {
   EXPECT_EQ(amount_of({30, true}, 10), 3);
   EXPECT_EQ(amount_of({30, true}, 2), 1);

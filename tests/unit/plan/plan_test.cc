@@ -352,5 +352,142 @@ TEST(ServiceLevels, AChainWithoutEndIsRefusedInsteadOfOverflowingTheStack) {
   EXPECT_THAT(levels.error().message(), HasSubstr("a chain of more than 1000 services"));
 }
 
+TEST(Plan, S03_RebindingDeeperDownRestartsWhatIsBoundAndKeepsWhatOthersNeed) {
+  const auto site = [](const std::string& provider_of_s2) {
+    Model model = two_hosts();
+    model.service("s1", "a", "v1").service("s1B", "a", "v1");
+    model.service("s2", "a", "v1", {provider_of_s2});
+    Manifest s3 = model.manifest("s3", "v1");
+    s3.provides["bound"] = provider_of_s2;  // what it is told of s2 has changed
+    model.service(s3, "b", {"s2", "s1"});
+    return model;
+  };
+  const Model before = site("s1");
+  const Model after = site("s1B");
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "stop s3@h2 | reconfigure s2@h1 | reconfigure s3@h2");
+  EXPECT_FALSE(plan->services().contains("s1"));
+  EXPECT_FALSE(plan->services().contains("s1B"));
+}
+
+TEST(Plan, S07_ThereAreAsManyWavesAsLevelsHoweverManyServices) {
+  Model site = two_hosts();
+  std::vector<std::string> services;
+  for (const std::string n : {"1", "2", "3"}) {
+    site.service("db" + n, "b", "v1").service("svc" + n, "a", "v1", {"db" + n});
+    services.push_back("svc" + n);
+  }
+  site.service("svc4", "b", "v1", {"db1"});
+  services.emplace_back("svc4");
+  site.service("front", "b", "v1", services);
+  const auto plan = Planning{.after = &site}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->steps.size(), 8U);
+  EXPECT_EQ(plan->waves.size(), 3U);
+  Model without = two_hosts();
+  for (const std::string n : {"1", "2", "3"})
+    without.service("db" + n, "b", "v1").service("svc" + n, "a", "v1", {"db" + n});
+  without.service("svc4", "b", "v1", {"db1"});
+  EXPECT_EQ(story(*Planning{.before = &site, .after = &without}.plan()), "remove front@h2");
+}
+
+TEST(Plan, S20_RemovingOneOfSeveralHoldersOfDataIsNoLoss) {
+  const auto site = [](std::vector<std::string> hosts) {
+    Model model;
+    model.host("d1", "db").host("d2", "db");
+    Manifest db = model.manifest("db", "v1");
+    db.data_version = 1;
+    model.service(db, "db", {}, std::move(hosts));
+    return model;
+  };
+  const Model before = site({"d1", "d2"});
+  const Model after = site({"d1"});
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan) << render_error(plan.error());
+  EXPECT_EQ(story(*plan), "remove db@d2");
+}
+
+TEST(Plan, S43_ADependentWaitsForAllInstancesAtFirstOrForTheDeclaredQuorum) {
+  const auto site = [](std::int64_t quorum) {
+    Model model;
+    model.host("d1", "db").host("d2", "db").host("w1", "web");
+    model.service("s1", "db", "v1")
+        .service("s2", "db", "v1")
+        .service("s3", "web", "v1", {"s1", "s2"});
+    for (Edge& edge : model.generation.services.at("s3").edges) edge.quorum = quorum;
+    return model;
+  };
+  const auto needs_of_s3 = [](const Plan& plan) { return plan.steps.back().needs; };
+  const Model all = site(0);
+  const auto first = Planning{.after = &all}.plan();
+  ASSERT_TRUE(first);
+  EXPECT_THAT(needs_of_s3(*first),
+              ::testing::ElementsAre(NeededService{"s1", 2}, NeededService{"s2", 2}));
+  const Model one = site(1);
+  EXPECT_THAT(needs_of_s3(*Planning{.after = &one}.plan()),
+              ::testing::ElementsAre(NeededService{"s1", 1}, NeededService{"s2", 1}));
+}
+
+// s3 needs s0 and s2, s2 needs s1; s0, s1 and s2 change. s3 must not go on when s0 is back: s2 is
+// still away.
+TEST(Plan, ADependentGoesOnOnlyWhenEverythingThatItNeedsIsBack) {
+  const auto site = [](const std::string& version) {
+    Model model = two_hosts();
+    model.service("s0", "a", version)
+        .service("s1", "a", version)
+        .service("s2", "a", version, {"s1"})
+        .service("s3", "b", "v1", {"s0", "s2"});
+    return model;
+  };
+  const Model before = site("v1");
+  const Model after = site("v2");
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(
+      story(*plan),
+      "stop s3@h2 | stop s2@h1 | upgrade s0@h1, upgrade s1@h1 | upgrade s2@h1 | resume s3@h2");
+}
+
+TEST(Plan, AStoppedDependentTakesItsOwnDependentsAlong) {
+  const auto site = [](const std::string& version) {
+    Model model = two_hosts();
+    model.service("db", "a", version)
+        .service("api", "b", "v1", {"db"})
+        .service("web", "b", "v1", {"api"});
+    return model;
+  };
+  const Model before = site("v1");
+  const Model after = site("v2");
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan),
+            "stop web@h2 | stop api@h2 | upgrade db@h1 | resume api@h2 | resume web@h2");
+}
+
+TEST(Plan, RemovalsFollowWhatWasBoundBeforeNotWhatTheSiteSaysNow) {
+  Model before;
+  before.host("d1", "db").host("w1", "web").host("w2", "web");
+  before.service("db", "db", "v1").service("app", "web", "v1", {"db"});
+  Model after;
+  after.host("d1", "db").host("w1", "web").host("w2", "web");
+  after.service("app", "web", "v1", {}, {"w2"});
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "reconfigure app@w2 | remove app@w1 | remove db@d1");
+}
+
+TEST(Plan, AFirstDeployOneDatacenterAtATimeDoesNotWaitForTheOthers) {
+  Model site;
+  site.host("w1", "web", {{"dc", "north"}}).host("w2", "web", {{"dc", "south"}});
+  site.service("app", "web", "v1").service("edge", "web", "v1", {"app"});
+  site.generation.policy.one_at_a_time = "dc";
+  const auto plan = Planning{.after = &site}.plan();
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(story(*plan), "install app@w1 | install edge@w1 | install app@w2 | install edge@w2");
+  EXPECT_THAT(plan->steps[1].needs, ::testing::ElementsAre(NeededService{"app", 1}));
+  EXPECT_THAT(plan->steps[3].needs, ::testing::ElementsAre(NeededService{"app", 2}));
+}
+
 }  // namespace
 }  // namespace consort::plan

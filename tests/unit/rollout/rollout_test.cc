@@ -297,5 +297,103 @@ TEST_F(RolloutTest, AStepThatNeverAnswersFailsAfterItsTime) {
   EXPECT_TRUE(rollout.reverting);
 }
 
+TEST_F(RolloutTest, AStepThatIsGivenUpGivesItsSlotBackWhenItsHostAnswers) {
+  policy.step_timeout = minutes(1);
+  policy.max_failures = budget::Amount{1, false};
+  given_an_upgrade_of(3);
+  const auto late = std::exchange(sent, {});
+  now += minutes(2);
+  go();
+  ASSERT_EQ(rollout.forward.runs[0].phase, StepPhase::failed);
+  EXPECT_TRUE(sent.empty()) << "its host may still be at it: no other one may be away";
+  sent = late;
+  answer();
+  EXPECT_EQ(sent.size(), 1U) << "now the next one goes";
+  while (rollout.result == Result::open) ASSERT_GT(answer(), 0);
+  EXPECT_EQ(rollout.result, Result::partial);
+}
+
+TEST_F(RolloutTest, AnInstanceThatNeverGetsHealthyGivesItsSlotBack) {
+  policy.step_timeout = minutes(1);
+  policy.max_failures = budget::Amount{1, false};
+  given_an_upgrade_of(3);
+  plan::InstanceReport& report = observed["w10"].instances["app"];
+  report.applied = sent.at({"app", "w10"}).wanted;
+  report.outcome = plan::Outcome{};
+  report.outcome->attempt = sent.at({"app", "w10"}).attempt;
+  report.health = Health::unhealthy;
+  sent.clear();
+  now += minutes(2);
+  go();
+  ASSERT_EQ(rollout.forward.runs[0].phase, StepPhase::failed);
+  EXPECT_TRUE(budgets.at("web").holders.empty()) << "it counts as sick, not as a holder";
+  report.health = Health::healthy;
+  go();
+  EXPECT_EQ(sent.size(), 1U);
+}
+
+TEST_F(RolloutTest, ProvidersThatAreAllSickCanBeRepaired) {
+  for (Model* model : {&before, &after}) model->host("d1", "db").host("d2", "db").host("w1", "web");
+  before.service("db", "db", "v1").service("app", "web", "v1", {"db"});
+  after.service("db", "db", "v2").service("app", "web", "v1", {"db"});
+  observed = before.running();
+  for (const std::string host : {"d1", "d2"})
+    observed[host].instances["db"].health = Health::unhealthy;
+  begin();
+  EXPECT_EQ(sent.size(), 2U) << "there is nothing left that could be taken away";
+}
+
+TEST_F(RolloutTest, AStepThatWasGivenUpCountsAsAwayOnTheWayBack) {
+  policy.step_timeout = minutes(1);
+  policy.max_unavailable = budget::Amount{2, false};
+  for (Model* model : {&before, &after}) model->host("d1", "db").host("d2", "db").host("w1", "web");
+  before.service("db", "db", "v1").service("app", "web", "v1", {"db"});
+  after.service("db", "db", "v2").service("app", "web", "v1", {"db"});
+  observed = before.running();
+  begin();
+  answer();  // d1 is done, d2 was told and hangs
+  sent.clear();
+  now += minutes(2);
+  go();
+  ASSERT_TRUE(rollout.reverting);
+  EXPECT_TRUE(sent.contains({"db", "d2"}));
+  EXPECT_FALSE(sent.contains({"db", "d1"})) << "the only one that serves";
+}
+
+TEST_F(RolloutTest, S43_ADeclaredQuorumIsEnoughToStart) {
+  policy.max_failures = budget::Amount{1, false};
+  after.host("d1", "db").host("d2", "db").host("w1", "web");
+  after.service("db", "db", "v1").service("app", "web", "v1", {"db"});
+  after.generation.services.at("app").edges.front().quorum = 1;
+  observed = after.empty_hosts();
+  begin();
+  answer({"d2"});
+  EXPECT_TRUE(sent.contains({"app", "w1"}));
+}
+
+TEST_F(RolloutTest, S43_WithoutAQuorumTheFirstStartWaitsForAllInstances) {
+  policy.max_failures = budget::Amount{1, false};
+  after.host("d1", "db").host("d2", "db").host("w1", "web");
+  after.service("db", "db", "v1").service("app", "web", "v1", {"db"});
+  observed = after.empty_hosts();
+  begin();
+  answer({"d2"});
+  EXPECT_FALSE(sent.contains({"app", "w1"}));
+}
+
+TEST_F(RolloutTest, S27_TheWayBackDoesNotSoak) {
+  policy.batches = {{1, false}, {100, true}};
+  policy.soak = minutes(10);
+  policy.max_unavailable = budget::Amount{5, false};
+  given_an_upgrade_of(3);
+  answer();
+  rollout.abort = true;
+  go();
+  const Instant turned = now;
+  while (rollout.result == Result::open) ASSERT_GT(answer(), 0);
+  EXPECT_EQ(rollout.result, Result::reverted);
+  EXPECT_LT(now - turned, minutes(1));
+}
+
 }  // namespace
 }  // namespace consort::rollout

@@ -1,0 +1,129 @@
+// Files: old or new, never half; bounds; folders that clean up behind themselves.
+#include "base/files.h"
+
+#include <gmock/gmock.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace consort {
+namespace {
+
+using ::testing::HasSubstr;
+
+class Files : public ::testing::Test {
+ protected:
+  [[nodiscard]] fs::path at(const std::string& name) const { return folder.path() / name; }
+  [[nodiscard]] std::size_t entries(const fs::path& path) const {
+    return static_cast<std::size_t>(
+        std::distance(fs::directory_iterator(path), fs::directory_iterator()));
+  }
+
+  TempFolder folder = *TempFolder::create("files-test-");
+};
+
+TEST_F(Files, AnAtomicWriteReplacesContentAndModeAndLeavesNothingElse) {
+  ASSERT_TRUE(write_file_atomic(at("a"), "one", 0600));
+  ASSERT_TRUE(write_file_atomic(at("a"), "two", 0640));
+  EXPECT_EQ(*read_file(at("a")), "two");
+  EXPECT_EQ(fs::status(at("a")).permissions(), static_cast<fs::perms>(0640));
+  EXPECT_EQ(entries(folder.path()), 1U);
+}
+
+TEST_F(Files, TheModeIsExactWhateverTheUmask) {
+  const mode_t before = ::umask(0077);
+  const Status written = write_file_atomic(at("a"), "x", 0666);
+  ::umask(before);
+  ASSERT_TRUE(written);
+  EXPECT_EQ(fs::status(at("a")).permissions(), static_cast<fs::perms>(0666));
+}
+
+TEST_F(Files, AFullDiskKeepsTheOldFile) {
+  if (::geteuid() != 0) GTEST_SKIP() << "a small file system needs root";
+  ASSERT_TRUE(make_folders(at("small")));
+  if (::mount("tmpfs", at("small").c_str(), "tmpfs", 0, "size=64k") != 0)
+    GTEST_SKIP() << "mounts are not permitted here";
+  ASSERT_TRUE(write_file_atomic(at("small/a"), "old"));
+  const Status full = write_file_atomic(at("small/a"), std::string(1U << 20U, 'x'));
+  const auto content = read_file(at("small/a"));
+  const std::size_t left = entries(at("small"));
+  ASSERT_EQ(::umount2(at("small").c_str(), MNT_DETACH), 0);
+  ASSERT_FALSE(full);
+  EXPECT_THAT(full.error().message(), HasSubstr("No space left"));
+  EXPECT_FALSE(full.error().hint_text().empty());
+  EXPECT_EQ(*content, "old");
+  EXPECT_EQ(left, 1U) << "the half-written file is taken away";
+}
+
+TEST_F(Files, AWriteReplacesASymlinkInsteadOfItsTarget) {
+  ASSERT_TRUE(write_file_atomic(at("precious"), "keep"));
+  fs::create_symlink(at("precious"), at("link"));
+  ASSERT_TRUE(write_file_atomic(at("link"), "new"));
+  EXPECT_EQ(*read_file(at("precious")), "keep");
+  EXPECT_FALSE(fs::is_symlink(at("link")));
+}
+
+TEST_F(Files, AParentThatIsASymlinkIsFollowedAndAFileInTheWayIsSaid) {
+  ASSERT_TRUE(make_folders(at("real/deep")));
+  fs::create_directory_symlink(at("real"), at("alias"));
+  ASSERT_TRUE(make_folders(at("alias/deep/er")));
+  EXPECT_TRUE(fs::is_directory(at("real/deep/er")));
+  ASSERT_TRUE(write_file_atomic(at("file"), ""));
+  const Status blocked = make_folders(at("file/below"));
+  ASSERT_FALSE(blocked);
+  EXPECT_THAT(blocked.error().message(), HasSubstr("it is not a directory"));
+}
+
+TEST_F(Files, RemovingATreeNeverFollowsItsSymlinks) {
+  ASSERT_TRUE(make_folders(at("outside")));
+  ASSERT_TRUE(write_file_atomic(at("outside/precious"), "keep"));
+  ASSERT_TRUE(make_folders(at("tree")));
+  fs::create_directory_symlink(at("outside"), at("tree/link"));
+  ASSERT_TRUE(remove_tree(at("tree")));
+  EXPECT_EQ(*read_file(at("outside/precious")), "keep");
+  EXPECT_TRUE(remove_tree(at("never there")));
+}
+
+TEST_F(Files, ReadingIsBoundedAndNamesWhatIsMissing) {
+  ASSERT_TRUE(write_file_atomic(at("a"), std::string(100, 'x')));
+  EXPECT_EQ(read_file(at("a"), 100)->size(), 100U);
+  EXPECT_EQ(read_file(at("a"), 99).error().code(), ErrorCode::too_large);
+  const auto missing = read_file(at("nowhere"));
+  EXPECT_EQ(missing.error().code(), ErrorCode::not_found);
+  EXPECT_THAT(missing.error().message(), HasSubstr("nowhere"));
+  // Its size says nothing: the bytes are counted.
+  EXPECT_EQ(read_file("/dev/zero", 1000).error().code(), ErrorCode::too_large);
+}
+
+TEST_F(Files, AStampChangesWithTheContentAndSaysWhatIsAbsent) {
+  EXPECT_EQ(file_stamp(at("a")), "absent");
+  ASSERT_TRUE(write_file_atomic(at("a"), "one"));
+  const std::string one = file_stamp(at("a"));
+  EXPECT_EQ(file_stamp(at("a")), one);
+  ASSERT_TRUE(write_file_atomic(at("a"), "two"));
+  EXPECT_NE(file_stamp(at("a")), one);
+}
+
+TEST_F(Files, ALockIsHeldOnce) {
+  auto first = FileLock::acquire(at("lock"), "the data folder");
+  ASSERT_TRUE(first);
+  const auto second = FileLock::acquire(at("lock"), "the data folder");
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::locked);
+  EXPECT_THAT(second.error().message(), HasSubstr("the data folder is in use"));
+}
+
+TEST_F(Files, ATempFolderGoesWithItsContent) {
+  fs::path gone;
+  {
+    const auto temp = TempFolder::create("inner-", folder.path());
+    ASSERT_TRUE(temp);
+    gone = temp->path();
+    EXPECT_EQ(fs::status(gone).permissions(), static_cast<fs::perms>(0700));
+    ASSERT_TRUE(write_file_atomic(gone / "a", "x"));
+  }
+  EXPECT_FALSE(fs::exists(gone));
+}
+
+}  // namespace
+}  // namespace consort

@@ -1,0 +1,262 @@
+// What the controller decides for its operators: deploys, locks, stale plans, the way back.
+#include "unit/controller/stage.h"
+
+namespace consort::controller {
+namespace {
+
+using rollout::Result;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using tests::Model;
+
+class ControllerCore : public tests::Stage {
+ protected:
+  static Model site(const std::string& version, int hosts = 3) {
+    Model model;
+    for (int i = 1; i <= hosts; ++i) model.host("w" + std::to_string(i), "web");
+    model.host("d1", "db");
+    model.service("app", "web", version).service("cron", "db", "v1");
+    return model;
+  }
+
+  void given_v1_is_deployed(int hosts = 3) {
+    const Model v1 = site("v1", hosts);
+    hosts_join(v1);
+    const auto id = deploy(request(v1));
+    ASSERT_TRUE(id) << render_error(id.error());
+    settle();
+    ASSERT_EQ(result_of(*id), Result::done);
+  }
+};
+
+TEST_F(ControllerCore, ADeployBringsEveryHostToTheNewGeneration) {
+  given_v1_is_deployed();
+  EXPECT_EQ(version_on("w3", "app"), "v1");
+  ASSERT_NE(core->current(), nullptr);
+  EXPECT_EQ(core->current()->number, 1U);
+  EXPECT_EQ(core->current()->by, "ada");
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+}
+
+TEST_F(ControllerCore, S34_DeployingTheSameAgainStartsNoRolloutAndNoGeneration) {
+  given_v1_is_deployed();
+  const auto again = deploy(request(site("v1")));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(*again, "");
+  EXPECT_EQ(core->generations().size(), 1U);
+  EXPECT_EQ(core->rollouts().size(), 1U);
+}
+
+TEST_F(ControllerCore, S32_AStalePlanIsRefusedAndSaysWhatCameBetween) {
+  given_v1_is_deployed();
+  DeployRequest mine = request(site("v2"));
+  const auto seen = core->plan(mine);
+  ASSERT_TRUE(seen);
+  mine.expect = seen->inputs;
+  ASSERT_TRUE(deploy(request(site("v3"))));
+  settle();
+  const auto refused = deploy(mine);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::stale);
+  EXPECT_THAT(refused.error().message(), HasSubstr("generation 2, deployed by ada"));
+  EXPECT_EQ(version_on("w1", "app"), "v3");
+}
+
+TEST_F(ControllerCore, S32_APlanStaysFreshWhenSomethingElseWasDeployed) {
+  given_v1_is_deployed();
+  DeployRequest mine = request(site("v2"));
+  mine.only = {"app"};
+  mine.expect = core->plan(mine)->inputs;
+  Model other = site("v1");
+  other.service("cron", "db", "v2");
+  ASSERT_TRUE(deploy(request(other)));
+  settle();
+  const auto id = deploy(mine);
+  ASSERT_TRUE(id) << render_error(id.error());
+  settle();
+  EXPECT_EQ(version_on("w1", "app"), "v2");
+  EXPECT_EQ(version_on("d1", "cron"), "v2") << "what others deployed stays";
+}
+
+TEST_F(ControllerCore, S33_ASecondDeployOfTheSameServiceSaysWhoHoldsIt) {
+  given_v1_is_deployed();
+  ASSERT_TRUE(deploy(request(site("v2"))));
+  const auto second = deploy(request(site("v3")));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::locked);
+  EXPECT_THAT(second.error().message(),
+              HasSubstr("app is being changed by rollout r000002 of ada"));
+  EXPECT_THAT(second.error().message(), HasSubstr("since 2023-11-14"));
+  EXPECT_THAT(second.error().message(), HasSubstr("(for the test)"));
+  EXPECT_THAT(second.error().hint_text(), HasSubstr("consort rollout abort r000002"));
+}
+
+TEST_F(ControllerCore, RolloutsOfDifferentServicesRunSideBySide) {
+  given_v1_is_deployed();
+  DeployRequest app = request(site("v2"));
+  app.only = {"app"};
+  const auto first = deploy(app);
+  ASSERT_TRUE(first);
+  Model other = site("v1");
+  other.service("cron", "db", "v2");
+  DeployRequest cron = request(other);
+  cron.only = {"cron"};
+  const auto second = deploy(cron);
+  ASSERT_TRUE(second) << render_error(second.error());
+  settle();
+  EXPECT_EQ(result_of(*first), Result::done);
+  EXPECT_EQ(result_of(*second), Result::done);
+  EXPECT_EQ(version_on("w2", "app"), "v2");
+  EXPECT_EQ(version_on("d1", "cron"), "v2");
+}
+
+TEST_F(ControllerCore, WhilePausedNothingIsStartedAndResumingGoesOn) {
+  given_v1_is_deployed();
+  const auto id = deploy(request(site("v2")));
+  ASSERT_TRUE(id);
+  ASSERT_TRUE(control(*id, Core::Control::pause));
+  settle();
+  EXPECT_EQ(result_of(*id), Result::open);
+  EXPECT_EQ(version_on("w3", "app"), "v1");
+  ASSERT_TRUE(control(*id, Core::Control::resume));
+  settle();
+  EXPECT_EQ(result_of(*id), Result::done);
+}
+
+TEST_F(ControllerCore, AnAbortedRolloutGoesBackAndChangesNoGeneration) {
+  given_v1_is_deployed();
+  const auto id = deploy(request(site("v2")));
+  ASSERT_TRUE(id);
+  agents_act();
+  EXPECT_EQ(version_on("w1", "app"), "v2");
+  ASSERT_TRUE(control(*id, Core::Control::abort));
+  settle();
+  EXPECT_EQ(result_of(*id), Result::reverted);
+  EXPECT_EQ(version_on("w1", "app"), "v1");
+  EXPECT_EQ(core->current()->number, 1U);
+  const auto again = control(*id, Core::Control::abort);
+  ASSERT_FALSE(again);
+  EXPECT_THAT(again.error().message(), HasSubstr("has ended already: reverted"));
+}
+
+TEST_F(ControllerCore, S10_AFailingUpgradeIsRevertedAndTheGenerationStays) {
+  given_v1_is_deployed();
+  agents["w2"].failing = {"v2"};
+  const auto id = deploy(request(site("v2")));
+  ASSERT_TRUE(id);
+  settle();
+  EXPECT_EQ(result_of(*id), Result::reverted);
+  for (const std::string host : {"w1", "w2", "w3"}) EXPECT_EQ(version_on(host, "app"), "v1");
+  EXPECT_EQ(core->current()->number, 1U);
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+}
+
+TEST_F(ControllerCore, S10_AFailingFirstInstallLeavesNothingAndRecordsNothing) {
+  const Model v1 = site("v1");
+  hosts_join(v1);
+  agents["w2"].failing = {"v1"};
+  const auto id = deploy(request(v1));
+  ASSERT_TRUE(id);
+  settle();
+  EXPECT_EQ(result_of(*id), Result::reverted);
+  EXPECT_EQ(version_on("w1", "app"), "nothing");
+  EXPECT_EQ(core->current(), nullptr);
+}
+
+TEST_F(ControllerCore, I9_ARollbackGoesToWhatRanBeforeNotToWhatTheSiteSaysNow) {
+  given_v1_is_deployed();
+  ASSERT_TRUE(deploy(request(site("v2"))));
+  settle();
+  const auto target = core->rollback_candidate(0);
+  ASSERT_TRUE(target);
+  EXPECT_EQ(target->rollback_of, 1U);
+  EXPECT_EQ(target->services.at("app").manifest, site("v1").generation.services.at("app").manifest);
+  Model back = site("v1");
+  DeployRequest request_back = request(back);
+  request_back.candidate = *target;
+  ASSERT_TRUE(deploy(request_back));
+  settle();
+  EXPECT_EQ(version_on("w1", "app"), "v1");
+  EXPECT_EQ(core->current()->number, 3U) << "history is never rewritten";
+  EXPECT_EQ(core->current()->rollback_of, 1U);
+}
+
+TEST_F(ControllerCore, S27_ARollbackHasNoCanaryAndNoSoak) {
+  Model v1 = site("v1");
+  v1.generation.policy.batches = {{1, false}, {100, true}};
+  v1.generation.policy.soak = minutes(30);
+  hosts_join(v1);
+  ASSERT_TRUE(deploy(request(v1)));
+  settle();
+  Model v2 = v1;
+  v2.service("app", "web", "v2").generation.policy.soak = Duration{0};
+  ASSERT_TRUE(deploy(request(v2)));
+  settle();
+  DeployRequest back = request(v1);
+  back.candidate = *core->rollback_candidate(0);
+  const auto plan = core->plan(back);
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(tests::story(*plan), "upgrade app@w1, upgrade app@w2, upgrade app@w3");
+  for (const plan::Wave& wave : plan->waves) EXPECT_EQ(wave.soak, Duration{0});
+}
+
+TEST_F(ControllerCore, NothingToRollBackToIsAClearError) {
+  EXPECT_EQ(core->rollback_candidate(0).error().code(), ErrorCode::not_found);
+  given_v1_is_deployed();
+  EXPECT_THAT(core->rollback_candidate(0).error().message(),
+              HasSubstr("no generation before the current one"));
+  EXPECT_THAT(core->rollback_candidate(9).error().message(), HasSubstr("no generation 9"));
+}
+
+TEST_F(ControllerCore, S14_TooManyHostsDownRefusesBeforeAnythingIsTouched) {
+  given_v1_is_deployed();
+  agents["w2"].down = true;
+  take(core->on_silence("w2", now));
+  const auto refused = deploy(request(site("v2")));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::refused);
+  EXPECT_THAT(refused.error().message(), HasSubstr("w2"));
+  settle();
+  EXPECT_EQ(version_on("w1", "app"), "v1");
+}
+
+TEST_F(ControllerCore, S14_AHostThatReturnsConvergesByItself) {
+  given_v1_is_deployed();
+  agents["w2"].down = true;
+  take(core->on_silence("w2", now));
+  Model v2 = site("v2");
+  v2.generation.policy.max_failures = {1, false};
+  v2.generation.policy.max_unavailable = budget::Amount{2, false};
+  const auto id = deploy(request(v2));
+  ASSERT_TRUE(id) << render_error(id.error());
+  settle();
+  EXPECT_EQ(result_of(*id), Result::partial);
+  EXPECT_EQ(version_on("w2", "app"), "v1");
+  agents["w2"].down = false;
+  settle();
+  EXPECT_EQ(version_on("w2", "app"), "v2");
+  EXPECT_THAT(story, Contains("straggler app@w2"));
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+}
+
+TEST_F(ControllerCore, AClassThatLosesManyHostsAtOnceIsNotBelieved) {
+  given_v1_is_deployed(5);
+  const auto refused = deploy(request(site("v1", 3)));
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message(), HasSubstr("web shrinks from 5 to 3 hosts (gone: w4, w5)"));
+  EXPECT_THAT(refused.error().hint_text(), HasSubstr("--allow-shrink"));
+}
+
+TEST_F(ControllerCore, AHostIsRemovedOnlyWhenItIsSilentAndOutOfTheInventory) {
+  given_v1_is_deployed();
+  Output output;
+  EXPECT_THAT(core->remove_host("w1", now, output).error().message(), HasSubstr("is alive"));
+  take(core->on_silence("w1", now));
+  EXPECT_THAT(core->remove_host("w1", now, output).error().message(),
+              HasSubstr("still in the inventory"));
+  EXPECT_EQ(core->remove_host("w9", now, output).error().code(), ErrorCode::not_found);
+}
+
+}  // namespace
+}  // namespace consort::controller

@@ -1,0 +1,163 @@
+// The controller's core on a stage: its store is a map, its agents do at once what they are told,
+// unless a test says otherwise. Time is a number.
+#pragma once
+
+#include <gmock/gmock.h>
+
+#include "controller/core.h"
+#include "fixtures/models.h"
+
+namespace consort::tests {
+
+class Stage : public ::testing::Test {
+ protected:
+  Stage() { restart(); }
+
+  // What is not in the store is forgotten.
+  void restart() {
+    auto restored = controller::Core::restore(store);
+    ASSERT_TRUE(restored) << render_error(restored.error());
+    core.emplace(std::move(*restored));
+    take(core->start(now));
+  }
+
+  void take(const controller::Output& output) {
+    for (const auto& [key, value] : output.writes) {
+      if (value) {
+        store[key] = *value;
+      } else {
+        store.erase(key);
+      }
+    }
+    for (const controller::Event& event : output.events)
+      story.push_back(event.kind + (event.service.empty() ? "" : " " + event.service) +
+                      (event.host.empty() ? "" : "@" + event.host));
+  }
+
+  void hosts_join(const Model& model) {
+    for (const auto& [name, record] : model.generation.hosts) {
+      take(core->on_contact(name, now));
+      report(name);
+    }
+  }
+
+  controller::DeployRequest request(const Model& model) {
+    manifests.insert(model.manifests.begin(), model.manifests.end());
+    controller::DeployRequest out;
+    out.candidate = model.generation;
+    out.manifests = manifests;
+    out.by = "ada";
+    out.message = "for the test";
+    return out;
+  }
+
+  Result<std::string> deploy(const controller::DeployRequest& request) {
+    controller::Output output;
+    auto id = core->deploy(request, now, output);
+    take(output);
+    return id;
+  }
+
+  Status control(const std::string& id, controller::Core::Control what) {
+    controller::Output output;
+    auto status = core->control(id, what, now, output);
+    take(output);
+    return status;
+  }
+
+  void report(const std::string& host) {
+    Agent& agent = agents[host];
+    plan::HostReport out;
+    out.host = host;
+    out.boot_id = "boot";
+    out.number = ++agent.reports;
+    out.epoch = agent.epoch;
+    out.seq = agent.seq;
+    out.instances = agent.instances;
+    take(core->on_report(out, now));
+  }
+
+  // Each agent that is up performs what its target says, once.
+  bool agents_act() {
+    std::map<std::string, plan::Target> news;  // what follows from it comes with the next round
+    for (const auto& [host, agent] : agents) {
+      const auto target = core->target_of(host);
+      if (!agent.down && target &&
+          std::pair(target->epoch, target->seq) != std::pair(agent.epoch, agent.seq))
+        news.emplace(host, *target);
+    }
+    for (const auto& [host, target] : news) {
+      Agent& agent = agents.at(host);
+      EXPECT_GE(std::pair(target.epoch, target.seq), std::pair(agent.epoch, agent.seq)) << "I12";
+      agent.epoch = target.epoch;
+      agent.seq = target.seq;
+      for (const auto& [service, entry] : target.instances) act(host, agent, service, entry);
+      report(host);
+    }
+    return !news.empty();
+  }
+
+  // Until nobody has anything to do. Seconds pass.
+  void settle() {
+    for (int i = 0; i < 200; ++i) {
+      now += seconds(1);
+      for (const auto& [host, agent] : agents) {
+        if (!agent.down) take(core->on_contact(host, now));
+      }
+      const bool acted = agents_act();
+      if (core->wake() && *core->wake() <= now) take(core->tick(now));
+      if (!acted && i > 2) return;
+    }
+    ADD_FAILURE() << "no rest";
+  }
+
+  [[nodiscard]] std::string version_on(const std::string& host, const std::string& service) {
+    const auto& instances = agents[host].instances;
+    const auto it = instances.find(service);
+    if (it == instances.end() || !it->second.applied) return "nothing";
+    return manifests.at(it->second.applied->manifest).version;
+  }
+
+  [[nodiscard]] rollout::Result result_of(const std::string& id) const {
+    return core->rollouts().at(id).result;
+  }
+
+  struct Agent {
+    std::map<std::string, plan::InstanceReport> instances;
+    std::uint64_t reports = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t seq = 0;
+    bool down = false;
+    std::set<std::string> failing;  // versions that do not start here
+  };
+
+  Instant now = from_millis(1'700'000'000'000);
+  controller::Store store;
+  std::optional<controller::Core> core;
+  std::map<std::string, Agent> agents;
+  std::map<Digest, plan::Manifest> manifests;
+  std::vector<std::string> story;
+
+ private:
+  void act(const std::string& host, Agent& agent, const std::string& service,
+           const plan::TargetEntry& entry) {
+    plan::InstanceReport& report = agent.instances[service];
+    if (report.outcome && report.outcome->attempt == entry.attempt) return;
+    plan::Outcome outcome;
+    outcome.attempt = entry.attempt;
+    const bool fails =
+        entry.wanted && agent.failing.contains(manifests.at(entry.wanted->manifest).version);
+    if (fails) {
+      outcome.result = plan::Outcome::Result::reverted;
+      outcome.step = "start";
+      outcome.message = "does not start on " + host;
+    } else {
+      report.applied = entry.wanted;
+      const bool runs = entry.wanted && entry.wanted->mode == plan::Mode::running;
+      report.health = runs ? plan::Health::healthy : plan::Health::unknown;
+    }
+    report.outcome = outcome;
+  }
+};
+
+}  // namespace consort::tests
