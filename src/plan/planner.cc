@@ -464,7 +464,8 @@ class Planner {
       auto& quorum = quorums[edge.service];
       // One group at a time: at the first start the instances of later groups are not there yet.
       const bool declared = edge.quorum > 0;
-      const std::int64_t most = declared ? edge.quorum : std::max<std::int64_t>(up(edge.service), 1);
+      const std::int64_t most =
+          declared ? edge.quorum : std::max<std::int64_t>(up(edge.service), 1);
       quorum = std::max(quorum, std::min(needed(edge), most));
     }
     for (const auto& [service, quorum] : quorums) step.needs.push_back({service, quorum});

@@ -230,8 +230,7 @@ RC_GTEST_PROP(PlanProperty, I2_ADependentThatRunsKeepsItsQuorum, ()) {
 
 RC_GTEST_PROP(PlanProperty, TheOrderOfTheInputDoesNotChangeIt, ()) {
   const Upgrade upgrade;
-  const Model before =
-      build(upgrade.site, upgrade.first, tests::Order::turned_round);
+  const Model before = build(upgrade.site, upgrade.first, tests::Order::turned_round);
   const Model after = build(upgrade.site, upgrade.release, tests::Order::turned_round);
   const auto one = upgrade.plan(upgrade.planning());
   Planning turned = upgrade.planning();
