@@ -47,13 +47,16 @@ Stat stat_of(pid_t pid) {
           number_from<std::uint64_t>(fields[19])};
 }
 
-// It executes nothing more until it is continued: stopped, traced or gone.
+// Having been sent SIGSTOP, it executes nothing more until it is continued: stopped, traced, gone,
+// or waiting in the kernel (D), like the parent of a vfork() whose child was stopped before its
+// exec.
 bool is_still(const ProcessId& process) {
   const Stat stat = stat_of(process.pid);
-  return stat.started != process.started || stat.state == 'T' || stat.state == 't' ||
-         stat.state == 'Z' || stat.state == 'X';
+  return stat.started != process.started ||
+         std::string_view("TtZXD").find(stat.state) != std::string_view::npos;
 }
 
+// Newest first.
 std::vector<pid_t> all_processes() {
   std::vector<pid_t> out;
   std::error_code error;
@@ -62,7 +65,16 @@ std::vector<pid_t> all_processes() {
     if (name.find_first_not_of("0123456789") == std::string::npos)
       out.push_back(number_from<pid_t>(name));
   }
+  std::sort(out.begin(), out.end(), std::greater<>());
   return out;
+}
+
+bool is_marked(pid_t pid, const std::string& variable) {
+  if (pid == ::getpid()) return false;
+  const auto text = read_file(fmt::format("/proc/{}/environ", pid));
+  if (!text) return false;
+  const std::vector<std::string> entries = split(*text, '\0');
+  return std::find(entries.begin(), entries.end(), variable) != entries.end();
 }
 
 std::multimap<pid_t, pid_t> family() {
@@ -70,6 +82,18 @@ std::multimap<pid_t, pid_t> family() {
   for (const pid_t pid : all_processes()) {
     const Stat stat = stat_of(pid);
     if (stat.started != 0) out.emplace(stat.parent, pid);
+  }
+  return out;
+}
+
+// These, then their children, then theirs; nobody twice.
+std::vector<pid_t> with_descendants(std::vector<pid_t> out) {
+  const auto all = family();
+  std::set<pid_t> seen(out.begin(), out.end());
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    for (auto [it, end] = all.equal_range(out[i]); it != end; ++it) {
+      if (seen.insert(it->second).second) out.push_back(it->second);
+    }
   }
   return out;
 }
@@ -92,49 +116,36 @@ std::vector<pid_t> children_of(pid_t pid) {
 }
 
 std::vector<pid_t> descendants_of(pid_t pid) {
-  const auto all = family();
-  std::vector<pid_t> out = {pid};
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    for (auto [it, end] = all.equal_range(out[i]); it != end; ++it) out.push_back(it->second);
-  }
+  std::vector<pid_t> out = with_descendants({pid});
   out.erase(out.begin());
   return out;
 }
 
 std::vector<pid_t> marked_with(const std::string& variable) {
-  std::vector<pid_t> out;
-  for (const pid_t pid : all_processes()) {
-    if (pid == ::getpid()) continue;
-    const auto text = read_file(fmt::format("/proc/{}/environ", pid));
-    if (!text) continue;
-    const std::vector<std::string> entries = split(*text, '\0');
-    if (std::find(entries.begin(), entries.end(), variable) != entries.end()) out.push_back(pid);
-  }
+  std::vector<pid_t> out = all_processes();
+  std::erase_if(out, [&](pid_t pid) { return !is_marked(pid, variable); });
   return out;
 }
 
 void kill_trees(const std::vector<pid_t>& roots, Duration limit) {
   const auto deadline = Clock::now() + limit;
-  std::set<pid_t> seen;
+  std::map<pid_t, std::uint64_t> started;
   std::vector<ProcessId> known;
-  const auto remember = [&](pid_t pid) {
-    const ProcessId process = identify(pid);
-    if (process.started != 0 && seen.insert(pid).second) known.push_back(process);
-  };
-  for (const pid_t root : roots) remember(root);
   // A process that is held still starts no other and loses no child to another parent: only when
   // all are, the list of them is complete, and only then they are ended.
   for (bool complete = false; !complete && Clock::now() < deadline;) {
-    for (const ProcessId& process : known) {
-      if (is_alive(process)) ::kill(process.pid, SIGSTOP);
-    }
     complete = std::all_of(known.begin(), known.end(), is_still);
-    const std::size_t before = known.size();
-    for (std::size_t i = 0; i < before; ++i) {
-      if (!is_alive(known[i])) continue;
-      for (const pid_t child : descendants_of(known[i].pid)) remember(child);
+    std::vector<pid_t> alive = known.empty() ? roots : std::vector<pid_t>();
+    for (const ProcessId& process : known) {
+      if (is_alive(process)) alive.push_back(process.pid);
     }
-    complete = complete && known.size() == before;
+    for (const pid_t pid : with_descendants(std::move(alive))) {
+      const ProcessId process = identify(pid);
+      if (process.started == 0 || !started.try_emplace(pid, process.started).second) continue;
+      ::kill(pid, SIGSTOP);
+      known.push_back(process);
+      complete = false;
+    }
     if (!complete) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   for (const ProcessId& process : known) {
@@ -148,6 +159,17 @@ void kill_trees(const std::vector<pid_t>& roots, Duration limit) {
 
 void kill_marked(const std::string& variable, Duration limit) {
   const auto deadline = Clock::now() + limit;
+  std::set<pid_t> held;
+  // Whatever is found is held at once, the youngest first: what grows is caught where it grows.
+  for (bool grew = true; grew && Clock::now() < deadline;) {
+    grew = false;
+    for (const pid_t pid : all_processes()) {
+      if (held.contains(pid) || !is_marked(pid, variable)) continue;
+      ::kill(pid, SIGSTOP);
+      held.insert(pid);
+      grew = true;
+    }
+  }
   for (auto found = marked_with(variable); !found.empty(); found = marked_with(variable)) {
     const auto left = deadline - Clock::now();
     if (left.count() <= 0) return;
