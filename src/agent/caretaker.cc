@@ -256,6 +256,7 @@ void Caretaker::perform(const PerformStep& work) {
                               fmt::format("{}{}", transition::step_name(work.order.step),
                                           result.message.empty() ? "" : ": " + result.message));
       event["millis"] = elapsed.count();
+      event["local"] = true;
       shop_.record(std::move(event));
       loop_.post(
           [this, work, result] { take(core_.on_step(work.service, work.order.token, result)); });

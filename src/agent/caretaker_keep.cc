@@ -104,6 +104,13 @@ void Caretaker::settled(const ServicePtr& s, std::uint64_t generation,
   s->care = care;
   if (care) {
     passed(s, generation, result);
+    // What drifted while the first look went on: it may have been looked at before that.
+    bool drifted = false;
+    {
+      const std::lock_guard lock(s->mutex);
+      drifted = !s->drifted.empty() || s->all;
+    }
+    if (drifted) queue_pass(s, {});
     return check(s);
   }
   for (const Json& event : result.failures) shop_.note(event);
@@ -114,11 +121,11 @@ void Caretaker::settled(const ServicePtr& s, std::uint64_t generation,
 }
 
 void Caretaker::queue_pass(const ServicePtr& s, const std::set<std::string>& resources) {
-  if (!s->care || !is_kept(*s)) return;
+  if (!is_kept(*s)) return;
   {
     const std::lock_guard lock(s->mutex);
     s->drifted.insert(resources.begin(), resources.end());
-    if (std::exchange(s->queued, true)) return;
+    if (!s->care || std::exchange(s->queued, true)) return;
   }
   work_.submit(s->name, [this, s, generation = s->generation] { run_pass(s, generation); });
 }

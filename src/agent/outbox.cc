@@ -1,6 +1,10 @@
 #include "agent/outbox.h"
 
 #include <fmt/format.h>
+#include <time.h>
+
+#include <charconv>
+#include <iterator>
 
 #include "agent/backoff.h"
 #include "agent/history.h"
@@ -14,10 +18,35 @@ namespace {
 constexpr std::size_t kEventsPerReport = 200;
 constexpr std::size_t kEventBytesPerReport = 512U << 10U;
 
+// Numbers of reports grow over restarts within one boot, and are compared only there; the wall
+// clock may be set back.
+std::uint64_t first_number() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000 +
+         static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+}
+
 }  // namespace
 
-Result<std::unique_ptr<Outbox>> Outbox::create(const std::string& url, std::uint64_t first_number) {
-  auto out = std::unique_ptr<Outbox>(new Outbox(TRY(http::Client::create(url)), first_number));
+Outbox::Outbox(http::Client client, fs::path delivered, std::vector<Json> waiting)
+    : client_(std::move(client)),
+      delivered_(std::move(delivered)),
+      events_(std::make_move_iterator(waiting.begin()), std::make_move_iterator(waiting.end())),
+      number_(first_number()) {}
+
+std::uint64_t Outbox::last_delivered(const fs::path& file) {
+  const auto text = read_file(file, 64);
+  std::uint64_t out = 0;
+  if (text) std::from_chars(text->data(), text->data() + text->size(), out);
+  return out;
+}
+
+Result<std::unique_ptr<Outbox>> Outbox::create(const std::string& url, fs::path delivered,
+                                               std::vector<Json> waiting) {
+  http::Client client = TRY(http::Client::create(url));
+  std::unique_ptr<Outbox> out(
+      new Outbox(std::move(client), std::move(delivered), std::move(waiting)));
   out->thread_ = std::thread([self = out.get()] { self->run(); });
   return out;
 }
@@ -86,6 +115,15 @@ Result<http::Response> Outbox::send(const plan::HostReport& report) {
                          headers, plan::host_report_to_json(report).dump());
 }
 
+// What is lost of this by a crash is delivered twice, never lost.
+void Outbox::remember(const plan::HostReport& report, std::size_t events) const {
+  if (events == 0) return;
+  const std::int64_t number = report.events[events - 1].int_or("n");
+  const Status status =
+      write_file_atomic(delivered_, fmt::format("{}\n", number), 0640, Durability::cached);
+  if (!status) log_warn("{}", status.error().message());
+}
+
 void Outbox::run() {
   Backoff backoff(Duration(200), seconds(15), number_);
   bool complained = false;
@@ -99,6 +137,7 @@ void Outbox::run() {
     const plan::HostReport report = next_report(events);
     lock.unlock();
     const auto response = send(report);
+    if (response && response->ok()) remember(report, events);
     lock.lock();
     if (response && response->ok()) {
       // Newer events may have pushed out some of those that were under way.

@@ -1,5 +1,6 @@
 // Tells the controller the newest state, and events until they are acknowledged. One report is
-// under way at a time; what changes meanwhile goes with the next one. Thread-safe.
+// under way at a time; what changes meanwhile goes with the next one. What is acknowledged is
+// remembered in a file, so that a new life delivers what the last one could not. Thread-safe.
 #pragma once
 
 #include <condition_variable>
@@ -8,7 +9,9 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "base/files.h"
 #include "http/client.h"
 #include "plan/target.h"
 
@@ -17,10 +20,13 @@ namespace consort::agent {
 class Outbox {
  public:
   static constexpr std::size_t kMostEvents = 1000;
-  // `first_number` must be greater than that of every report of an earlier life.
-  // Errors: invalid_input, unsupported (the URL).
+  // `waiting`: events of an earlier life, oldest first. `delivered`: the file with the number of
+  // the newest event that was acknowledged. Errors: invalid_input, unsupported (the URL).
   [[nodiscard]] static Result<std::unique_ptr<Outbox>> create(const std::string& url,
-                                                              std::uint64_t first_number);
+                                                              fs::path delivered,
+                                                              std::vector<Json> waiting);
+  // What the file says; 0 where there is none.
+  [[nodiscard]] static std::uint64_t last_delivered(const fs::path& file);
   ~Outbox();
   Outbox(const Outbox&) = delete;
   Outbox& operator=(const Outbox&) = delete;
@@ -33,13 +39,14 @@ class Outbox {
   void stop();
 
  private:
-  Outbox(http::Client client, std::uint64_t first_number)
-      : client_(std::move(client)), number_(first_number) {}
+  Outbox(http::Client client, fs::path delivered, std::vector<Json> waiting);
   void run();
   [[nodiscard]] plan::HostReport next_report(std::size_t& events);  // under the lock
   [[nodiscard]] Result<http::Response> send(const plan::HostReport& report);
+  void remember(const plan::HostReport& report, std::size_t events) const;
 
   http::Client client_;
+  fs::path delivered_;
   std::mutex mutex_;
   std::condition_variable changed_;
   plan::HostReport state_;

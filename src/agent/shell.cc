@@ -105,7 +105,8 @@ struct Agent::Impl {
       : options(std::move(given)),
         lock(std::move(held)),
         workshop(std::move(made)),
-        history(workshop.host.data / "history.jsonl") {}
+        history(workshop.host.data / "history.jsonl",
+                Outbox::last_delivered(workshop.host.data / "delivered")) {}
 
   AgentOptions options;
   FileLock lock;
@@ -131,15 +132,17 @@ struct Agent::Impl {
   }
 
   Status begin() {
-    workshop.record = [this](const Json& event) { history.append(event); };
+    workshop.record = [this](Json event) { history.append(event); };
     workshop.note = [this](Json event) {
       history.append(event);
       if (outbox) outbox->event(std::move(event));
     };
     const std::string& url = options.controller_url;
-    // Numbers of reports grow also over restarts.
-    if (!url.empty())
-      outbox = TRY(Outbox::create(url, static_cast<std::uint64_t>(to_millis(SystemClock().now()))));
+    if (!url.empty()) {
+      const fs::path delivered = workshop.host.data / "delivered";
+      outbox = TRY(Outbox::create(
+          url, delivered, history.after(Outbox::last_delivered(delivered), Outbox::kMostEvents)));
+    }
     Core core = TRY(Core::restore(TRY(Caretaker::load(workshop.host.data / "state"))));
     caretaker = std::make_unique<Caretaker>(
         workshop, loop, std::move(core), options.health_interval, [this](plan::HostReport report) {

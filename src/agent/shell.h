@@ -2,7 +2,7 @@
 // watch over what is deployed, and the way to the controller. Below DATA:
 //   lock  state/target.json  state/instances/<service>.json  state/kept/  state/converge/
 //   objects/  backups/  services/<service>/ (service_files.h)  daemons/ (native supervisor)
-//   history.jsonl
+//   history.jsonl  delivered (the newest event that the controller has)
 #pragma once
 
 #include <map>

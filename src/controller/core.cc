@@ -62,9 +62,8 @@ void Core::wake_at(Instant at) {
   if (!wake_ || at < *wake_) wake_ = at;
 }
 
-void Core::tell(Instant now, Output& out, Event event) {
+void Core::tell(Output& out, Event event) {
   event.number = next_event_++;
-  event.at = now;
   out.writes[event_key(event.number)] = event_to_json(event).dump();
   if (event.number > kKeptEvents) out.writes[event_key(event.number - kKeptEvents)] = std::nullopt;
   out.events.push_back(std::move(event));
@@ -94,11 +93,11 @@ Output Core::on_contact(const std::string& name, Instant now) {
     out.writes["hosts/" + name] = Json::object({{"report", plan::host_report_to_json(host.report)},
                                                 {"joined", to_millis(now)}})
                                       .dump();
-    tell(now, out, {0, now, "host-joined", "", "", name, "joined"});
+    tell(out, {0, now, "host-joined", "", "", name, "joined"});
   }
   if (!host.reachable) {
     host.reachable = true;
-    if (!made) tell(now, out, {0, now, "host-back", "", "", name, "answers again"});
+    if (!made) tell(out, {0, now, "host-back", "", "", name, "answers again"});
     advance(now, out);
   }
   wake_at(now + kSilence);
@@ -111,7 +110,7 @@ Output Core::on_silence(const std::string& name, Instant now) {
   if (it == hosts_.end() || !it->second.reachable) return out;
   it->second.reachable = false;
   it->second.last_contact.reset();
-  tell(now, out, {0, now, "host-unreachable", "", "", name, "does not answer"});
+  tell(out, {0, now, "host-unreachable", "", "", name, "does not answer"});
   advance(now, out);
   return out;
 }
@@ -130,16 +129,22 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
       out.targets.insert(name);
     }
   }
+  std::set<std::pair<std::int64_t, std::string>> told;
   for (const Json& item : report.events) {
+    const std::pair id(item.int_or("n"), item.string_or("at"));
+    if (id.first > 0) told.insert(id);
+    if (host.told.contains(id)) continue;
     std::string text = item.string_or("text");
     if (const std::string resource = item.string_or("resource"); !resource.empty())
       text = resource + ": " + text;
     if (const std::string diff = item.string_or("diff"); !diff.empty() && diff.size() < 4000)
       text += "\n" + diff;
-    tell(now, out,
-         {0, now, item.string_or("kind", "report"), "", item.string_or("service"), report.host,
-          std::move(text)});
+    // It may have waited long for its delivery; a clock that is ahead cannot tell of the future.
+    const Instant at = std::min(parse_instant(id.second).value_or(now), now);
+    tell(out, {0, at, item.string_or("kind", "report"), "", item.string_or("service"), report.host,
+               std::move(text)});
   }
+  host.told = std::move(told);
   host.report = report;
   host.report.events.clear();
   out.writes["hosts/" + report.host] =
@@ -173,7 +178,7 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
   targets_.erase(name);
   out.writes["hosts/" + name] = std::nullopt;
   out.writes["targets/" + name] = std::nullopt;
-  tell(now, out, {0, now, "host-removed", "", "", name, "removed by the operator"});
+  tell(out, {0, now, "host-removed", "", "", name, "removed by the operator"});
   return {};
 }
 
@@ -187,7 +192,7 @@ Output Core::tick(Instant now) {
     if (!host.reachable) continue;
     if (!host.last_contact || now >= *host.last_contact + kSilence) {
       host.reachable = false;
-      tell(now, out, {0, now, "host-unreachable", "", "", name, "does not answer"});
+      tell(out, {0, now, "host-unreachable", "", "", name, "does not answer"});
     } else {
       wake_at(*host.last_contact + kSilence);
     }
@@ -219,9 +224,8 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
     for (auto& [service, entry] : entries) set_target(host, service, std::move(entry), out);
   }
   for (rollout::Event& event : effects.events) {
-    tell(now, out,
-         {0, now, std::move(event.kind), rollout.id, std::move(event.service),
-          std::move(event.host), std::move(event.text)});
+    tell(out, {0, now, std::move(event.kind), rollout.id, std::move(event.service),
+               std::move(event.host), std::move(event.text)});
   }
   if (effects.budgets_changed) out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
   if (effects.wake) wake_at(*effects.wake);
@@ -286,9 +290,8 @@ void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   }
   out.writes["current"] = std::to_string(current_);
   out.writes[generation_key(generation.number)] = plan::generation_to_json(generation).dump();
-  tell(now, out,
-       {0, now, "generation", rollout.id, "", "",
-        fmt::format("generation {} is deployed", generation.number)});
+  tell(out, {0, now, "generation", rollout.id, "", "",
+             fmt::format("generation {} is deployed", generation.number)});
   generations_.emplace(generation.number, std::move(generation));
 }
 
@@ -342,11 +345,10 @@ void Core::converge_tail(Instant now, Output& out) {
     if (applied == wanted || answered) {
       if (budget::release(budgets_, host, reason))
         out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
-      tell(now, out,
-           {0, now, "straggler", "", service, host,
-            applied == wanted
-                ? "has caught up"
-                : fmt::format("could not catch up: {}", report->second.outcome->message)});
+      tell(out, {0, now, "straggler", "", service, host,
+                 applied == wanted
+                     ? "has caught up"
+                     : fmt::format("could not catch up: {}", report->second.outcome->message)});
       out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
       it = tail_.erase(it);
       continue;

@@ -52,6 +52,9 @@ struct HostState {
   std::optional<Instant> last_contact;  // not stored
   bool reachable = false;               // not stored
   Instant joined{};
+  // Of the last report, by number and time; not stored. What comes again was not acknowledged in
+  // time.
+  std::set<std::pair<std::int64_t, std::string>> told;
 };
 
 struct DeployRequest {
@@ -131,7 +134,7 @@ class Core {
   void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
                   Output& out);
   void settle_targets(const rollout::Rollout& rollout, Output& out);
-  void tell(Instant now, Output& out, Event event);
+  void tell(Output& out, Event event);
   void wake_at(Instant at);
   [[nodiscard]] Status load(const std::string& key, const std::string& value);
   [[nodiscard]] Status load_rollout(const std::string& rest, const std::string& value);

@@ -146,9 +146,8 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   auto [it, made] = rollouts_.emplace(
       id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
   save_plan(it->second, out);
-  tell(now, out,
-       {0, now, "rollout", id, "", "",
-        fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});
+  tell(out, {0, now, "rollout", id, "", "",
+             fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});
   advance(now, out);
   return id;
 }
@@ -191,12 +190,11 @@ Status Core::control(const std::string& id, Control what, Instant now, Output& o
   if (what == Control::abort) rollout.abort = true;
   rollout.paused = what == Control::pause;
   save_head(rollout, out);
-  tell(now, out,
-       {0, now,
-        what == Control::pause    ? "paused"
-        : what == Control::resume ? "resumed"
-                                  : "aborted",
-        id, "", "", "by the operator"});
+  tell(out, {0, now,
+             what == Control::pause    ? "paused"
+             : what == Control::resume ? "resumed"
+                                       : "aborted",
+             id, "", "", "by the operator"});
   advance(now, out);
   return {};
 }

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <fstream>
+
 #include "fixture.h"
 
 namespace consort::agent {
@@ -54,6 +57,30 @@ TEST_F(KeepTest, AKilledDaemonComesBackAlsoTogetherWithItsShim) {
   EXPECT_TRUE(eventually([&] {
     return !controller.events("restarted").empty() || !controller.events("repaired").empty();
   }));
+}
+
+TEST_F(KeepTest, WhatWasNotDeliveredIsDeliveredInItsNextLife) {
+  const auto diffs = [&](const std::string& line) {
+    const std::vector<Json> events = controller.events("repaired");
+    return std::count_if(events.begin(), events.end(), [&](const Json& event) {
+      return event.string_or("diff").find(line) != std::string::npos;
+    });
+  };
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "first\n"));
+  ASSERT_TRUE(eventually([&] { return diffs("-first") == 1; }));
+  controller.down();
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "second\n"));
+  ASSERT_TRUE(eventually(
+      [&] { return text_of(data() / "history.jsonl").find("-second") != std::string::npos; }));
+  kill_agent();
+  // Its last line was cut off by a crash of the host.
+  std::ofstream(data() / "history.jsonl", std::ios::app) << R"({"n":99999,"kind":"repai)";
+  start_agent();
+  controller.up();
+  ASSERT_TRUE(eventually([&] { return diffs("-second") == 1; }));
+  EXPECT_EQ(diffs("-first"), 1) << "what was acknowledged is not told again";
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "third\n"));
+  ASSERT_TRUE(eventually([&] { return diffs("-third") == 1; }));
 }
 
 TEST_F(KeepTest, WorksWithoutTheControllerAndReportsLater) {

@@ -48,6 +48,25 @@ TEST_F(ControllerCore, S34_DeployingTheSameAgainStartsNoRolloutAndNoGeneration) 
   EXPECT_EQ(core->rollouts().size(), 1U);
 }
 
+TEST_F(ControllerCore, WhatAHostTellsLateIsToldOnceWithItsOwnTime) {
+  given_v1_is_deployed();
+  const std::string then = format_instant(now - std::chrono::hours(2));
+  const auto event = [](std::int64_t number, const std::string& at) {
+    return Json::object({{"n", number}, {"at", at}, {"kind", "repaired"}, {"service", "app"}});
+  };
+  story.clear();
+  told.clear();
+  report("w1", {event(7, then)});
+  report("w1", {event(7, then), event(8, "not a time")});  // the first answer was lost
+  EXPECT_THAT(story, ::testing::ElementsAre("repaired app@w1", "repaired app@w1"));
+  ASSERT_EQ(told.size(), 2U);
+  EXPECT_EQ(format_instant(told[0]), then);
+  EXPECT_EQ(told[1], now);
+  // The data folder of the host was made anew: its numbers begin again.
+  report("w1", {event(7, format_instant(now))});
+  EXPECT_EQ(story.size(), 3U);
+}
+
 TEST_F(ControllerCore, S32_AStalePlanIsRefusedAndSaysWhatCameBetween) {
   given_v1_is_deployed();
   DeployRequest mine = request(site("v2"));

@@ -22,16 +22,12 @@ class Stage : public ::testing::Test {
   }
 
   void take(const controller::Output& output) {
-    for (const auto& [key, value] : output.writes) {
-      if (value) {
-        store[key] = *value;
-      } else {
-        store.erase(key);
-      }
-    }
-    for (const controller::Event& event : output.events)
+    controller::apply_writes(store, output.writes);
+    for (const controller::Event& event : output.events) {
+      told.push_back(event.at);
       story.push_back(event.kind + (event.service.empty() ? "" : " " + event.service) +
                       (event.host.empty() ? "" : "@" + event.host));
+    }
   }
 
   void hosts_join(const Model& model) {
@@ -65,9 +61,10 @@ class Stage : public ::testing::Test {
     return status;
   }
 
-  void report(const std::string& host) {
+  void report(const std::string& host, const Json::Array& events = {}) {
     Agent& agent = agents[host];
     plan::HostReport out;
+    out.events = events;
     out.host = host;
     out.boot_id = "boot";
     out.number = ++agent.reports;
@@ -137,6 +134,7 @@ class Stage : public ::testing::Test {
   std::map<std::string, Agent> agents;
   std::map<Digest, plan::Manifest> manifests;
   std::vector<std::string> story;
+  std::vector<Instant> told;  // when each of the story happened
 
  private:
   void act(const std::string& host, Agent& agent, const std::string& service,
