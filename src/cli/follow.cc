@@ -151,7 +151,7 @@ class Follower {
             if (!line.empty()) out += paint(Colour::dim, "  │ ") + line + "\n";
           }
         } else {
-          out += ": no answer in time\n";
+          out += fmt::format(": {}\n", run.waiting);
         }
         out += fmt::format("  next: consort explain {} {}\n", step.host, step.service);
       }

@@ -407,7 +407,9 @@ budget::Censuses Core::censuses() const {
           it == hosts_.end() || !it->second.reachable ||
           std::any_of(it->second.report.instances.begin(), it->second.report.instances.end(),
                       [](const auto& i) {
-                        return i.second.applied && i.second.health == plan::Health::unhealthy;
+                        // In the middle of a transition it is away, whoever ordered that.
+                        return !i.second.step.empty() ||
+                               (i.second.applied && i.second.health == plan::Health::unhealthy);
                       });
       if (sick) census.unhealthy.insert(host);
     }

@@ -188,6 +188,7 @@ Status Core::control(const std::string& id, Control what, Instant now, Output& o
     return fail(ErrorCode::conflict, fmt::format("rollout {} has ended already: {}", id,
                                                  rollout::result_name(rollout.result)));
   if (what == Control::abort) rollout.abort = true;
+  if (rollout.paused && what != Control::pause) rollout.resumed = now;
   rollout.paused = what == Control::pause;
   save_head(rollout, out);
   tell(out, {0, now,

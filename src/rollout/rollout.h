@@ -23,7 +23,8 @@ enum class StepPhase : std::uint8_t { pending, active, soaking, done, failed, un
 struct StepRun {
   StepPhase phase = StepPhase::pending;
   Instant since{};                       // of this phase
-  std::string waiting;                   // why a pending or active step does not go on; for people
+  std::string waiting;                   // why it does not go on, or was given up; for people
+  bool sent = false;                     // its host was told: there may be something to undo
   std::optional<plan::Outcome> outcome;  // as the agent reported it
 };
 
@@ -56,6 +57,7 @@ struct Rollout {
   std::optional<Instant> ended;
   std::uint64_t generation = 0;  // what is committed when it succeeds
   bool paused = false;
+  Instant resumed{};   // from here limits count anew
   bool abort = false;  // the operator's word: go back
   bool reverting = false;
   Result result = Result::open;

@@ -63,6 +63,7 @@ Status restore_steps(Course& course, const Json& json, const std::string& path) 
   run.phase = TRY(known(step_phase_from_name(phase), phase));
   run.since = from_millis(item.int_or("since"));
   run.waiting = item.string_or("waiting");
+  run.sent = item.bool_or("sent");
   if (const Json* outcome = item.find("outcome"); outcome != nullptr && outcome->is_object())
     run.outcome = TRY(plan::outcome_from_json(*outcome, path));
   return run;
@@ -93,6 +94,7 @@ Json head_to_json(const Rollout& r) {
                        {"ended", r.ended ? Json(format_instant(*r.ended)) : Json()},
                        {"generation", r.generation},
                        {"paused", r.paused},
+                       {"resumed", to_millis(r.resumed)},
                        {"abort", r.abort},
                        {"reverting", r.reverting},
                        {"result", result_name(r.result)},
@@ -114,6 +116,7 @@ Json run_to_json(const StepRun& run) {
   return Json::object({{"phase", step_phase_name(run.phase)},
                        {"since", to_millis(run.since)},
                        {"waiting", run.waiting},
+                       {"sent", run.sent},
                        {"outcome", run.outcome ? plan::outcome_to_json(*run.outcome) : Json()}});
 }
 
@@ -131,6 +134,7 @@ Json runs_to_json(const Rollout& r) {
   if (const auto ended = reader.optional_string("ended")) r.ended = TRY(parse_instant(*ended));
   r.generation = static_cast<std::uint64_t>(reader.integer("generation", 0, 0));
   r.paused = reader.boolean("paused", false);
+  r.resumed = from_millis(reader.integer("resumed", 0, 0));
   r.abort = reader.boolean("abort", false);
   r.reverting = reader.boolean("reverting", false);
   const std::string result = reader.string("result");

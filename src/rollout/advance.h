@@ -1,0 +1,78 @@
+// One call of advance(): watch.cc looks after the steps that are under way, start.cc starts others,
+// turn.cc decides about failures, the way back and the end.
+#pragma once
+
+#include "rollout/fleet_view.h"
+
+namespace consort::rollout {
+
+class Advance {
+ public:
+  Advance(Rollout& rollout, const plan::Observed& observed, budget::Budgets& budgets,
+          const budget::Censuses& censuses, Instant now)
+      : r_(rollout), budgets_(budgets), censuses_(censuses), now_(now), fleet_(rollout, observed) {}
+  [[nodiscard]] Effects run();
+
+ private:
+  using Step = plan::Step;
+
+  // --- the story so far (advance.cc)
+  [[nodiscard]] Course& course() { return r_.reverting ? r_.back : r_.forward; }
+  [[nodiscard]] const Step& step(int id) { return course().steps[static_cast<std::size_t>(id)]; }
+  [[nodiscard]] StepRun& run_of(const Step& step) {
+    return course().runs[static_cast<std::size_t>(step.id)];
+  }
+  [[nodiscard]] std::string reason() const { return "rollout:" + r_.id; }
+  // Since when limits count for it: a pause does not count.
+  [[nodiscard]] Instant since(const StepRun& run) const { return std::max(run.since, r_.resumed); }
+  void wake_at(Instant at);
+  void tell(std::string kind, std::string text, const Step* step = nullptr);
+  void touch(const Step& step);
+  void set_phase(const Step& step, StepPhase phase, std::string kind, std::string text);
+  void wait(const Step& step, const std::string& why);
+  void give_up(const Step& step, StepPhase phase, const std::string& why);
+  [[nodiscard]] bool wave_is_over();
+  void next_wave();
+
+  // --- watch.cc
+  void watch_steps();
+  void watch_late(const Step& step);
+  void watch_active(const Step& step);
+  void watch_silence(const Step& step);
+  void take_outcome(const Step& step, const plan::Outcome& outcome,
+                    const plan::InstanceReport& report);
+  void watch_soaking(const Step& step);
+  [[nodiscard]] const plan::Outcome* outcome_of(const Step& step) const;
+  void fail_soaking(const Step& step, StepPhase phase, const std::string& why);
+  void finish_step(const Step& step);
+  void give_back_slot(const Step& step);
+
+  // --- start.cc
+  void start_steps();
+  void try_start(const Step& step);
+  [[nodiscard]] bool take_joint_slots(const plan::Wave& wave, std::string& why);
+  [[nodiscard]] bool is_there(const Step& step) const;
+  [[nodiscard]] std::string blocked_by(const Step& step);
+  [[nodiscard]] std::vector<std::string> budgets_of(const std::string& host) const;
+  [[nodiscard]] std::optional<Instant> limit_of_waiting();
+  void wait_or_give_up(const Step& step, const std::string& why);
+
+  // --- turn.cc
+  [[nodiscard]] bool too_many_failures() const;
+  void turn_back();
+  void finish();
+  void end(Result result, std::string summary);
+
+  Rollout& r_;
+  budget::Budgets& budgets_;
+  const budget::Censuses& censuses_;
+  Instant now_;
+  FleetView fleet_;
+  Effects out_;
+};
+
+// Unique per step, way and rollout: an agent tries each attempt once.
+[[nodiscard]] std::string attempt_name(const Rollout& rollout, const plan::Step& step);
+[[nodiscard]] plan::TargetEntry target_entry(const Rollout& rollout, const plan::Step& step);
+
+}  // namespace consort::rollout

@@ -1,0 +1,150 @@
+// Starting the steps of a wave: slots, quorums, and how long a step waits for them.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rollout/advance.h"
+
+namespace consort::rollout {
+
+using plan::Mode;
+
+namespace {
+
+// It takes a running instance away for a while, as a declared outage does with many.
+bool holds(const plan::Step& step) {
+  return step.to && step.to->mode != Mode::running && step.from &&
+         step.from->mode == Mode::running && !step.duty;
+}
+
+}  // namespace
+
+void Advance::start_steps() {
+  const Course& c = course();
+  if (c.wave >= c.waves.size()) return;
+  const plan::Wave& wave = c.waves[c.wave];
+  std::string why;
+  const bool joint = take_joint_slots(wave, why);
+  std::vector<int> order = wave.steps;
+  // What is sick already is changed first: it costs no availability.
+  std::stable_partition(order.begin(), order.end(), [&](int id) { return fleet_.sick(step(id)); });
+  for (const int id : order) {
+    const Step& next = step(id);
+    if (run_of(next).phase != StepPhase::pending) continue;
+    if (!joint && holds(next)) {
+      wait_or_give_up(next, why);
+    } else {
+      try_start(next);
+    }
+  }
+  if (wave_is_over()) wake_at(now_);
+}
+
+// A declared outage takes all its slots together, or none.
+bool Advance::take_joint_slots(const plan::Wave& wave, std::string& why) {
+  std::map<std::string, std::vector<std::string>> names_by_host;
+  const Step* first = nullptr;
+  for (const int id : wave.steps) {
+    const Step& held = step(id);
+    if (!holds(held) || run_of(held).phase != StepPhase::pending) continue;
+    if (first == nullptr) first = &held;
+    names_by_host[held.host] = budgets_of(held.host);
+  }
+  if (first == nullptr) return true;
+  const budget::Grant grant =
+      budget::acquire_jointly(budgets_, names_by_host, censuses_, reason(), first->reason, now_);
+  why = grant.why;
+  out_.budgets_changed = out_.budgets_changed || grant.granted;
+  return grant.granted;
+}
+
+std::vector<std::string> Advance::budgets_of(const std::string& host) const {
+  const auto it = r_.plan.budgets.find(host);
+  return it == r_.plan.budgets.end() ? std::vector<std::string>{} : it->second;
+}
+
+// Nothing has to change there: it disturbs nobody, and only its target is set.
+bool Advance::is_there(const Step& step) const {
+  const plan::InstanceReport* report = fleet_.report_of(step);
+  return !step.duty && report != nullptr && report->applied == step.to && report->step.empty();
+}
+
+void Advance::try_start(const Step& step) {
+  if (!fleet_.reachable(step.host)) {
+    const bool known = std::find(r_.plan.unreachable.begin(), r_.plan.unreachable.end(),
+                                 step.host) != r_.plan.unreachable.end();
+    const Instant limit = std::max(course().wave_since, r_.resumed) + kUnreachableGrace;
+    if (!known && now_ < limit) {
+      wait(step, fmt::format("{} does not answer", step.host));
+      return wake_at(limit);
+    }
+    return give_up(step, StepPhase::unreachable,
+                   fmt::format("{} does not answer; it keeps what it has", step.host));
+  }
+  if (!is_there(step)) {
+    if (const std::string why = blocked_by(step); !why.empty()) return wait_or_give_up(step, why);
+    if (step.disrupts) {
+      const auto grant =
+          budget::acquire(budgets_, budgets_of(step.host), censuses_, step.host, reason(),
+                          fmt::format("{} {}", action_name(step.action), step.service), now_);
+      if (!grant.granted) {
+        // Going forward can wait for other people's slots. The way back must come to an end, and
+        // say so.
+        return r_.reverting ? wait_or_give_up(step, grant.why) : wait(step, grant.why);
+      }
+      out_.budgets_changed = true;
+    }
+  }
+  out_.targets[step.host][step.service] = target_entry(r_, step);
+  set_phase(step, StepPhase::active, "step-started", std::string(action_name(step.action)));
+  run_of(step).sent = true;
+  wake_at(now_ + r_.plan.policy.step_timeout);
+}
+
+// When what waits for others has waited too long: `stepTimeout` after the wave's last progress, and
+// never while another step of it goes on.
+std::optional<Instant> Advance::limit_of_waiting() {
+  const Course& c = course();
+  Instant last = std::max(c.wave_since, r_.resumed);
+  for (const int id : c.waves[c.wave].steps) {
+    const StepRun& run = c.runs[static_cast<std::size_t>(id)];
+    if (run.phase == StepPhase::active || run.phase == StepPhase::soaking) return std::nullopt;
+    if (run.phase != StepPhase::pending) last = std::max(last, run.since);
+  }
+  return last + r_.plan.policy.step_timeout;
+}
+
+void Advance::wait_or_give_up(const Step& step, const std::string& why) {
+  wait(step, why);
+  const std::optional<Instant> limit = limit_of_waiting();
+  if (!limit) return;
+  if (now_ < *limit) return wake_at(*limit);
+  give_up(step, StepPhase::failed,
+          fmt::format("could not start within {}: {}", human_duration(r_.plan.policy.step_timeout),
+                      why));
+}
+
+std::string Advance::blocked_by(const Step& step) {
+  const auto sentence = [](std::int64_t count) {
+    return fmt::format("there {} {}", count == 1 ? "is" : "are", count);
+  };
+  if (step.to && step.to->mode == Mode::running && !step.duty) {
+    for (const plan::NeededService& need : step.needs) {
+      const std::int64_t have = fleet_.healthy(need.service, "");
+      if (have < need.quorum)
+        return fmt::format("needs {} healthy instance{} of {}, {}", need.quorum,
+                           need.quorum == 1 ? "" : "s", need.service, sentence(have));
+    }
+  }
+  // An instance that is sick or away is no loss: its dependents do without it already.
+  const bool up = !fleet_.sick(step) && !fleet_.is_changing(step.service, step.host);
+  if (step.keep_healthy > 0 && up) {
+    const std::int64_t others = fleet_.healthy(step.service, step.host);
+    if (others < step.keep_healthy)
+      return fmt::format("{} other instance{} of {} must stay healthy, {}", step.keep_healthy,
+                         step.keep_healthy == 1 ? "" : "s", step.service, sentence(others));
+  }
+  return "";
+}
+
+}  // namespace consort::rollout

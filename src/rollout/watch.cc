@@ -1,0 +1,186 @@
+// Steps that are under way: their outcomes, their silence, their soak.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rollout/advance.h"
+
+namespace consort::rollout {
+
+using plan::Health;
+using plan::Mode;
+
+namespace {
+
+// On its way on the host, as far as is known.
+bool is_open(const StepRun& run) {
+  return run.phase == StepPhase::active || run.phase == StepPhase::soaking || is_abandoned(run);
+}
+
+std::string describe(const plan::Outcome& outcome) {
+  return fmt::format(
+      "{} at {}{}: {}", outcome_name(outcome.result), outcome.step.empty() ? "start" : outcome.step,
+      outcome.exit_status != 0 ? fmt::format(" (exit status {})", outcome.exit_status) : "",
+      outcome.message);
+}
+
+}  // namespace
+
+void Advance::watch_steps() {
+  const Course& c = course();
+  if (c.wave >= c.waves.size()) return;
+  for (std::size_t w = 0; w <= c.wave; ++w) {
+    for (const int id : c.waves[w].steps) {
+      const Step& watched = step(id);
+      const StepRun& run = run_of(watched);
+      if (run.phase == StepPhase::active || run.phase == StepPhase::unreachable) {
+        watch_active(watched);
+      } else if (run.phase == StepPhase::soaking) {
+        watch_soaking(watched);
+      } else if (is_abandoned(run)) {
+        watch_late(watched);
+      }
+    }
+  }
+}
+
+// How the agent says that this attempt ended, or null as long as it has not.
+const plan::Outcome* Advance::outcome_of(const Step& step) const {
+  const plan::InstanceReport* report = fleet_.report_of(step);
+  if (report == nullptr) return nullptr;
+  const std::string attempt = attempt_name(r_, step);
+  const plan::Outcome* outcome = nullptr;
+  if (step.duty) {
+    const auto it = report->duties.find(attempt);
+    if (it != report->duties.end()) outcome = &it->second;
+  } else if (report->outcome && report->outcome->attempt == attempt) {
+    outcome = &*report->outcome;
+  }
+  const bool ended = outcome != nullptr && outcome->result != plan::Outcome::Result::waiting;
+  return ended ? outcome : nullptr;
+}
+
+// A step that was given up may still be under way on its host: the slot is free when it ends.
+void Advance::watch_late(const Step& step) {
+  const plan::Outcome* outcome = outcome_of(step);
+  if (outcome == nullptr) return;
+  run_of(step).outcome = *outcome;
+  touch(step);
+  fleet_.changed(step);
+  give_back_slot(step);
+}
+
+void Advance::watch_active(const Step& step) {
+  const StepRun& run = run_of(step);
+  const plan::Outcome* outcome = run.sent ? outcome_of(step) : nullptr;
+  if (outcome != nullptr && (run.phase == StepPhase::active || !run.outcome))
+    return take_outcome(step, *outcome, *fleet_.report_of(step));
+  if (run.phase != StepPhase::active || r_.paused) return;
+  if (!fleet_.reachable(step.host)) return watch_silence(step);
+  const Instant limit = since(run) + r_.plan.policy.step_timeout;
+  if (now_ < limit) return wake_at(limit);
+  give_up(step, StepPhase::failed,
+          fmt::format("no answer within {}", human_duration(r_.plan.policy.step_timeout)));
+}
+
+void Advance::watch_silence(const Step& step) {
+  const Instant begun = std::max(since(run_of(step)), course().wave_since);
+  if (now_ < begun + kUnreachableGrace) return wake_at(begun + kUnreachableGrace);
+  give_up(step, StepPhase::unreachable, fmt::format("{} does not answer", step.host));
+}
+
+void Advance::take_outcome(const Step& step, const plan::Outcome& outcome,
+                           const plan::InstanceReport& report) {
+  StepRun& run = run_of(step);
+  const auto fail_with = [&](const std::string& why) {
+    run.outcome = outcome;
+    give_up(step, StepPhase::failed, why);
+    give_back_slot(step);
+  };
+  if (outcome.result != plan::Outcome::Result::done) return fail_with(describe(outcome));
+  // An agent answers for an attempt that it remembers; only what it runs proves that it is this
+  // one.
+  if (!step.duty && report.applied != step.to)
+    return fail_with("the agent calls it done, but runs something else");
+  const bool should_run = step.to && step.to->mode == Mode::running && !step.duty;
+  if (should_run && report.health != Health::healthy) {
+    if (report.health == Health::unhealthy)
+      wait(step, report.health_reason.empty() ? "not healthy yet" : report.health_reason);
+    if (r_.paused) return;
+    const Instant limit = since(run) + r_.plan.policy.step_timeout;
+    if (now_ < limit) return wake_at(limit);
+    return fail_with(
+        fmt::format("not healthy within {}", human_duration(r_.plan.policy.step_timeout)));
+  }
+  run.outcome = outcome;
+  const Duration soak = r_.reverting ? Duration{0} : course().waves[course().wave].soak;
+  if (!should_run || soak.count() == 0) return finish_step(step);
+  set_phase(step, StepPhase::soaking, "step-soaking",
+            fmt::format("healthy; soaks for {}", human_duration(soak)));
+  wake_at(now_ + soak);
+}
+
+// The whole soak is spent healthy and in sight; whatever interrupts it makes it begin again.
+void Advance::watch_soaking(const Step& step) {
+  StepRun& run = run_of(step);
+  const plan::InstanceReport* report = fleet_.report_of(step);
+  if (report != nullptr && report->health == Health::unhealthy)
+    return fail_soaking(step, StepPhase::failed,
+                        fmt::format("became unhealthy while soaking: {}", report->health_reason));
+  if (r_.paused) return;
+  const bool silent = !fleet_.reachable(step.host);
+  if (silent || report == nullptr || report->health != Health::healthy) {
+    const std::string why = silent ? fmt::format("{} does not answer while it soaks", step.host)
+                                   : "its health is not known";
+    if (run.waiting.empty()) {
+      run.since = now_;
+      touch(step);
+      wait(step, why);
+    }
+    const Duration patience = silent ? Duration(kUnreachableGrace) : r_.plan.policy.step_timeout;
+    const Instant limit = since(run) + patience;
+    if (now_ < limit) return wake_at(limit);
+    return fail_soaking(step, silent ? StepPhase::unreachable : StepPhase::failed, why);
+  }
+  if (!run.waiting.empty()) {
+    run.waiting.clear();
+    run.since = now_;
+    touch(step);
+  }
+  const Instant until = since(run) + course().waves[course().wave].soak;
+  if (now_ < until) return wake_at(until);
+  finish_step(step);
+}
+
+void Advance::fail_soaking(const Step& step, StepPhase phase, const std::string& why) {
+  plan::Outcome outcome;
+  outcome.attempt = attempt_name(r_, step);
+  outcome.result = plan::Outcome::Result::failed;
+  outcome.step = "soak";
+  outcome.message = why;
+  run_of(step).outcome = outcome;
+  give_up(step, phase, why);
+  give_back_slot(step);
+}
+
+void Advance::finish_step(const Step& step) {
+  set_phase(step, StepPhase::done, "step-done", std::string(action_name(step.action)));
+  const bool is_back = !step.to || step.to->mode == Mode::running;
+  if (is_back && !step.duty) give_back_slot(step);
+}
+
+// What is sick counts against the budget by itself; what went back by itself needs no slot.
+// A host keeps its slot while any other of its instances is still on its way.
+void Advance::give_back_slot(const Step& step) {
+  const Course& c = course();
+  const std::vector<int>& ids = fleet_.steps_on(step.host);
+  const bool busy = std::any_of(ids.begin(), ids.end(), [&](int id) {
+    return id != step.id && is_open(c.runs[static_cast<std::size_t>(id)]);
+  });
+  if (busy) return;
+  out_.budgets_changed = budget::release(budgets_, step.host, reason()) || out_.budgets_changed;
+  out_.budgets_changed =
+      budget::release_joint(budgets_, step.host, reason()) || out_.budgets_changed;
+}
+
+}  // namespace consort::rollout
