@@ -27,7 +27,7 @@ namespace {
 
 // The address of this host from which the controller is reached; loopback when there is none.
 std::string address_towards(const std::string& url) {
-  const std::string otherwise = "127.0.0.1";
+  std::string otherwise = "127.0.0.1";
   const auto parsed = http::parse_url(url);
   if (!parsed) return otherwise;
   addrinfo hints{};

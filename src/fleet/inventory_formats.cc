@@ -153,7 +153,7 @@ Result<Json> convert(const YAML::Node& node, const std::string& origin, int dept
     case YAML::NodeType::Null:
       return Json();
     case YAML::NodeType::Scalar: {
-      const std::string text = node.Scalar();
+      const std::string& text = node.Scalar();
       if (node.Tag() == "!") return Json(text);  // quoted
       if (text == "true" || text == "false") return Json(text == "true");
       if (!text.empty() && text.size() < 16 &&

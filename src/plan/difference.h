@@ -2,8 +2,6 @@
 // first step of a plan, before any order.
 #pragma once
 
-#include <ranges>
-
 #include "plan/plan.h"
 
 namespace consort::plan {
@@ -17,13 +15,22 @@ struct InstanceKey {
 template <class Value>
 using ByInstance = std::map<InstanceKey, Value>;
 
-// The entries of one service; logarithmic in the size of the map.
+template <class Iterator>
+struct Entries {
+  Iterator first;
+  Iterator last;
+  [[nodiscard]] Iterator begin() const { return first; }
+  [[nodiscard]] Iterator end() const { return last; }
+  [[nodiscard]] bool empty() const { return first == last; }
+};
+
+// The entries of one service.
 template <class Map>
 [[nodiscard]] auto of_service(Map& map, const std::string& service) {
-  const auto begin = map.lower_bound(InstanceKey{service, ""});
-  auto end = begin;
-  while (end != map.end() && end->first.service == service) ++end;
-  return std::ranges::subrange(begin, end);
+  const auto first = map.lower_bound(InstanceKey{service, ""});
+  auto last = first;
+  while (last != map.end() && last->first.service == service) ++last;
+  return Entries<decltype(last)>{first, last};
 }
 
 // What has to happen to one instance; `to` is empty where it goes away.

@@ -233,6 +233,154 @@ TEST_F(RolloutTest, BecomingUnhealthyWhileSoakingIsAFailure) {
   EXPECT_TRUE(rollout.reverting);
 }
 
+TEST_F(RolloutTest, ASoakOutOfSightBeginsAgainOrFails) {
+  policy.batches = {{1, false}, {100, true}};
+  policy.soak = minutes(2);
+  given_an_upgrade_of(3);
+  answer();
+  observed["w10"].reachable = false;
+  now += seconds(10);
+  go();
+  EXPECT_FALSE(rollout.reverting) << "a short silence is no failure";
+  observed["w10"].reachable = true;
+  now += seconds(1);
+  go();
+  now += minutes(1) + seconds(55);
+  go();
+  EXPECT_TRUE(sent.empty()) << "the soak has begun again";
+  observed["w10"].reachable = false;
+  now += minutes(1);
+  go();
+  now += kUnreachableGrace;
+  go();
+  EXPECT_TRUE(rollout.reverting) << "a canary that takes its host down is a failure";
+}
+
+TEST_F(RolloutTest, ASoakNeedsHealthThatIsKnown) {
+  policy.batches = {{1, false}, {100, true}};
+  policy.soak = minutes(2);
+  given_an_upgrade_of(3);
+  answer();
+  observed["w10"].instances["app"].health = Health::unknown;
+  now += minutes(3);
+  go();
+  EXPECT_TRUE(sent.empty());
+  observed["w10"].instances["app"].health = Health::healthy;
+  go();
+  EXPECT_TRUE(sent.empty());
+  now += minutes(2);
+  go();
+  EXPECT_EQ(sent.size(), 1U);
+}
+
+TEST_F(RolloutTest, ALongWaveIsNotHeldToTheLimitOfOneStep) {
+  policy.step_timeout = seconds(10);
+  policy.max_unavailable = budget::Amount{1, false};
+  for (Model* model : {&before, &after}) {
+    for (const std::string host : {"d1", "d2", "d3", "d4", "d5"}) model->host(host, "db");
+    model->host("w1", "web");
+  }
+  before.service("db", "db", "v1").service("app", "web", "v1", {"db"});
+  after.service("db", "db", "v2").service("app", "web", "v1", {"db"});
+  observed = before.running();
+  begin();
+  // Five hosts, one after another, eight seconds each; the last one fails, and all go back.
+  for (int i = 0; i < 5; ++i) {
+    now += seconds(7);
+    ASSERT_EQ(answer({"d5"}), 1) << i;
+  }
+  ASSERT_TRUE(rollout.reverting);
+  while (rollout.result == Result::open) {
+    now += seconds(7);
+    ASSERT_GT(answer(), 0);
+  }
+  EXPECT_EQ(rollout.result, Result::reverted) << rollout.summary;
+}
+
+TEST_F(RolloutTest, WhatWasNeverSentNeedsNoWayBack) {
+  policy.step_timeout = seconds(10);
+  policy.max_unavailable = budget::Amount{2, false};
+  for (Model* model : {&before, &after}) model->host("d1", "db").host("d2", "db").host("w1", "web");
+  before.service("db", "db", "v1").service("app", "web", "v1", {"db"});
+  after.service("db", "db", "v2").service("app", "web", "v1", {"db"});
+  observed = before.running();
+  begin();
+  answer();  // d1 is done; then it gets sick and stays so: d2 must not go
+  sent.clear();
+  observed["d1"].instances["db"].health = Health::unhealthy;
+  observed["d2"].instances["db"].outcome.reset();
+  rollout.forward.runs[1] = {};
+  go();
+  ASSERT_TRUE(sent.empty());
+  now += minutes(1);
+  go();
+  ASSERT_EQ(rollout.forward.runs[1].phase, StepPhase::failed);
+  EXPECT_THAT(rollout.forward.runs[1].waiting, HasSubstr("must stay healthy"));
+  ASSERT_TRUE(rollout.reverting);
+  EXPECT_EQ(rollout.back.steps.size(), 1U) << "only d1";
+}
+
+TEST_F(RolloutTest, DoneIsOnlyWhatRunsWhatWasWanted) {
+  given_an_upgrade_of(1);
+  const auto entry = sent.at({"app", "w10"});
+  plan::InstanceReport& report = observed["w10"].instances["app"];
+  report.outcome = plan::Outcome{};
+  report.outcome->attempt = entry.attempt;  // from an earlier life of the store
+  go();
+  EXPECT_EQ(rollout.forward.runs[0].phase, StepPhase::failed);
+  EXPECT_THAT(rollout.forward.runs[0].waiting, HasSubstr("runs something else"));
+}
+
+TEST_F(RolloutTest, APauseStopsTheLimits) {
+  policy.step_timeout = minutes(1);
+  given_an_upgrade_of(2);
+  rollout.paused = true;
+  observed["w10"].reachable = false;
+  now += minutes(30);
+  go();
+  EXPECT_EQ(rollout.forward.runs[0].phase, StepPhase::active) << "silence is no failure in a pause";
+  rollout.paused = false;
+  rollout.resumed = now;
+  go();
+  EXPECT_EQ(rollout.forward.runs[0].phase, StepPhase::active) << "it gets its time again";
+  observed["w10"].reachable = true;
+  while (rollout.result == Result::open) ASSERT_GT(answer(), 0);
+  EXPECT_EQ(rollout.result, Result::done);
+}
+
+TEST_F(RolloutTest, TheWayBackOfAnOutageComesToAnEndAlsoWithoutItsSlots) {
+  policy.step_timeout = minutes(1);
+  policy.allow_outage = true;
+  for (Model* model : {&before, &after}) model->host("d1", "db").host("w1", "web");
+  before.service("db", "db", "v1").service("app", "web", "v1", {"db"});
+  after.service("db", "db", "v2").service("app", "web", "v2", {"db"});
+  observed = before.running();
+  begin();
+  ASSERT_TRUE(sent.contains({"app", "w1"})) << "held";
+  while (!rollout.reverting && rollout.result == Result::open) ASSERT_GT(answer({"w1"}), 0);
+  // Somebody else has taken the budget of web meanwhile.
+  budgets["web"].joint = budget::Joint{"reboot", {now, "kernel"}, {"w1"}};
+  for (int i = 0; i < 20 && rollout.result == Result::open; ++i) {
+    answer();
+    now += minutes(1);
+    go();
+  }
+  EXPECT_NE(rollout.result, Result::open) << "it says so instead of waiting for ever";
+}
+
+TEST_F(RolloutTest, ManyWaitersAreOneLineOfTheLog) {
+  given_an_upgrade_of(10);
+  int told = 0;
+  for (int i = 0; i < 5; ++i) {
+    budgets["web"].joint = budget::Joint{"reboot " + std::to_string(i), {now, "kernel"}, {}};
+    const Effects effects = advance(rollout, observed, budgets, censuses, now);
+    for (const Event& event : effects.events) told += event.kind == "step-waiting" ? 1 : 0;
+    EXPECT_TRUE(effects.runs.empty()) << "nothing to journal";
+  }
+  EXPECT_EQ(told, 0) << "the first one was told before";
+  EXPECT_THAT(rollout.forward.runs[9].waiting, HasSubstr("reboot 4"));
+}
+
 TEST_F(RolloutTest, I1_NothingStartsBeforeWhatItNeedsIsHealthy) {
   after.host("d1", "db").host("w1", "web");
   after.service("db", "db", "v1").service("app", "web", "v1", {"db"});
