@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 
 #include "cli/terminal.h"
@@ -179,9 +180,10 @@ Status download(http::Client& client, const objects::ObjectStore& store, const D
     offset += response.body.size();
     const std::string range(response.headers.get("Content-Range").value_or(""));
     const std::size_t slash = range.find('/');
-    if (response.status == 200 || slash == std::string::npos || response.body.empty() ||
-        offset >= std::stoull(range.substr(slash + 1)))
-      break;
+    std::uint64_t total = 0;
+    if (slash != std::string::npos)
+      std::from_chars(range.data() + slash + 1, range.data() + range.size(), total);
+    if (response.status == 200 || response.body.empty() || offset >= total) break;
   }
   return store.complete_partial(digest);
 }

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -68,6 +69,9 @@ class Scenario(unittest.TestCase):
     hosts = "h=2"
 
     def setUp(self):
+        self.open_lab()
+
+    def open_lab(self):
         if not os.path.exists(CONSORT):
             self.fail(f"{CONSORT} is not built: ./dev build")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="consort-scenario-"))
@@ -221,3 +225,63 @@ class Scenario(unittest.TestCase):
                 if row["mode"] != "absent":
                     out[f"{name}@{row['host']}"] = row
         return out
+
+
+# What a program says that was not ready for something: never what an operator should see.
+CRASH = ("terminate called", "Aborted", "core dumped", "AddressSanitizer", "runtime error:", "Segmentation", "a bug:", "Traceback", "std::")
+
+
+class SharedScenario(Scenario):
+    """One lab for all tests of a class; each test leaves it fit for the next one."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keeper = cls("must_be_well")
+        cls.addClassCleanup(cls.keeper.doCleanups)
+        cls.keeper.open_lab()
+
+    def setUp(self):
+        for name in ("folder", "knobs", "lab", "environment", "inventory"):
+            setattr(self, name, getattr(self.keeper, name))
+        self.no_knobs()
+
+    def controller(self):
+        """(address, port) of the lab's controller."""
+        url = self.consort_environment()["CONSORT_CONTROLLER"]
+        host, port = url.removeprefix("http://").rstrip("/").rsplit(":", 1)
+        return host, int(port)
+
+    def consort_environment(self):
+        out = self.run_consort("lab", "run", "--dir", str(self.lab), "--", "env").out
+        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def assert_says(self, outcome, status, *words):
+        """The outcome has this exit status, says these words, and nothing that a crash would say."""
+        self.assertEqual(outcome.status, status, str(outcome))
+        text = outcome.out + outcome.err
+        for word in words:
+            self.assertIn(word, text)
+        self.assert_no_crash(text)
+
+    def assert_no_crash(self, text):
+        for word in CRASH:
+            self.assertNotIn(word, text)
+
+    def must_be_well(self):
+        """After whatever was tried: the controller answers, nothing has crashed, a deploy works."""
+        version = f"well{time.monotonic_ns()}"
+        self.no_knobs()
+        site = self.site({"a": sorted(self.inventory)}, {"well": self.service("well", "a", version=version)}, {"allowOutage": True, "maxUnavailable": "100%"}, name="well.json")
+        self.must_deploy(site)
+        self.assertEqual(self.plan(site).status, 0)
+        for log in self.lab.rglob("*log*"):
+            if log.is_file() and "services" not in log.parts:
+                self.assert_no_crash(log.read_text(errors="replace"))
+
+
+def run_tests():
+    """unittest's main, with the last line that the other tests print too."""
+    result = unittest.main(module="__main__", argv=[sys.argv[0], "-v", *sys.argv[1:]], exit=False).result
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed} passed, {failed} failed")
+    sys.exit(0 if result.wasSuccessful() else 1)
