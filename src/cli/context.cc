@@ -78,7 +78,9 @@ Result<http::Client> controller_client(const Arguments& arguments) {
             "name it: --controller http://127.0.0.1:8440, or export CONSORT_CONTROLLER=…; a fleet "
             "to try things on: consort lab up --hosts web=2,db=1 --dir lab");
   }
-  return http::Client::create(*url);
+  http::ClientOptions options;
+  options.only_consort = true;
+  return http::Client::create(*url, options);
 }
 
 Result<fs::path> site_file(const Arguments& arguments) {

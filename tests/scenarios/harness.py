@@ -17,7 +17,9 @@ CONSORT = os.environ.get("CONSORT", str(pathlib.Path(__file__).resolve().parents
 PLATFORM = os.environ.get("CONSORT_TEST_PLATFORM", "process")
 
 # start, stop, drain … as hooks: each writes {t, host, service, version, verb, status} to the host's journal.
-# Knobs are files KNOBS/<service>.<version>.<verb>[@host] that hold an exit status, or "hang".
+# Knobs are files KNOBS/<service>.<version>.<verb>[@host] that hold an exit status, "hang", or
+# "crash-agent-before", "crash-agent-after", "crash-controller-before", "crash-controller-after": SIGKILL for
+# the one or the other before or after the verb has its effect; just once: the knob is then NAME.used.
 CTL = r"""#!/bin/sh
 # neutral service: ctl SERVICE VERSION JOURNAL KNOBS
 service=$1; version=$2; journal=$3; knobs=$4; verb=$CONSORT_HOOK
@@ -27,6 +29,20 @@ for knob in "$knobs/$service.$version.$verb" "$knobs/$service.$version.$verb@$CO
   [ -f "$knob" ] && status=$(cat "$knob")
 done
 state=$CONSORT_DATA/state
+crash=
+case $status in
+  crash-*) crash=$status; status=0
+    for knob in "$knobs/$service.$version.$verb" "$knobs/$service.$version.$verb@$CONSORT_HOST"; do
+      [ -f "$knob" ] && { mv "$knob" "$knob.used" || crash=; }
+    done ;;
+esac
+crash() {
+  case $crash in
+    crash-agent-$1) kill -9 $PPID; [ "$1" = before ] && exec sleep 1000 ;;
+    crash-controller-$1) kill -9 "$(cat "$knobs/controller.pid")" ;;
+  esac
+}
+crash before
 case $verb in
   start) [ "$status" = 0 ] && echo "$version" > "$CONSORT_RUN/running" ;;
   stop) rm -f "$CONSORT_RUN/running" ;;
@@ -37,13 +53,17 @@ case $verb in
   setup) echo "created by $version" > "$state" ;;
   backup) cp "$state" "$CONSORT_SNAPSHOT/state" ;;
   restore) cp "$CONSORT_SNAPSHOT/state" "$state" ;;
-  migrate) echo "migrated $CONSORT_DIRECTION by $version" >> "$state" ;;
+  migrate)
+    grep -qs "$CONSORT_TOKEN" "$CONSORT_DATA/tokens" || echo "migrated $CONSORT_DIRECTION by $version" >> "$state"
+    echo "$CONSORT_TOKEN" >> "$CONSORT_DATA/tokens"
+    ;;
 esac
 # The regular health checks would drown the story.
 if [ "$verb" != validate ] || [ "$status" != 0 ]; then
   printf '{"t": %s, "host": "%s", "service": "%s", "version": "%s", "verb": "%s", "status": "%s", "token": "%s"}\n' \
     "$(date +%s%N)" "$CONSORT_HOST" "$service" "$version" "$verb" "$status" "$CONSORT_TOKEN" >> "$journal"
 fi
+crash after
 [ "$status" = hang ] && exec sleep 1000
 exit "$status"
 """
