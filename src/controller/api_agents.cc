@@ -43,7 +43,10 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> range_of(const http::Requ
   for (const std::string& end : ends) {
     if (end.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
   }
-  return std::pair(std::stoull(ends[0]), ends[1].empty() ? UINT64_MAX : std::stoull(ends[1]));
+  const std::pair<std::uint64_t, std::uint64_t> out(
+      std::stoull(ends[0]), ends[1].empty() ? UINT64_MAX : std::stoull(ends[1]));
+  // RFC 9110, 14.1.1: a range that ends before it begins is no range.
+  return out.second < out.first ? std::nullopt : std::optional(out);
 }
 
 // A damaged object must not look as if it were here: the next deploy sends it anew.

@@ -1,6 +1,8 @@
 """An agent or the controller dies (SIGKILL) at each step of an upgrade: nothing is lost, one version runs, each hook was done once."""
 import json
+import pathlib
 import subprocess
+import threading
 import unittest
 
 from harness import CONSORT, PLATFORM, SharedScenario, run_tests
@@ -27,8 +29,24 @@ class Killed(SharedScenario):
         self.assertEqual(len(found), 1, found)
         return int(found[0])
 
-    def agent_pids(self):
-        return subprocess.run(["pgrep", "-f", f"consort agent .*{self.lab}/"], capture_output=True, text=True).stdout.split()
+    def deploy(self, site, *arguments):
+        """A deploy during which somebody starts the controller again when it has died."""
+        ended = threading.Event()
+        pid = self.controller_pid()
+
+        def watch():
+            while not ended.wait(0.05):
+                if not pathlib.Path(f"/proc/{pid}").exists():
+                    self.run_consort("lab", "start", "--dir", str(self.lab), "controller")
+                    return
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            return super().deploy(site, *arguments)
+        finally:
+            ended.set()
+            watcher.join()
 
     def prepare_crash(self, version, verb, value, host="h1"):
         (self.knobs / "controller.pid").write_text(str(self.controller_pid()))
