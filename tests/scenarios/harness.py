@@ -303,5 +303,5 @@ def run_tests():
     """unittest's main, with the last line that the other tests print too."""
     result = unittest.main(module="__main__", argv=[sys.argv[0], "-v", *sys.argv[1:]], exit=False).result
     failed = len(result.failures) + len(result.errors)
-    print(f"{result.testsRun - failed} passed, {failed} failed")
+    print(f"{max(0, result.testsRun - failed)} passed, {failed} failed")
     sys.exit(0 if result.wasSuccessful() else 1)
