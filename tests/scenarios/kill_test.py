@@ -1,11 +1,10 @@
 """An agent or the controller dies (SIGKILL) at each step of an upgrade: nothing is lost, one version runs, each hook was done once."""
-import json
 import pathlib
 import subprocess
 import threading
 import unittest
 
-from harness import CONSORT, PLATFORM, SharedScenario, run_tests
+from harness import SharedScenario, run_tests
 
 VERBS = ("drain", "stop", "backup", "migrate", "start", "validate", "contract", "undrain")
 
