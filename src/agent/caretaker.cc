@@ -39,6 +39,7 @@ Caretaker::Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Durat
       core_(std::move(core)),
       health_interval_(health_interval),
       tell_(std::move(tell)),
+      reserve_(shop_.host.data / "reserve"),
       work_(kWorkers),
       health_(kHealthWorkers) {
   position_ = {core_.target().epoch, core_.target().seq};
@@ -122,13 +123,16 @@ void Caretaker::take(Output output) {
     deferred_.push_back(std::move(output));
     return;
   }
-  if (const Status status = write(output.writes); !status) {
+  Status status = write(output.writes);
+  if (!status && reserve_.release()) status = write(output.writes);
+  if (!status) {
     log_error("the agent's journal cannot be written; it tries again every second: {}",
               status.error().message());
     deferred_.push_back(std::move(output));
     loop_.after(seconds(1), [this] { retry_writes(); });
     return;
   }
+  reserve_.hold();
   carry_out(std::move(output));
 }
 

@@ -12,6 +12,7 @@
 
 #include "agent/core.h"
 #include "agent/keeper.h"
+#include "agent/reserve.h"
 #include "agent/strands.h"
 #include "agent/watch.h"
 #include "agent/workshop.h"
@@ -121,6 +122,7 @@ class Caretaker {
   Duration health_interval_;
   std::function<void(plan::HostReport)> tell_;
   std::map<std::string, ServicePtr> services_;
+  Reserve reserve_;
   std::vector<Output> deferred_;  // the disk would not take them
   std::atomic<bool> closing_ = false;
   mutable std::mutex position_mutex_;

@@ -54,7 +54,11 @@ Status Fetcher::object(const Digest& digest) {
   if (store_.has(digest)) return {};
   Status status = transfer(digest);
   // Wrong bytes were thrown away: the second try begins at the first byte.
-  if (!status && status.error().code() == ErrorCode::corrupt) status = transfer(digest);
+  if (!status && status.error().code() == ErrorCode::corrupt) {
+    Status again = transfer(digest);
+    // A controller forgets what is damaged there: that it was so is the better story.
+    if (again || again.error().code() != ErrorCode::not_found) status = std::move(again);
+  }
   if (!status)
     status.error().add_context(fmt::format("fetching the object {} from {}", digest.str(), url_));
   return status;
@@ -105,8 +109,12 @@ Status Fetcher::closure_once(const Digest& digest) {
 Status Fetcher::closure(const Digest& digest, Duration patience) {
   const auto end = std::chrono::steady_clock::now() + patience;
   Backoff backoff(Duration(200), seconds(10), stable_hash(digest.str()));
+  std::optional<Error> damaged;
   while (true) {
     Status status = closure_once(digest);
+    if (!status && status.error().code() == ErrorCode::corrupt) damaged = status.error();
+    if (!status && status.error().code() == ErrorCode::not_found && damaged)
+      return tl::unexpected<Error>(*damaged);
     if (status || !client_ || !worth_another_try(status.error())) return status;
     const Duration pause = backoff.next();
     if (std::chrono::steady_clock::now() + pause > end) return status;

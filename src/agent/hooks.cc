@@ -192,6 +192,7 @@ transition::StepResult result_of(const std::string& name, const plan::Hook& hook
   if (!outcome) {
     out.status = transition::StepStatus::failed;
     out.message = fmt::format("the hook {} cannot be run: {}", name, outcome.error().message());
+    if (!outcome.error().hint_text().empty()) out.message += "; " + outcome.error().hint_text();
     return out;
   }
   out.exit_status = outcome->status;

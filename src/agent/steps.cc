@@ -97,6 +97,8 @@ std::string Steps::direction_of(const PerformStep& work) const {
 
 Result<StepResult> Steps::dispatch(const PerformStep& work) {
   if (work.order.step == Step::fetch) {
+    // What arrives must not take the room that the journal needs.
+    if (work.transition.to) TRYV(check_free(kSpareBytes));
     TRYV(fetch(work.transition));
     return StepResult{};
   }
@@ -207,6 +209,10 @@ Status Steps::check_space(const transition::Transition& t) {
   // Twice: the hook's copy, and the objects made of it.
   if (t.data_changes && old_ && old_->manifest.hook("backup") != nullptr)
     needed += 2 * size_of_folder(files_.data());
+  return check_free(needed);
+}
+
+Status Steps::check_free(std::uint64_t needed) const {
   struct statvfs info {};
   if (::statvfs(shop_.host.data.c_str(), &info) != 0)
     return fail_errno(errno,

@@ -30,6 +30,8 @@ class Steps {
   [[nodiscard]] Status fetch(const transition::Transition& transition);
   [[nodiscard]] Status preflight(const transition::Transition& transition);
   [[nodiscard]] Status check_data(const transition::Transition& transition);
+  // Errors: io, when fewer than `needed` bytes are free.
+  [[nodiscard]] Status check_free(std::uint64_t needed) const;
   [[nodiscard]] Status check_space(const transition::Transition& transition);
   [[nodiscard]] Result<StepResult> stop(const PerformStep& work);
   [[nodiscard]] Result<StepResult> backup(const PerformStep& work);

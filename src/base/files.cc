@@ -10,6 +10,8 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "base/open_file.h"
+
 namespace consort {
 
 Fd& Fd::operator=(Fd&& other) noexcept {
@@ -51,9 +53,31 @@ Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit) {
   }
 }
 
+std::string_view file_kind(mode_t mode) {
+  if (S_ISREG(mode)) return "file";
+  if (S_ISDIR(mode)) return "directory";
+  if (S_ISLNK(mode)) return "symlink";
+  if (S_ISFIFO(mode)) return "FIFO";
+  if (S_ISSOCK(mode)) return "socket";
+  return S_ISCHR(mode) || S_ISBLK(mode) ? "device" : "special file";
+}
+
+Result<Fd> open_file(const fs::path& path) {
+  // Without O_NONBLOCK, opening a FIFO waits for its writer.
+  Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+  const int error = errno;
+  struct stat info {};
+  const bool known = (fd.valid() ? ::fstat(fd.get(), &info) : ::stat(path.c_str(), &info)) == 0;
+  if (known && !S_ISREG(info.st_mode)) {
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{} is a {}, not a file", path.string(), file_kind(info.st_mode)));
+  }
+  if (!fd.valid()) return fail_errno(error, fmt::format("cannot open {}", path.string()));
+  return fd;
+}
+
 Result<std::string> read_file(const fs::path& path, std::size_t limit) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return fail_errno(errno, fmt::format("cannot open {}", path.string()));
+  const Fd fd = TRY(open_file(path));
   return read_fd(fd.get(), path.string(), limit);
 }
 

@@ -7,6 +7,8 @@
 #include <cctype>
 #include <cmath>
 
+#include "base/text.h"
+
 namespace consort {
 namespace {
 
@@ -156,7 +158,7 @@ SourceSpan span_at(std::string_view text, std::size_t offset, std::string_view o
   span.column = static_cast<int>(offset - start) + 1;
   const std::size_t end = text.find('\n', start);
   std::string_view line = text.substr(start, end == std::string_view::npos ? end : end - start);
-  if (line.size() <= 200) span.excerpt = std::string(line);
+  if (line.size() <= 200 && is_utf8(line)) span.excerpt = std::string(line);
   return span;
 }
 
@@ -247,19 +249,35 @@ Result<Json> parse_json(std::string_view text, std::string_view origin, JsonLimi
       .at(span_at(text, read, origin));
 }
 
+namespace {
+
+// A message may quote what somebody typed or sent; what goes out must stay JSON.
+std::string as_utf8(const std::string& text) {
+  if (is_utf8(text)) return text;
+  std::string out = text;
+  std::replace_if(
+      out.begin(), out.end(), [](char c) { return (c & 0x80) != 0; }, '?');
+  return out;
+}
+
+}  // namespace
+
 Json error_to_json(const Error& error) {
+  Json contexts = Json::array();
+  for (const std::string& context : error.contexts()) contexts.push_back(as_utf8(context));
   Json span;
   if (const auto& place = error.span()) {
     span = Json::object({{"file", place->file},
                          {"line", place->line},
                          {"column", place->column},
-                         {"excerpt", place->excerpt}});
+                         {"excerpt", as_utf8(place->excerpt)}});
   }
-  return Json::object({{"code", error_code_name(error.code())},
-                       {"message", error.message()},
-                       {"context", Json::array_of(error.contexts())},
-                       {"hint", error.hint_text().empty() ? Json() : Json(error.hint_text())},
-                       {"span", span}});
+  return Json::object(
+      {{"code", error_code_name(error.code())},
+       {"message", as_utf8(error.message())},
+       {"context", contexts},
+       {"hint", error.hint_text().empty() ? Json() : Json(as_utf8(error.hint_text()))},
+       {"span", span}});
 }
 
 Error error_from_json(const Json& json) {

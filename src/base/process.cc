@@ -203,7 +203,13 @@ Result<ProcessOutcome> run_process(const ProcessSpec& spec) {
   }
   if (n == static_cast<ssize_t>(sizeof error_number)) {
     ::waitpid(pid, nullptr, 0);
-    return fail_errno(error_number, fmt::format("cannot run {}", spec.argv[0]));
+    auto failure = fail_errno(error_number, fmt::format("cannot run {}", spec.argv[0]));
+    // "No such file" of a file that is there means the program that its first line names.
+    const auto text = error_number == ENOENT ? read_file(spec.argv[0]) : std::string();
+    if (text && text->starts_with("#!"))
+      return std::move(failure).hint(fmt::format("is its interpreter there? It begins with {}",
+                                                 text->substr(0, text->find('\n'))));
+    return failure;
   }
   if (spec.on_start) spec.on_start(pid);
   return Conversation(spec, pid, std::move(in.write), std::move(out.read), std::move(err.read))

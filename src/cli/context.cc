@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdlib>
 
 #include "cli/terminal.h"
@@ -77,7 +78,9 @@ Result<http::Client> controller_client(const Arguments& arguments) {
             "name it: --controller http://127.0.0.1:8440, or export CONSORT_CONTROLLER=…; a fleet "
             "to try things on: consort lab up --hosts web=2,db=1 --dir lab");
   }
-  return http::Client::create(*url);
+  http::ClientOptions options;
+  options.only_consort = true;
+  return http::Client::create(*url, options);
 }
 
 Result<fs::path> site_file(const Arguments& arguments) {
@@ -179,9 +182,10 @@ Status download(http::Client& client, const objects::ObjectStore& store, const D
     offset += response.body.size();
     const std::string range(response.headers.get("Content-Range").value_or(""));
     const std::size_t slash = range.find('/');
-    if (response.status == 200 || slash == std::string::npos || response.body.empty() ||
-        offset >= std::stoull(range.substr(slash + 1)))
-      break;
+    std::uint64_t total = 0;
+    if (slash != std::string::npos)
+      std::from_chars(range.data() + slash + 1, range.data() + range.size(), total);
+    if (response.status == 200 || response.body.empty() || offset >= total) break;
   }
   return store.complete_partial(digest);
 }

@@ -173,6 +173,9 @@ Result<int> run_deploy(const Arguments& arguments) {
 Result<int> run_rollback(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const std::string to = arguments.value("--to", "0");
+  if (to.find_first_not_of("0123456789") != std::string::npos || to.size() > 12)
+    return fail(ErrorCode::usage, fmt::format("--to {}: not the number of a generation", to))
+        .hint("see them with: consort history");
   const plan::Generation candidate =
       TRY(plan::generation_from_json(TRY(client.get_json("/v1/rollback?to=" + url_encode(to)))));
   if (!arguments.json()) print(fmt::format("back to generation {}\n", candidate.rollback_of));

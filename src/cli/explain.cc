@@ -46,6 +46,9 @@ Result<int> run_explain(const Arguments& arguments) {
       instances.push_back(std::move(row));
     }
   }
+  if (is_host && !service.empty() && instances.as_array().empty() && events.as_array().empty())
+    return fail(ErrorCode::not_found, fmt::format("there is no service '{}' on {}", service, name))
+        .hint(fmt::format("see what runs there: consort explain {}", name));
   if (arguments.json()) {
     print(Json::object({{"what", is_host ? "host" : "service"},
                         {"name", name},

@@ -134,6 +134,10 @@ Result<int> run_logs(const Arguments& arguments) {
           fmt::format("{}{}={}", query.empty() ? "?" : "&", key, url_encode(arguments.value(flag)));
   }
   const Json log = TRY(client.get_json("/v1/log" + query));
+  if (log.find("events")->as_array().empty() && !query.empty())
+    print_to_stderr(
+        "nothing of that is remembered; names: consort host list, consort status, consort "
+        "history\n");
   std::int64_t last = 0;
   for (const Json& event : log.find("events")->as_array()) {
     print_event(event, arguments.json());

@@ -1,6 +1,7 @@
 // The agents' half of the API: targets, reports, objects.
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "base/text.h"
 #include "controller/shell.h"
 
@@ -42,13 +43,26 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> range_of(const http::Requ
   for (const std::string& end : ends) {
     if (end.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
   }
-  return std::pair(std::stoull(ends[0]), ends[1].empty() ? UINT64_MAX : std::stoull(ends[1]));
+  const std::pair<std::uint64_t, std::uint64_t> out(
+      std::stoull(ends[0]), ends[1].empty() ? UINT64_MAX : std::stoull(ends[1]));
+  // RFC 9110, 14.1.1: a range that ends before it begins is no range.
+  return out.second < out.first ? std::nullopt : std::optional(out);
+}
+
+// A damaged object must not look as if it were here: the next deploy sends it anew.
+http::Response unreadable(const objects::ObjectStore& store, const Digest& digest, Error error) {
+  if (error.code() == ErrorCode::corrupt) {
+    log_error("{}; it is forgotten, the next deploy sends it anew", error.message());
+    static_cast<void>(store.discard(digest).has_value());
+    error = std::move(error).hint("deploy again: what is damaged is forgotten and sent anew");
+  }
+  return http::Response::error(error);
 }
 
 http::Response read_object(const objects::ObjectStore& store, const Digest& digest,
                            const http::Request& request) {
   const auto size = store.size(digest);
-  if (!size) return http::Response::error(size.error());
+  if (!size) return unreadable(store, digest, size.error());
   const auto range = range_of(request);
   const std::uint64_t from = range ? range->first : 0;
   const std::uint64_t wanted = range ? std::min(range->second, *size == 0 ? 0 : *size - 1) -
@@ -64,7 +78,7 @@ http::Response read_object(const objects::ObjectStore& store, const Digest& dige
   // A long object comes in pieces: the reader asks for the rest.
   const std::uint64_t length = std::min<std::uint64_t>(wanted, kObjectChunk);
   auto bytes = store.slice(digest, from, static_cast<std::size_t>(length));
-  if (!bytes) return http::Response::error(bytes.error());
+  if (!bytes) return unreadable(store, digest, bytes.error());
   const bool part = range.has_value() || length < *size;
   out.status = part ? 206 : 200;
   out.headers.set("Content-Type", "application/octet-stream");
@@ -86,7 +100,8 @@ http::Response take_piece(const objects::ObjectStore& store, const Digest& diges
     // Small objects in one piece; the digest is checked by putting them under their own name.
     if (Digest::of(request.body) != digest)
       return http::Response::error(
-          fail(ErrorCode::corrupt, fmt::format("the bytes sent are not {}", digest.str())));
+          fail(ErrorCode::invalid_input, fmt::format("the bytes sent are not {}", digest.str()))
+              .hint("send them again from the start"));
     if (auto put = store.put(request.body); !put) return http::Response::error(put.error());
     return http::Response::json(
         Json::object({{"complete", true}, {"received", request.body.size()}}));
@@ -94,8 +109,12 @@ http::Response take_piece(const objects::ObjectStore& store, const Digest& diges
   if (auto status = store.append_partial(digest, offset, request.body); !status)
     return http::Response::error(status.error());
   if (last) {
-    if (auto status = store.complete_partial(digest); !status)
-      return http::Response::error(status.error());
+    if (auto status = store.complete_partial(digest); !status) {
+      http::Response response = http::Response::error(status.error());
+      // What does not match its name came from the sender; nothing of the controller's is damaged.
+      if (status.error().code() == ErrorCode::corrupt) response.status = 400;
+      return response;
+    }
   }
   return http::Response::json(
       Json::object({{"complete", last}, {"received", offset + request.body.size()}}));

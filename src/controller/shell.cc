@@ -183,6 +183,9 @@ void Shell::with_manifests(std::set<Digest> digests,
         for (const Digest& digest : wanted) {
           auto manifest = plan::get_manifest(objects_, digest);
           if (!manifest) {
+            // Forgotten, so that the next plan or deploy sends it anew.
+            if (manifest.error().code() == ErrorCode::corrupt)
+              static_cast<void>(objects_.discard(digest).has_value());
             loaded = fail(std::move(manifest).error().context("while loading manifests"));
             break;
           }

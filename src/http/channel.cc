@@ -106,7 +106,8 @@ Result<Channel> Channel::connect(const Url& url, const WakeUp& wake, Deadline de
   return fail(last.code() == ErrorCode::timeout ? ErrorCode::timeout : ErrorCode::unavailable,
               fmt::format("cannot reach {}: {}", where, last.message()))
       .hint(
-          fmt::format("is a controller running there? `consort controller --listen {}` starts one",
+          fmt::format("is a controller running there? `consort controller --data DIR --listen {}` "
+                      "starts one",
                       url.authority()));
 }
 

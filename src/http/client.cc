@@ -79,6 +79,16 @@ struct Client::Impl {
     return response;
   }
 
+  Result<Json> json_of_answer(const Response& response) const {
+    if (options.only_consort && !response.headers.get(kApiHeader)) {
+      return fail(ErrorCode::unavailable,
+                  fmt::format("what answers at {} is no Consort controller (it said {} {})", text,
+                              response.status, reason_phrase(response.status)))
+          .hint("is this the controller's address? Its log says where it listens");
+    }
+    return json_of(response);
+  }
+
   Result<Response> request(std::string_view method, std::string_view target, const Headers& headers,
                            std::string_view body, Deadline deadline) {
     const std::lock_guard lock(mutex);
@@ -122,12 +132,12 @@ Result<Response> Client::request(std::string_view method, std::string_view targe
 }
 
 Result<Json> Client::get_json(std::string_view target, std::optional<Duration> timeout) {
-  return json_of(TRY(get(target, timeout)));
+  return impl_->json_of_answer(TRY(get(target, timeout)));
 }
 
 Result<Json> Client::send_json(std::string_view method, std::string_view target, const Json& body,
                                std::optional<Duration> timeout) {
-  return json_of(
+  return impl_->json_of_answer(
       TRY(request(method, target, {{"Content-Type", "application/json"}}, body.dump(), timeout)));
 }
 

@@ -20,6 +20,8 @@ struct ClientOptions {
   Duration timeout = seconds(30);         // of a whole request; request() may say otherwise
   Duration stream_silence = seconds(60);  // an event stream with no byte for so long is dead
   std::size_t max_response_bytes = 64U << 20U;
+  // Answers with JSON must come from a Consort server (kApiHeader); else the error unavailable.
+  bool only_consort = false;
   std::string token{};  // sent as "Authorization: Bearer …" when not empty
 };
 

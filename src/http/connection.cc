@@ -163,6 +163,7 @@ void Connection::answer(Response response) {
   phase_ = Phase::writing;
   const bool keep = keep_alive_ && !finishing_ &&
                     !equal_ignoring_case(response.headers.get("Connection").value_or(""), "close");
+  response.headers.set(kApiHeader, "1");
   std::string bytes = response_head(response, Framing::content_length, keep, http_1_1_);
   const bool bodyless = head_only_ || response.status == 204 || response.status == 304;
   if (!bodyless) bytes += response.body;

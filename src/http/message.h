@@ -81,6 +81,9 @@ struct Response {
 // anything else an error by its status that quotes the start of the body.
 [[nodiscard]] Error error_of(const Response& response);
 // The JSON of a 2xx answer, or error_of() it. An empty body is null.
+// On every answer of Consort's own servers: whatever else listens at an address does not send it.
+inline constexpr std::string_view kApiHeader = "Consort-Api";
+
 [[nodiscard]] Result<Json> json_of(const Response& response);
 
 [[nodiscard]] std::string_view reason_phrase(int status);

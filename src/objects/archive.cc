@@ -8,6 +8,7 @@
 
 #include <memory>
 
+#include "base/open_file.h"
 #include "objects/blob_file.h"
 #include "objects/tree.h"
 
@@ -149,6 +150,9 @@ Result<Digest> put_archive(const ObjectStore& store, const fs::path& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0)
     return fail_errno(errno, fmt::format("cannot open {}", path.string()));
+  if (!S_ISREG(info.st_mode))
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{} is a {}, not an archive", path.string(), file_kind(info.st_mode)));
   if (info.st_size == 0)
     return fail(ErrorCode::invalid_input, fmt::format("{} is empty", path.string()))
         .hint("is it a whole archive?");

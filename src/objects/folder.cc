@@ -6,19 +6,13 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/open_file.h"
 #include "objects/tree.h"
 
 namespace consort::objects {
 namespace {
 
 constexpr std::size_t kMaxEntries = 200'000;
-
-std::string_view name_of_type(mode_t mode) {
-  if (S_ISCHR(mode) || S_ISBLK(mode)) return "device";
-  if (S_ISFIFO(mode)) return "FIFO";
-  if (S_ISSOCK(mode)) return "socket";
-  return "special file";
-}
 
 Result<std::string> target_of_symlink(const fs::path& path) {
   std::string target(4096, '\0');
@@ -46,7 +40,7 @@ Result<TreeEntry> entry_of(const ObjectStore& store, const fs::path& path) {
   } else {
     return fail(ErrorCode::invalid_input,
                 fmt::format("{} is a {}: only files, directories and symlinks can be stored",
-                            path.string(), name_of_type(info.st_mode)))
+                            path.string(), file_kind(info.st_mode)))
         .hint("leave it out of the artifact");
   }
   return entry;

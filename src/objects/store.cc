@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cerrno>
 
+#include "base/open_file.h"
 #include "objects/blob_file.h"
 #include "objects/store_lock.h"
 
@@ -36,8 +37,7 @@ Result<Digest> ObjectStore::put(std::string_view bytes, Durability durability) c
 }
 
 Result<Digest> ObjectStore::put_file(const fs::path& path, Durability durability) const {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  if (!fd.valid()) return fail_errno(errno, fmt::format("cannot open {}", path.string()));
+  const Fd fd = TRY(open_file(path));
   std::string buffer(kChunkBytes, '\0');
   const auto next = [&]() -> Result<std::string_view> {
     while (true) {

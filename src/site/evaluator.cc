@@ -39,6 +39,16 @@ char* copy_out(JsonnetVm* vm, std::string_view text) {
   return out;
 }
 
+std::string not_utf8(const fs::path& path, std::string_view text) {
+  std::size_t line = 1;
+  for (std::size_t end = text.find('\n'); end != std::string_view::npos; end = text.find('\n')) {
+    if (!is_utf8(text.substr(0, end))) break;
+    text.remove_prefix(end + 1);
+    ++line;
+  }
+  return fmt::format("{}: line {} is not UTF-8", path.string(), line);
+}
+
 char* import_callback(void* raw, const char* base, const char* rel, char** found_here,
                       int* success) {
   auto& context = *static_cast<Context*>(raw);
@@ -60,6 +70,8 @@ char* import_callback(void* raw, const char* base, const char* rel, char** found
                       path.string(), context.bytes_left));
     return refuse(text.error().message());
   }
+  // libjsonnet would quietly put U+FFFD in the place of what it does not understand.
+  if (!is_utf8(*text)) return refuse(not_utf8(path, *text));
   const std::string name = path.lexically_normal().string();
   if (context.seen.insert(name).second) {
     context.bytes_left -= text->size();
@@ -186,6 +198,9 @@ Failure died(int status, const EvaluationLimits& limits) {
                                                 human_duration(limits.deadline)))
         .hint("look for an endless recursion or a very large comprehension");
   }
+  if (signal == SIGSEGV)
+    return fail(ErrorCode::too_large, "the site is nested too deeply to be evaluated")
+        .hint("look for brackets without end, or a value inside itself");
   return fail(ErrorCode::too_large, fmt::format("evaluating the site needs more than {} MiB of "
                                                 "memory (or a deeper stack than there is)",
                                                 limits.memory >> 20U))

@@ -59,7 +59,8 @@ SourceSpan span_of(const Place& place) {
 }
 
 bool is_ours(const std::string& file) {
-  return file == "<site>" || file == "consort.libsonnet" || file == "std" || file.empty();
+  return file == "<site>" || file == "consort.libsonnet" || file == "std" ||
+         file == "std.jsonnet" || file.empty();
 }
 
 std::string hint_for(std::string_view message) {
@@ -67,6 +68,10 @@ std::string hint_for(std::string_view message) {
     return "check the spelling; a service can only use endpoints that it declares in needs or uses";
   if (message.find("max stack frames exceeded") != std::string_view::npos)
     return "something refers to itself without end";
+  if (message.find("is not UTF-8") != std::string_view::npos)
+    return "save it as UTF-8; binary content belongs into an artifact";
+  if (message.find("the sources of a site may have") != std::string_view::npos)
+    return "large content belongs into an artifact, beside the site";
   if (message.find("Unknown variable: c") != std::string_view::npos)
     return "begin the file with: local c = import 'consort.libsonnet';";
   return "";
@@ -97,6 +102,11 @@ Error parse_jsonnet_error(std::string_view text) {
       }
     }
   }
+  // What follows names the file.
+  constexpr std::string_view kImport = "couldn't open import \"";
+  if (const std::size_t end = message.find("\": ");
+      message.starts_with(kImport) && end != std::string::npos)
+    message.erase(0, end + 3);
   Error error(ErrorCode::invalid_input, message);
   if (place) error = std::move(error).at(span_of(*place));
   return std::move(error).hint(hint_for(message));

@@ -409,10 +409,18 @@ Transition with_result(Transition transition, const StepResult& result) {
 
 Transition recover(Transition transition) {
   StepRecord* record = current(transition);
-  if (record == nullptr || record->progress != Progress::intent || record->idempotent)
-    return transition;
+  if (record == nullptr || record->progress != Progress::intent) return transition;
+  const bool hook = record->step == Step::duty || !std::string_view(row(record->step).hook).empty();
+  record->crashes += hook ? 1 : 0;
+  if (record->idempotent && record->crashes < kMostCrashes) return transition;
   StepResult result;
   result.status = StepStatus::dirty;
+  if (record->idempotent) {
+    result.message = fmt::format("the agent ended {} times while {} ran: its hook may be the cause",
+                                 record->crashes, step_name(record->step));
+    note_failure(transition, *record, result);
+    return transition;
+  }
   result.message = fmt::format(
       "the agent stopped while {} ran, and its hook says idempotent: false, so it is not run again",
       step_name(record->step));

@@ -58,7 +58,8 @@ struct StepRecord {
   std::string token;
   Progress progress = Progress::planned;
   bool idempotent = true;
-  int tries = 0;  // how often it answered "again"
+  int tries = 0;    // how often it answered "again"
+  int crashes = 0;  // how often the agent ended while it ran
 };
 
 struct Failure {
@@ -137,7 +138,9 @@ struct StepResult {
 [[nodiscard]] Transition with_intent(Transition transition);
 // Records how the step that is in `intent` ended.
 [[nodiscard]] Transition with_result(Transition transition, const StepResult& result);
-// After a crash: an idempotent intent runs again; any other is a failure that left dirt.
+// After a crash: an idempotent intent runs again; any other is a failure that left dirt. So is a
+// hook under which the agent has ended kMostCrashes times: it would do so for ever.
+inline constexpr int kMostCrashes = 5;
 [[nodiscard]] Transition recover(Transition transition);
 
 [[nodiscard]] Json transition_to_json(const Transition& transition);

@@ -8,6 +8,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 import unittest
@@ -16,7 +17,9 @@ CONSORT = os.environ.get("CONSORT", str(pathlib.Path(__file__).resolve().parents
 PLATFORM = os.environ.get("CONSORT_TEST_PLATFORM", "process")
 
 # start, stop, drain … as hooks: each writes {t, host, service, version, verb, status} to the host's journal.
-# Knobs are files KNOBS/<service>.<version>.<verb>[@host] that hold an exit status, or "hang".
+# Knobs are files KNOBS/<service>.<version>.<verb>[@host] that hold an exit status, "hang", or
+# "crash-agent-before", "crash-agent-after", "crash-controller-before", "crash-controller-after": SIGKILL for
+# the one or the other before or after the verb has its effect; just once: the knob is then NAME.used.
 CTL = r"""#!/bin/sh
 # neutral service: ctl SERVICE VERSION JOURNAL KNOBS
 service=$1; version=$2; journal=$3; knobs=$4; verb=$CONSORT_HOOK
@@ -26,6 +29,20 @@ for knob in "$knobs/$service.$version.$verb" "$knobs/$service.$version.$verb@$CO
   [ -f "$knob" ] && status=$(cat "$knob")
 done
 state=$CONSORT_DATA/state
+crash=
+case $status in
+  crash-*) crash=$status; status=0
+    for knob in "$knobs/$service.$version.$verb" "$knobs/$service.$version.$verb@$CONSORT_HOST"; do
+      [ -f "$knob" ] && { mv "$knob" "$knob.used" || crash=; }
+    done ;;
+esac
+crash() {
+  case $crash in
+    crash-agent-$1) kill -9 $PPID; [ "$1" = before ] && exec sleep 1000 ;;
+    crash-controller-$1) kill -9 "$(cat "$knobs/controller.pid")" ;;
+  esac
+}
+crash before
 case $verb in
   start) [ "$status" = 0 ] && echo "$version" > "$CONSORT_RUN/running" ;;
   stop) rm -f "$CONSORT_RUN/running" ;;
@@ -36,13 +53,17 @@ case $verb in
   setup) echo "created by $version" > "$state" ;;
   backup) cp "$state" "$CONSORT_SNAPSHOT/state" ;;
   restore) cp "$CONSORT_SNAPSHOT/state" "$state" ;;
-  migrate) echo "migrated $CONSORT_DIRECTION by $version" >> "$state" ;;
+  migrate)
+    grep -qs "$CONSORT_TOKEN" "$CONSORT_DATA/tokens" || echo "migrated $CONSORT_DIRECTION by $version" >> "$state"
+    echo "$CONSORT_TOKEN" >> "$CONSORT_DATA/tokens"
+    ;;
 esac
 # The regular health checks would drown the story.
 if [ "$verb" != validate ] || [ "$status" != 0 ]; then
   printf '{"t": %s, "host": "%s", "service": "%s", "version": "%s", "verb": "%s", "status": "%s", "token": "%s"}\n' \
     "$(date +%s%N)" "$CONSORT_HOST" "$service" "$version" "$verb" "$status" "$CONSORT_TOKEN" >> "$journal"
 fi
+crash after
 [ "$status" = hang ] && exec sleep 1000
 exit "$status"
 """
@@ -68,6 +89,9 @@ class Scenario(unittest.TestCase):
     hosts = "h=2"
 
     def setUp(self):
+        self.open_lab()
+
+    def open_lab(self):
         if not os.path.exists(CONSORT):
             self.fail(f"{CONSORT} is not built: ./dev build")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="consort-scenario-"))
@@ -221,3 +245,63 @@ class Scenario(unittest.TestCase):
                 if row["mode"] != "absent":
                     out[f"{name}@{row['host']}"] = row
         return out
+
+
+# What a program says that was not ready for something: never what an operator should see.
+CRASH = ("terminate called", "Aborted", "core dumped", "AddressSanitizer", "runtime error:", "Segmentation", "a bug:", "Traceback", "std::")
+
+
+class SharedScenario(Scenario):
+    """One lab for all tests of a class; each test leaves it fit for the next one."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.keeper = cls("must_be_well")
+        cls.addClassCleanup(cls.keeper.doCleanups)
+        cls.keeper.open_lab()
+
+    def setUp(self):
+        for name in ("folder", "knobs", "lab", "environment", "inventory"):
+            setattr(self, name, getattr(self.keeper, name))
+        self.no_knobs()
+
+    def controller(self):
+        """(address, port) of the lab's controller."""
+        url = self.consort_environment()["CONSORT_CONTROLLER"]
+        host, port = url.removeprefix("http://").rstrip("/").rsplit(":", 1)
+        return host, int(port)
+
+    def consort_environment(self):
+        out = self.run_consort("lab", "run", "--dir", str(self.lab), "--", "env").out
+        return dict(line.split("=", 1) for line in out.splitlines() if "=" in line)
+
+    def assert_says(self, outcome, status, *words):
+        """The outcome has this exit status, says these words, and nothing that a crash would say."""
+        self.assertEqual(outcome.status, status, str(outcome))
+        text = outcome.out + outcome.err
+        for word in words:
+            self.assertIn(word, text)
+        self.assert_no_crash(text)
+
+    def assert_no_crash(self, text):
+        for word in CRASH:
+            self.assertNotIn(word, text)
+
+    def must_be_well(self):
+        """After whatever was tried: the controller answers, nothing has crashed, a deploy works."""
+        version = f"well{time.monotonic_ns()}"
+        self.no_knobs()
+        site = self.site({"a": sorted(self.inventory)}, {"well": self.service("well", "a", version=version)}, {"allowOutage": True, "maxUnavailable": "100%"}, name="well.json")
+        self.must_deploy(site)
+        self.assertEqual(self.plan(site).status, 0)
+        for log in self.lab.rglob("*log*"):
+            if log.is_file() and "services" not in log.parts:
+                self.assert_no_crash(log.read_text(errors="replace"))
+
+
+def run_tests():
+    """unittest's main, with the last line that the other tests print too."""
+    result = unittest.main(module="__main__", argv=[sys.argv[0], "-v", *sys.argv[1:]], exit=False).result
+    failed = len(result.failures) + len(result.errors)
+    print(f"{max(0, result.testsRun - failed)} passed, {failed} failed")
+    sys.exit(0 if result.wasSuccessful() else 1)

@@ -3,10 +3,9 @@ import json
 import os
 import pathlib
 import subprocess
-import sys
 import unittest
 
-from harness import CONSORT, PLATFORM, Scenario
+from harness import CONSORT, PLATFORM, Scenario, run_tests
 
 A_B = {"a": ["h1"], "b": ["h2"]}
 
@@ -291,8 +290,4 @@ class Keeping(Scenario):
 
 
 if __name__ == "__main__":
-    only = sys.argv[1:]
-    program = unittest.main(argv=[sys.argv[0], "-v", *only], exit=False)
-    result = program.result
-    print(f"{result.testsRun - len(result.failures) - len(result.errors)} passed, {len(result.failures) + len(result.errors)} failed")
-    sys.exit(0 if result.wasSuccessful() else 1)
+    run_tests()

@@ -92,7 +92,14 @@ TEST_F(Files, ReadingIsBoundedAndNamesWhatIsMissing) {
   EXPECT_EQ(missing.error().code(), ErrorCode::not_found);
   EXPECT_THAT(missing.error().message(), HasSubstr("nowhere"));
   // Its size says nothing: the bytes are counted.
-  EXPECT_EQ(read_file("/dev/zero", 1000).error().code(), ErrorCode::too_large);
+  EXPECT_EQ(read_file("/proc/self/status", 10).error().code(), ErrorCode::too_large);
+}
+
+TEST_F(Files, OnlyAFileIsReadAsAFile) {
+  ASSERT_EQ(::mkfifo(at("fifo").c_str(), 0600), 0);
+  EXPECT_THAT(read_file(at("fifo")).error().message(), HasSubstr("is a FIFO, not a file"));
+  EXPECT_THAT(read_file(at("")).error().message(), HasSubstr("is a directory, not a file"));
+  EXPECT_EQ(read_file("/dev/zero").error().code(), ErrorCode::invalid_input);
 }
 
 TEST_F(Files, AStampChangesWithTheContentAndSaysWhatIsAbsent) {

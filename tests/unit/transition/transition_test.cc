@@ -215,6 +215,20 @@ TEST_F(TransitionTest, I7_AfterACrashAHookThatIsNotIdempotentIsNeverRunAgain) {
   EXPECT_THAT(rest.end.outcome.message, HasSubstr("idempotent: false"));
 }
 
+TEST_F(TransitionTest, AHookThatEndsItsAgentEachTimeIsGivenUp) {
+  Transition t = begin(upgrade());
+  while (std::get<StepOrder>(decide(t)).step != Step::start)
+    t = with_result(with_intent(std::move(t)), {});
+  int runs = 0;
+  while (!t.walking_back && runs < 100) {
+    t = recover(*transition_from_json(transition_to_json(with_intent(std::move(t)))));
+    ++runs;
+  }
+  EXPECT_EQ(runs, kMostCrashes);
+  EXPECT_THAT(t.failure->message, HasSubstr("its hook may be the cause"));
+  EXPECT_EQ(std::get<StepOrder>(decide(t)).step, Step::stop_new);
+}
+
 TEST_F(TransitionTest, DrainingAndResumingTouchNothingElse) {
   Begin input = upgrade();
   input.to = InstanceState{input.from->manifest, Mode::drained};
