@@ -62,6 +62,7 @@ void Advance::set_phase(const Step& step, StepPhase phase, std::string kind, std
   run.phase = phase;
   run.since = now_;
   run.waiting.clear();
+  run.unseen.reset();
   touch(step);
   fleet_.changed(step);
   tell(std::move(kind), std::move(text), &step);
@@ -85,6 +86,27 @@ void Advance::wait(const Step& step, const std::string& why) {
 void Advance::give_up(const Step& step, StepPhase phase, const std::string& why) {
   set_phase(step, phase, phase == StepPhase::failed ? "step-failed" : "unreachable", why);
   run_of(step).waiting = why;
+}
+
+bool Advance::is_lost(const Step& step, Duration patience) {
+  StepRun& run = run_of(step);
+  if (!run.unseen) {
+    run.unseen = now_;
+    touch(step);
+  }
+  const Instant limit = std::max(*run.unseen, r_.resumed) + patience;
+  if (now_ >= limit) return true;
+  wake_at(limit);
+  return false;
+}
+
+bool Advance::seen_again(const Step& step) {
+  StepRun& run = run_of(step);
+  if (!run.unseen) return false;
+  run.unseen.reset();
+  run.waiting.clear();
+  touch(step);
+  return true;
 }
 
 bool Advance::wave_is_over() {

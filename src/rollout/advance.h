@@ -31,6 +31,10 @@ class Advance {
   void set_phase(const Step& step, StepPhase phase, std::string kind, std::string text);
   void wait(const Step& step, const std::string& why);
   void give_up(const Step& step, StepPhase phase, const std::string& why);
+  // True when it is out of sight for longer than that.
+  [[nodiscard]] bool is_lost(const Step& step, Duration patience);
+  // True when it was out of sight until now.
+  bool seen_again(const Step& step);
   [[nodiscard]] bool wave_is_over();
   void next_wave();
 
@@ -38,7 +42,6 @@ class Advance {
   void watch_steps();
   void watch_late(const Step& step);
   void watch_active(const Step& step);
-  void watch_silence(const Step& step);
   void take_outcome(const Step& step, const plan::Outcome& outcome,
                     const plan::InstanceReport& report);
   void watch_soaking(const Step& step);

@@ -64,6 +64,8 @@ Status restore_steps(Course& course, const Json& json, const std::string& path) 
   run.since = from_millis(item.int_or("since"));
   run.waiting = item.string_or("waiting");
   run.sent = item.bool_or("sent");
+  if (const Json* unseen = item.find("unseen"); unseen != nullptr && unseen->is_int())
+    run.unseen = from_millis(unseen->as_int());
   if (const Json* outcome = item.find("outcome"); outcome != nullptr && outcome->is_object())
     run.outcome = TRY(plan::outcome_from_json(*outcome, path));
   return run;
@@ -117,6 +119,7 @@ Json run_to_json(const StepRun& run) {
                        {"since", to_millis(run.since)},
                        {"waiting", run.waiting},
                        {"sent", run.sent},
+                       {"unseen", run.unseen ? Json(to_millis(*run.unseen)) : Json()},
                        {"outcome", run.outcome ? plan::outcome_to_json(*run.outcome) : Json()}});
 }
 

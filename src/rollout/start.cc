@@ -73,14 +73,12 @@ void Advance::try_start(const Step& step) {
   if (!fleet_.reachable(step.host)) {
     const bool known = std::find(r_.plan.unreachable.begin(), r_.plan.unreachable.end(),
                                  step.host) != r_.plan.unreachable.end();
-    const Instant limit = std::max(course().wave_since, r_.resumed) + kUnreachableGrace;
-    if (!known && now_ < limit) {
-      wait(step, fmt::format("{} does not answer", step.host));
-      return wake_at(limit);
-    }
+    if (!known && !is_lost(step, kUnreachableGrace))
+      return wait(step, fmt::format("{} does not answer", step.host));
     return give_up(step, StepPhase::unreachable,
                    fmt::format("{} does not answer; it keeps what it has", step.host));
   }
+  seen_again(step);
   if (!is_there(step)) {
     if (const std::string why = blocked_by(step); !why.empty()) return wait_or_give_up(step, why);
     if (step.disrupts) {

@@ -76,17 +76,16 @@ void Advance::watch_active(const Step& step) {
   if (outcome != nullptr && (run.phase == StepPhase::active || !run.outcome))
     return take_outcome(step, *outcome, *fleet_.report_of(step));
   if (run.phase != StepPhase::active || r_.paused) return;
-  if (!fleet_.reachable(step.host)) return watch_silence(step);
+  if (!fleet_.reachable(step.host)) {
+    const std::string why = fmt::format("{} does not answer", step.host);
+    return is_lost(step, kUnreachableGrace) ? give_up(step, StepPhase::unreachable, why)
+                                            : wait(step, why);
+  }
+  seen_again(step);
   const Instant limit = since(run) + r_.plan.policy.step_timeout;
   if (now_ < limit) return wake_at(limit);
   give_up(step, StepPhase::failed,
           fmt::format("no answer within {}", human_duration(r_.plan.policy.step_timeout)));
-}
-
-void Advance::watch_silence(const Step& step) {
-  const Instant begun = std::max(since(run_of(step)), course().wave_since);
-  if (now_ < begun + kUnreachableGrace) return wake_at(begun + kUnreachableGrace);
-  give_up(step, StepPhase::unreachable, fmt::format("{} does not answer", step.host));
 }
 
 void Advance::take_outcome(const Step& step, const plan::Outcome& outcome,
@@ -132,21 +131,11 @@ void Advance::watch_soaking(const Step& step) {
   if (silent || report == nullptr || report->health != Health::healthy) {
     const std::string why = silent ? fmt::format("{} does not answer while it soaks", step.host)
                                    : "its health is not known";
-    if (run.waiting.empty()) {
-      run.since = now_;
-      touch(step);
-      wait(step, why);
-    }
     const Duration patience = silent ? Duration(kUnreachableGrace) : r_.plan.policy.step_timeout;
-    const Instant limit = since(run) + patience;
-    if (now_ < limit) return wake_at(limit);
+    if (!is_lost(step, patience)) return wait(step, why);
     return fail_soaking(step, silent ? StepPhase::unreachable : StepPhase::failed, why);
   }
-  if (!run.waiting.empty()) {
-    run.waiting.clear();
-    run.since = now_;
-    touch(step);
-  }
+  if (seen_again(step)) run.since = now_;
   const Instant until = since(run) + course().waves[course().wave].soak;
   if (now_ < until) return wake_at(until);
   finish_step(step);

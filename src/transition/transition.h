@@ -140,7 +140,7 @@ struct StepResult {
 [[nodiscard]] Transition with_result(Transition transition, const StepResult& result);
 // After a crash: an idempotent intent runs again; any other is a failure that left dirt. So is a
 // hook under which the agent has ended kMostCrashes times: it would do so for ever.
-inline constexpr int kMostCrashes = 5;
+inline constexpr int kMostCrashes = 12;
 [[nodiscard]] Transition recover(Transition transition);
 
 [[nodiscard]] Json transition_to_json(const Transition& transition);
