@@ -197,7 +197,10 @@ void Caretaker::note_transitions() {
 
 void Caretaker::ended(Service& service, const Instance& instance) {
   Json event = make_event(SystemClock().now(), "transition-ended", service.name, "", "");
-  if (instance.outcome) {
+  if (instance.outcome && instance.outcome->result == plan::Outcome::Result::inconsistent &&
+      !instance.owed) {
+    event["text"] = "mended: what an earlier change left undone is done";
+  } else if (instance.outcome) {
     event["text"] = fmt::format("{}{}", plan::outcome_name(instance.outcome->result),
                                 instance.outcome->message.empty()
                                     ? ""

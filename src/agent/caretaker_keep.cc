@@ -39,6 +39,7 @@ bool Caretaker::is_kept(const Service& service) const {
   const auto it = core_.instances().find(service.name);
   if (service.busy || it == core_.instances().end() || !it->second.applied) return false;
   // Nobody knows what is right on a host that stands between two versions.
+  if (it->second.owed) return false;
   return !it->second.outcome || it->second.outcome->result != plan::Outcome::Result::inconsistent;
 }
 

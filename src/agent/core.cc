@@ -30,11 +30,11 @@ Json instance_to_json(const Instance& instance) {
       {{"applied", instance.applied ? plan::instance_state_to_json(*instance.applied) : Json()},
        {"history", history},
        {"hasData", instance.has_data},
-       {"dataVersion", instance.data_version},
        {"outcome", instance.outcome ? plan::outcome_to_json(*instance.outcome) : Json()},
        {"duties", duties},
        {"transition",
-        instance.transition ? transition::transition_to_json(*instance.transition) : Json()}});
+        instance.transition ? transition::transition_to_json(*instance.transition) : Json()},
+       {"owed", instance.owed ? transition::transition_to_json(*instance.owed) : Json()}});
 }
 
 Result<Instance> instance_from_json(const Json& json) {
@@ -45,13 +45,14 @@ Result<Instance> instance_from_json(const Json& json) {
   for (const std::string& digest : reader.strings("history"))
     out.history.push_back(TRY(Digest::parse(digest)));
   out.has_data = reader.boolean("hasData", false);
-  out.data_version = reader.integer("dataVersion", 0);
   if (const Json* outcome = reader.any("outcome"))
     out.outcome = TRY(plan::outcome_from_json(*outcome, "outcome"));
   for (const auto& [token, outcome] : reader.object("duties"))
     out.duties.emplace(token, TRY(plan::outcome_from_json(outcome, "duties")));
   if (const Json* journal = reader.any("transition"))
     out.transition = TRY(transition::transition_from_json(*journal));
+  if (const Json* owed = reader.any("owed"))
+    out.owed = TRY(transition::transition_from_json(*owed));
   TRYV(reader.finish(UnknownMembers::ignore));
   return out;
 }
@@ -123,7 +124,10 @@ void Core::consider(const std::string& service, Output& out) {
   Instance& instance = instances_[service];
   if (instance.transition || instance.loading || !is_due(instance, entry->second)) return;
   LoadManifests load{service, {}};
-  if (entry->second.duty && !instance.duties.contains(entry->second.duty->token)) {
+  if (instance.owed) {
+    for (const auto& state : {instance.owed->from, instance.owed->to})
+      if (state) load.digests.insert(state->manifest);
+  } else if (entry->second.duty && !instance.duties.contains(entry->second.duty->token)) {
     for (const Digest& digest :
          {entry->second.duty->owner, entry->second.duty->from, entry->second.duty->to}) {
       if (!digest.is_none()) load.digests.insert(digest);
@@ -168,7 +172,11 @@ Output Core::on_manifests(const std::string& service,
     const auto it = manifests.find(digest);
     return it == manifests.end() ? nullptr : &it->second;
   };
-  if (entry->second.duty && !instance.duties.contains(entry->second.duty->token)) {
+  const bool duty = entry->second.duty && !instance.duties.contains(entry->second.duty->token);
+  if (instance.owed) {
+    instance.transition =
+        transition::mend(*instance.owed, duty ? entry->second.duty->token : entry->second.attempt);
+  } else if (duty) {
     const plan::Manifest* owner = find(entry->second.duty->owner);
     const plan::Hook* hook = owner == nullptr ? nullptr : owner->hook(entry->second.duty->hook);
     if (hook == nullptr) {
@@ -234,10 +242,19 @@ Output Core::on_step(const std::string& service, const std::string& token,
 
 void Core::conclude(const std::string& service, const transition::Ended& end, Output& out) {
   Instance& instance = instances_.at(service);
-  if (instance.transition->duty) {
+  if (!instance.transition->duty) instance.owed = transition::owed_by(*instance.transition);
+  if (end.mended) {
+    instance.applied = end.applied;
+    instance.health = plan::Health::unknown;
+  } else if (instance.transition->duty) {
     instance.duties.insert_or_assign(end.outcome.attempt, end.outcome);
     while (instance.duties.size() > kKeptDuties) instance.duties.erase(instance.duties.begin());
   } else {
+    const auto entry = target_.instances.find(service);
+    // What came first was in the way of a duty, too.
+    if (instance.transition->mending && entry != target_.instances.end() && entry->second.duty &&
+        entry->second.duty->token == end.outcome.attempt)
+      instance.duties.insert_or_assign(end.outcome.attempt, end.outcome);
     instance.applied = end.applied;
     instance.outcome = end.outcome;
     if (end.applied && age(instance, end.applied->manifest) == instance.history.size())
@@ -307,9 +324,10 @@ std::set<Digest> Core::manifests_in_use() const {
   }
   for (const auto& [service, instance] : instances_) {
     add(instance.applied);
-    if (instance.transition) {
-      add(instance.transition->from);
-      add(instance.transition->to);
+    for (const auto& journal : {instance.transition, instance.owed}) {
+      if (!journal) continue;
+      add(journal->from);
+      add(journal->to);
     }
   }
   out.erase(Digest());

@@ -48,12 +48,14 @@ struct Instance {
   std::optional<plan::InstanceState> applied;
   std::vector<Digest> history;  // manifests in the order in which they were first deployed here
   bool has_data = false;        // its data folder has been set up
-  std::int64_t data_version = 0;
   plan::Health health = plan::Health::unknown;  // not stored
   std::string health_reason;                    // not stored
   std::optional<plan::Outcome> outcome;
   std::map<std::string, plan::Outcome> duties;
   std::optional<transition::Transition> transition;
+  // A way back that broke off: whatever comes next, this is done first, and nothing is started
+  // before it.
+  std::optional<transition::Transition> owed;
   bool loading = false;  // not stored: LoadManifests is under way
 };
 

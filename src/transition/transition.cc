@@ -290,7 +290,18 @@ Ended end_of(const Transition& transition) {
   };
   if (transition.failure) tell(*transition.failure);
   using Result = plan::Outcome::Result;
-  if (!transition.failure) {
+  if (transition.mending && !transition.back_failure) {
+    end.mended = true;
+    end.applied = transition.from;
+    if (end.applied) end.applied->mode = Mode::stopped;
+  } else if (transition.mending) {
+    end.outcome.result = Result::inconsistent;
+    tell(*transition.back_failure);
+    end.outcome.message =
+        fmt::format("an earlier change was not walked back to its end, and that comes first: {}",
+                    transition.back_failure->message);
+    end.applied = truth_when_stuck(transition);
+  } else if (!transition.failure) {
     end.applied = transition.to;
   } else if (transition.duty) {
     end.outcome.result = Result::failed;
@@ -353,6 +364,44 @@ Transition begin_duty(const std::string& service, const plan::Duty& duty, const 
     out.forward.push_back(record);
   }
   return out;
+}
+
+std::optional<Transition> owed_by(const Transition& stuck) {
+  if (!stuck.back_failure) return std::nullopt;
+  Transition out = stuck;
+  out.mending = true;
+  out.back.clear();
+  out.failure.reset();
+  out.back_failure.reset();
+  const auto add = [&](Step step) {
+    StepRecord record;
+    record.step = step;
+    record.idempotent = may_run_twice(out, step);
+    out.back.push_back(std::move(record));
+  };
+  bool old_may_run = false;
+  for (const StepRecord& record : stuck.back) {
+    // Of what was to bring the old version into service, only its process is left: it may run half.
+    const bool serves = record.step == Step::start_old || record.step == Step::validate_old ||
+                        record.step == Step::undrain_old;
+    if (serves) {
+      old_may_run = old_may_run || (record.step == Step::start_old && attempted(record));
+    } else if (record.step == Step::stop) {
+      old_may_run = true;
+    } else if (record.progress != Progress::done) {
+      add(record.step);
+    }
+  }
+  if (old_may_run) add(Step::stop);
+  if (out.back.empty()) return std::nullopt;
+  return out;
+}
+
+Transition mend(Transition owed, const std::string& attempt) {
+  owed.attempt = attempt;
+  for (StepRecord& record : owed.back)
+    record.token = fmt::format("{}/{}/{}/mend", attempt, owed.service, step_name(record.step));
+  return owed;
 }
 
 Decision decide(const Transition& transition) {
