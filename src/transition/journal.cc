@@ -20,7 +20,8 @@ Json records_to_json(const std::vector<StepRecord>& records) {
                       {"token", record.token},
                       {"progress", kProgress.at(static_cast<std::size_t>(record.progress))},
                       {"idempotent", record.idempotent},
-                      {"tries", record.tries}}));
+                      {"tries", record.tries},
+                      {"interrupted", record.interrupted}}));
   }
   return out;
 }
@@ -40,6 +41,7 @@ Result<std::vector<StepRecord>> records_from_json(const Json::Array& array) {
     record.progress = static_cast<Progress>(i);
     record.idempotent = reader.boolean("idempotent", true);
     record.tries = static_cast<int>(reader.integer("tries", 0, 0, 100));
+    record.interrupted = reader.boolean("interrupted", false);
     TRYV(reader.finish(UnknownMembers::ignore));
     out.push_back(std::move(record));
   }

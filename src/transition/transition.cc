@@ -325,8 +325,10 @@ Ended end_of(const Transition& transition) {
 }
 
 void note_failure(Transition& transition, StepRecord& record, const StepResult& result) {
-  // Who asked to be tried again, and never came to an end, may have left anything.
-  const bool clean = result.status == StepStatus::failed;
+  // Who asked to be tried again, and never came to an end, may have left anything; and a run that
+  // failed cleanly says nothing about what an earlier run of the same step has left.
+  const bool clean =
+      result.status == StepStatus::failed && record.tries == 0 && !record.interrupted;
   record.progress = clean ? Progress::failed : Progress::failed_dirty;
   Failure failure{std::string(step_name(record.step)), result.exit_status, result.message,
                   result.tail};
@@ -458,8 +460,9 @@ Transition with_result(Transition transition, const StepResult& result) {
 
 Transition recover(Transition transition) {
   StepRecord* record = current(transition);
-  if (record == nullptr || record->progress != Progress::intent || record->idempotent)
-    return transition;
+  if (record == nullptr || record->progress != Progress::intent) return transition;
+  record->interrupted = true;
+  if (record->idempotent) return transition;
   StepResult result;
   result.status = StepStatus::dirty;
   result.message = fmt::format(

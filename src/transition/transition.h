@@ -58,7 +58,8 @@ struct StepRecord {
   std::string token;
   Progress progress = Progress::planned;
   bool idempotent = true;
-  int tries = 0;  // how often it answered "again"
+  int tries = 0;             // how often it answered "again"
+  bool interrupted = false;  // a crash cut a run of it short
 };
 
 struct Failure {

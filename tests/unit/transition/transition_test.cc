@@ -275,6 +275,18 @@ TEST_F(TransitionTest, I7_AfterACrashAHookThatIsNotIdempotentIsNeverRunAgain) {
   EXPECT_THAT(rest.end.outcome.message, HasSubstr("idempotent: false"));
 }
 
+TEST_F(TransitionTest, ACleanFailureOfTheSecondRunSaysNothingAboutTheFirst) {
+  Transition t = begin(upgrade());
+  while (std::get<StepOrder>(decide(t)).step != Step::migrate) {
+    StepResult ok;
+    ok.snapshot = "sha256:snapshot";
+    t = with_result(with_intent(std::move(t)), ok);
+  }
+  t = recover(with_intent(std::move(t)));
+  EXPECT_EQ(walk(std::move(t), {{"migrate", StepStatus::failed}}).steps,
+            "migrate restore start_old validate_old undrain_old");
+}
+
 TEST_F(TransitionTest, DrainingAndResumingTouchNothingElse) {
   Begin input = upgrade();
   input.to = InstanceState{input.from->manifest, Mode::drained};
