@@ -48,10 +48,12 @@ struct Instance {
   std::optional<plan::InstanceState> applied;
   std::vector<Digest> history;  // manifests in the order in which they were first deployed here
   bool has_data = false;        // its data folder has been set up
+  bool keeps_data = false;      // a version of it has a dataVersion: its history outlives it
   plan::Health health = plan::Health::unknown;  // not stored
   std::string health_reason;                    // not stored
   std::optional<plan::Outcome> outcome;
   std::map<std::string, plan::Outcome> duties;
+  std::vector<std::string> duty_order;  // their tokens as they were concluded, the oldest first
   std::optional<transition::Transition> transition;
   // A way back that broke off: whatever comes next, this is done first, and nothing is started
   // before it.
@@ -94,7 +96,9 @@ class Core {
   [[nodiscard]] bool is_due(const Instance& instance, const plan::TargetEntry& entry) const;
   void go_on(const std::string& service, Output& out);
   void conclude(const std::string& service, const transition::Ended& end, Output& out);
+  void conclude_duty(const std::string& service, const plan::Outcome& outcome);
   void save(const std::string& service, Output& out) const;
+  void forget_what_left_no_trace(Output& out);
 
   plan::Target target_;
   std::map<std::string, Instance> instances_;
