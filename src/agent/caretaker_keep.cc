@@ -61,8 +61,11 @@ void Caretaker::settle(const ServicePtr& s) {
   s->check_timer.cancel();
   s->retry_timer.cancel();
   if (!is_kept(*s)) {
-    work_.submit(s->name, [this, s] {
-      if (s->keeper) static_cast<void>(s->keeper->clear().has_value());
+    // What stands between two versions is left alone, and keeps its claims.
+    const auto it = core_.instances().find(s->name);
+    const bool gone = it == core_.instances().end() || !it->second.applied;
+    work_.submit(s->name, [this, s, gone] {
+      if (s->keeper && gone) static_cast<void>(s->keeper->clear().has_value());
       arm(s->name, {});
     });
     return;

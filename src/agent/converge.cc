@@ -59,7 +59,8 @@ struct Converger::Impl {
                    options.supervisor,
                    options.backups,
                    overlay,
-                   &graph.claimed};
+                   graph.claimed.get(),
+                   options.claims};
   }
 
   [[nodiscard]] bool known_good(std::uint32_t i) const {
@@ -435,6 +436,8 @@ Status Converger::set_resources(const std::map<std::string, Json>& specs) {
     const Selector* when = resources[i]->common().when.get();
     off[i] = when != nullptr && !when->matches(impl_->options.labels) ? 1 : 0;
   }
+  if (impl_->options.claims != nullptr)
+    impl_->options.claims->set(impl_->options.name, graph.claimed);
   impl_->resources = std::move(resources);
   impl_->graph = std::move(graph);
   impl_->evidence = std::move(evidence);

@@ -277,19 +277,33 @@ void Core::go_on(const std::string& service, Output& out) {
   out.report = true;
 }
 
-Output Core::on_step(const std::string& service, const std::string& token,
-                     const transition::StepResult& result) {
-  Output out;
+// False for an answer to a question of long ago.
+bool Core::record(const std::string& service, const std::string& token,
+                  const transition::StepResult& result) {
   const auto it = instances_.find(service);
-  if (it == instances_.end() || !it->second.transition) return out;
+  if (it == instances_.end() || !it->second.transition) return false;
   const transition::Decision current = transition::decide(*it->second.transition);
   const auto* order = std::get_if<transition::StepOrder>(&current);
-  if (order == nullptr || order->token != token) return out;  // an answer to a question of long ago
+  if (order == nullptr || order->token != token) return false;
   if (order->step == transition::Step::setup && result.status == transition::StepStatus::ok)
     it->second.has_data = true;
   it->second.transition = transition::with_result(std::move(*it->second.transition), result);
+  return true;
+}
+
+Output Core::on_step(const std::string& service, const std::string& token,
+                     const transition::StepResult& result) {
+  Output out;
+  if (!record(service, token, result)) return out;
   save(service, out);
   go_on(service, out);
+  return out;
+}
+
+Output Core::on_last_step(const std::string& service, const std::string& token,
+                          const transition::StepResult& result) {
+  Output out;
+  if (record(service, token, result)) save(service, out);
   return out;
 }
 

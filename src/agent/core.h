@@ -77,6 +77,9 @@ class Core {
   Output on_manifests_failed(const std::string& service, const std::string& why);
   Output on_step(const std::string& service, const std::string& token,
                  const transition::StepResult& result);
+  // The same for an agent that ends: what was done is recorded, and nothing new begins.
+  Output on_last_step(const std::string& service, const std::string& token,
+                      const transition::StepResult& result);
   Output on_health(const std::string& service, plan::Health health, const std::string& reason);
   // Asks again for what could not be loaded. Call when the controller answers, or after a while.
   Output retry();
@@ -95,6 +98,8 @@ class Core {
   void consider(const std::string& service, Output& out);
   [[nodiscard]] bool is_due(const Instance& instance, const plan::TargetEntry& entry) const;
   void go_on(const std::string& service, Output& out);
+  bool record(const std::string& service, const std::string& token,
+              const transition::StepResult& result);
   void conclude(const std::string& service, const transition::Ended& end, Output& out);
   void conclude_duty(const std::string& service, const plan::Outcome& outcome);
   void save(const std::string& service, Output& out) const;
