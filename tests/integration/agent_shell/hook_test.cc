@@ -102,6 +102,21 @@ TEST_F(HookTest, DataThatCouldNotBeRestoredAreRestoredBeforeAnythingRunsOnThem) 
   EXPECT_TRUE(beats("1"));
 }
 
+TEST_F(HookTest, ManyRunsAtOnceHaveScratchFoldersOfTheirOwn) {
+  // Health asks `validate` every 300 ms while the transition's own `validate` runs for longer.
+  plan::Manifest two = heart("2", 1);
+  two.hooks["validate"] = controller.script(
+      "touch mine; echo $CONSORT_SCRATCH >> $CONSORT_DATA/scratches; test -e mine");
+  const auto report = upgrade(two);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  ASSERT_TRUE(
+      eventually([&] { return split(text_of(service() / "data/scratches"), '\n').size() > 3; }));
+  auto seen = split(text_of(service() / "data/scratches"), '\n');
+  seen.pop_back();
+  EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()).size(), seen.size());
+}
+
 TEST_F(HookTest, TryAgainIsTriedAgain) {
   plan::Manifest two = heart("2", 2);
   two.hooks["migrate"] = controller.script(
