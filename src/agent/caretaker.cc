@@ -4,6 +4,7 @@
 #include <malloc.h>
 
 #include <algorithm>
+#include <future>
 
 #include "agent/history.h"
 #include "agent/steps.h"
@@ -70,9 +71,12 @@ Status Caretaker::begin() {
     s->busy = true;
     const transition::Decision decision = transition::decide(*instance.transition);
     // A hook of the killed agent may still run; it must not run beside its own second try.
+    const ServiceFiles files(shop_.host, name);
     if (const auto* order = std::get_if<transition::StepOrder>(&decision))
-      end_leftovers(ServiceFiles(shop_.host, name).data(), order->token);
+      end_leftovers(files.data(), order->token);
+    TRYV(remove_tree(files.folder() / "scratch"));
   }
+  announce_claims();
   take(core_.start());
   for (const auto& [name, s] : services_) {
     if (!s->busy) settle(s);
@@ -81,14 +85,52 @@ Status Caretaker::begin() {
   return {};
 }
 
+// Before the first service looks after its files, a purge must know what all others keep. Reading
+// all manifests twice is worth it only where something is purged.
+void Caretaker::announce_claims() {
+  std::map<std::string, std::vector<Version>> known;
+  bool purges = false;
+  for (const auto& [name, instance] : core_.instances()) {
+    std::vector<plan::InstanceState> states;
+    if (instance.applied) states.push_back(*instance.applied);
+    for (const auto& journal : {instance.transition, instance.owed}) {
+      if (journal && journal->from) states.push_back(*journal->from);
+      if (journal && journal->to) states.push_back(*journal->to);
+    }
+    for (const plan::InstanceState& state : states) {
+      auto manifest = plan::get_manifest(shop_.store, state.manifest);
+      if (!manifest) continue;  // it is not here yet, so it keeps nothing
+      for (const auto& [resource, spec] : manifest->resources)
+        purges = purges || spec.bool_or("purge");
+      known[name].push_back({state.manifest, std::move(*manifest), state.host});
+    }
+  }
+  if (!purges) return;
+  for (const auto& [name, versions] : known) {
+    const ServicePtr s = service(name);
+    Status status = make_keeper(shop_, *s);
+    if (status) status = s->keeper->announce(versions);
+    if (!status) log_warn("what {} keeps is not known yet: {}", name, status.error().message());
+  }
+}
+
 bool Caretaker::close(Duration grace) {
-  if (!closing_.exchange(true)) {
+  const bool first = !closing_.exchange(true);
+  if (first) {
     shop_.fetcher->cancel();
     health_.close(Duration(0));
   }
   bool done = work_.close(grace);
   shop_.hooks->end_all();
   done = work_.close(seconds(2)) && health_.close(seconds(2));
+  if (first) {
+    // What ended in time is in the journal before the loop ends.
+    auto recorded = std::make_shared<std::promise<void>>();
+    auto all = recorded->get_future();
+    loop_.post([recorded] { recorded->set_value(); });
+    recorded.reset();
+    all.wait_for(seconds(2));
+  }
   const std::lock_guard lock(watch_mutex_);
   watch_.reset();
   return done;
@@ -201,7 +243,10 @@ void Caretaker::note_transitions() {
 
 void Caretaker::ended(Service& service, const Instance& instance) {
   Json event = make_event(SystemClock().now(), "transition-ended", service.name, "", "");
-  if (instance.outcome) {
+  if (instance.outcome && instance.outcome->result == plan::Outcome::Result::inconsistent &&
+      !instance.owed) {
+    event["text"] = "mended: what an earlier change left undone is done";
+  } else if (instance.outcome) {
     event["text"] = fmt::format("{}{}", plan::outcome_name(instance.outcome->result),
                                 instance.outcome->message.empty()
                                     ? ""
@@ -253,22 +298,38 @@ void Caretaker::perform(const PerformStep& work) {
       }
       const auto elapsed =
           std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun);
-      // What was broken off has no result: the journal says that it began, and the next life goes
-      // on.
-      if (closing_) return;
+      if (closing_ && was_broken_off(work, result)) return;
       Json event = make_event(SystemClock().now(), "step", s->name, "",
                               fmt::format("{}{}", transition::step_name(work.order.step),
                                           result.message.empty() ? "" : ": " + result.message));
       event["millis"] = elapsed.count();
       event["local"] = true;
       shop_.record(std::move(event));
-      loop_.post(
-          [this, work, result] { take(core_.on_step(work.service, work.order.token, result)); });
+      loop_.post([this, work, result] { stepped(work, result); });
     });
   };
   const Duration pause = pause_before(work);
   if (pause.count() == 0) return submit();
   loop_.after(pause, submit);
+}
+
+// What was broken off has no result: the journal says that it began, and the next life goes on.
+// Also what a signal ended: the one that ends the agent may go to its whole control group.
+bool Caretaker::was_broken_off(const PerformStep& work,
+                               const transition::StepResult& result) const {
+  using transition::Step;
+  if (work.order.step == Step::fetch || work.order.step == Step::confirm)
+    return result.status != transition::StepStatus::ok || result.unconfirmed;
+  return result.status != transition::StepStatus::ok &&
+         (shop_.hooks->ended() || result.exit_status > 128);
+}
+
+void Caretaker::stepped(const PerformStep& work, const transition::StepResult& result) {
+  if (!closing_) return take(core_.on_step(work.service, work.order.token, result));
+  if (!deferred_.empty()) return;
+  const Output last = core_.on_last_step(work.service, work.order.token, result);
+  if (const Status status = write(last.writes); !status)
+    log_error("the end of a step cannot be recorded: {}", status.error().message());
 }
 
 // --- cleaning up

@@ -89,9 +89,13 @@ class Caretaker {
   void carry_out(Output output);
   [[nodiscard]] Status write(const Writes& writes) const;
   void retry_writes();
+  void announce_claims();
   void note_transitions();
   void load_manifests(const LoadManifests& work);
   void perform(const PerformStep& work);
+  [[nodiscard]] bool was_broken_off(const PerformStep& work,
+                                    const transition::StepResult& result) const;
+  void stepped(const PerformStep& work, const transition::StepResult& result);
   void ended(Service& service, const Instance& instance);
   void clean_up(const ServicePtr& service);
   void collect();

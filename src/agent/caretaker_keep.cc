@@ -39,6 +39,7 @@ bool Caretaker::is_kept(const Service& service) const {
   const auto it = core_.instances().find(service.name);
   if (service.busy || it == core_.instances().end() || !it->second.applied) return false;
   // Nobody knows what is right on a host that stands between two versions.
+  if (it->second.owed) return false;
   return !it->second.outcome || it->second.outcome->result != plan::Outcome::Result::inconsistent;
 }
 
@@ -60,8 +61,11 @@ void Caretaker::settle(const ServicePtr& s) {
   s->check_timer.cancel();
   s->retry_timer.cancel();
   if (!is_kept(*s)) {
-    work_.submit(s->name, [this, s] {
-      if (s->keeper) static_cast<void>(s->keeper->clear().has_value());
+    // What stands between two versions is left alone, and keeps its claims.
+    const auto it = core_.instances().find(s->name);
+    const bool gone = it == core_.instances().end() || !it->second.applied;
+    work_.submit(s->name, [this, s, gone] {
+      if (s->keeper && gone) static_cast<void>(s->keeper->clear().has_value());
       arm(s->name, {});
     });
     return;

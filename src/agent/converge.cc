@@ -59,7 +59,8 @@ struct Converger::Impl {
                    options.supervisor,
                    options.backups,
                    overlay,
-                   &graph.claimed};
+                   graph.claimed.get(),
+                   options.claims};
   }
 
   [[nodiscard]] bool known_good(std::uint32_t i) const {
@@ -265,8 +266,7 @@ class Pass {
     }
     if (verdict->state == Verdict::State::right) {
       if (!context_.dry_run()) {
-        if (!impl_.recorded[i]) impl_.ledger->done(resource, claim_of(resource));
-        impl_.recorded[i] = 1;
+        if (!impl_.recorded[i]) impl_.recorded[i] = record(resource) ? 1 : 0;
         impl_.remember(i, std::move(verdict->evidence));
       }
       return;
@@ -296,12 +296,21 @@ class Pass {
     item.commands = std::move(applied->commands);
     item.backup = applied->backup;
     if (context_.dry_run()) return;
-    impl_.ledger->done(resource, claim_of(resource));
+    static_cast<void>(record(resource));
     if (item.cause != Cause::corrective || !applied->changed) return;
     const std::lock_guard lock(impl_.flapping_mutex);
     Flapping& state = impl_.flapping[resource.name()];
     state.repaired(impl_.now());
     item.flapping = state.flaps();
+  }
+
+  // Without a record it is as wished all the same; the next pass records it.
+  bool record(const Resource& resource) {
+    const Status status = impl_.ledger->done(resource, claim_of(resource));
+    if (status) return true;
+    const std::lock_guard lock(impl_.flapping_mutex);
+    unrecorded_ = status.error().message();
+    return false;
   }
 
   bool backs_off(const Resource& resource, ResourceReport& item) {
@@ -372,15 +381,17 @@ class Pass {
       report_.resources.push_back(std::move(it->second));
     }
     if (context_.dry_run()) return;
-    if (Status status = impl_.ledger->flush(); !status)
-      report_.warnings.push_back(status.error().message());
+    if (Status status = impl_.ledger->flush(); !status) unrecorded_ = status.error().message();
+    if (!unrecorded_.empty())
+      report_.warnings.push_back("what was done could not be recorded: " + unrecorded_);
   }
 
   Impl& impl_;
   const PassOptions& options_;
   Context context_;
   std::vector<Seen> outcome_;
-  Reports reports_;  // guarded by the mutex while threads work
+  std::string unrecorded_;  // why the ledger lags behind; guarded by the flapping mutex
+  Reports reports_;         // guarded by the mutex while threads work
   PassReport report_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -425,6 +436,8 @@ Status Converger::set_resources(const std::map<std::string, Json>& specs) {
     const Selector* when = resources[i]->common().when.get();
     off[i] = when != nullptr && !when->matches(impl_->options.labels) ? 1 : 0;
   }
+  if (impl_->options.claims != nullptr)
+    impl_->options.claims->set(impl_->options.name, graph.claimed);
   impl_->resources = std::move(resources);
   impl_->graph = std::move(graph);
   impl_->evidence = std::move(evidence);

@@ -28,6 +28,8 @@ struct ConvergerOptions {
   Supervisor* supervisor = nullptr;
   ProcessRunner* runner = nullptr;  // null: the system's
   const Clock* clock = nullptr;     // null: the system's
+  Claims* claims = nullptr;         // of the host, where this set is known by `name`
+  std::string name;
   Enforcement enforcement = Enforcement::enforce;
   unsigned workers = 2;
 };

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/json_reader.h"
 
@@ -18,6 +19,35 @@ std::size_t age(const Instance& instance, const Digest& manifest) {
       instance.history.begin());
 }
 
+// Whether this attempt has seen the service at work, or tried to.
+bool has_tried_it(const transition::Transition& journal) {
+  using transition::Step;
+  for (const auto* list : {&journal.forward, &journal.back}) {
+    for (const transition::StepRecord& record : *list) {
+      const bool tries = record.step == Step::start || record.step == Step::validate ||
+                         record.step == Step::start_old || record.step == Step::validate_old;
+      if (tries && record.progress != transition::Progress::planned) return true;
+    }
+  }
+  return false;
+}
+
+// An attempt that had nothing to do says nothing about how a service that runs is.
+void note_health(Instance& instance, const transition::Transition& journal,
+                 const std::optional<plan::InstanceState>& before, const transition::Ended& end) {
+  const auto runs = [](const std::optional<plan::InstanceState>& state) {
+    return state && state->mode == plan::Mode::running;
+  };
+  const bool works = end.outcome.result == plan::Outcome::Result::done ||
+                     end.outcome.result == plan::Outcome::Result::reverted;
+  if (works && runs(before) && runs(end.applied) && !has_tried_it(journal)) return;
+  instance.health = !runs(end.applied)      ? plan::Health::unknown
+                    : !works                ? plan::Health::unhealthy
+                    : has_tried_it(journal) ? plan::Health::healthy
+                                            : plan::Health::unknown;
+  instance.health_reason = works ? "" : end.outcome.message;
+}
+
 }  // namespace
 
 Json instance_to_json(const Instance& instance) {
@@ -30,11 +60,13 @@ Json instance_to_json(const Instance& instance) {
       {{"applied", instance.applied ? plan::instance_state_to_json(*instance.applied) : Json()},
        {"history", history},
        {"hasData", instance.has_data},
-       {"dataVersion", instance.data_version},
+       {"keepsData", instance.keeps_data},
        {"outcome", instance.outcome ? plan::outcome_to_json(*instance.outcome) : Json()},
        {"duties", duties},
+       {"dutyOrder", Json::array_of(instance.duty_order)},
        {"transition",
-        instance.transition ? transition::transition_to_json(*instance.transition) : Json()}});
+        instance.transition ? transition::transition_to_json(*instance.transition) : Json()},
+       {"owed", instance.owed ? transition::transition_to_json(*instance.owed) : Json()}});
 }
 
 Result<Instance> instance_from_json(const Json& json) {
@@ -45,13 +77,21 @@ Result<Instance> instance_from_json(const Json& json) {
   for (const std::string& digest : reader.strings("history"))
     out.history.push_back(TRY(Digest::parse(digest)));
   out.has_data = reader.boolean("hasData", false);
-  out.data_version = reader.integer("dataVersion", 0);
+  // A record of an older agent does not say it.
+  out.keeps_data = reader.boolean("keepsData", !out.history.empty());
   if (const Json* outcome = reader.any("outcome"))
     out.outcome = TRY(plan::outcome_from_json(*outcome, "outcome"));
   for (const auto& [token, outcome] : reader.object("duties"))
     out.duties.emplace(token, TRY(plan::outcome_from_json(outcome, "duties")));
+  if (reader.any("dutyOrder") != nullptr) {
+    out.duty_order = reader.strings("dutyOrder");
+  } else {
+    for (const auto& [token, outcome] : out.duties) out.duty_order.push_back(token);
+  }
   if (const Json* journal = reader.any("transition"))
     out.transition = TRY(transition::transition_from_json(*journal));
+  if (const Json* owed = reader.any("owed"))
+    out.owed = TRY(transition::transition_from_json(*owed));
   TRYV(reader.finish(UnknownMembers::ignore));
   return out;
 }
@@ -74,10 +114,20 @@ Result<Core> Core::restore(const Store& store) {
 }
 
 void Core::save(const std::string& service, Output& out) const {
-  const auto it = instances_.find(service);
-  // What has gone without a trace needs no record, except its outcome while the target still names
-  // it.
-  out.writes["instances/" + service] = instance_to_json(it->second).dump();
+  out.writes["instances/" + service] = instance_to_json(instances_.at(service)).dump();
+}
+
+// What has gone without a trace needs no record, except its outcome while the target names it.
+// Where there are data, has_data and the history still tell their story to the next installation.
+void Core::forget_what_left_no_trace(Output& out) {
+  std::erase_if(instances_, [&](const auto& item) {
+    const auto& [service, instance] = item;
+    if (instance.applied || instance.transition || instance.owed || instance.loading ||
+        instance.has_data || instance.keeps_data || target_.instances.contains(service))
+      return false;
+    out.writes["instances/" + service] = std::nullopt;
+    return true;
+  });
 }
 
 Output Core::start() {
@@ -89,6 +139,7 @@ Output Core::start() {
     save(service, out);
     go_on(service, out);
   }
+  forget_what_left_no_trace(out);
   for (const auto& [service, entry] : target_.instances) consider(service, out);
   return out;
 }
@@ -107,6 +158,7 @@ Result<Output> Core::on_target(const plan::Target& target) {
   target_ = target;
   out.writes["target"] = plan::target_to_json(target_).dump();
   out.report = true;
+  forget_what_left_no_trace(out);
   for (const auto& [service, entry] : target_.instances) consider(service, out);
   return out;
 }
@@ -123,7 +175,10 @@ void Core::consider(const std::string& service, Output& out) {
   Instance& instance = instances_[service];
   if (instance.transition || instance.loading || !is_due(instance, entry->second)) return;
   LoadManifests load{service, {}};
-  if (entry->second.duty && !instance.duties.contains(entry->second.duty->token)) {
+  if (instance.owed) {
+    for (const auto& state : {instance.owed->from, instance.owed->to})
+      if (state) load.digests.insert(state->manifest);
+  } else if (entry->second.duty && !instance.duties.contains(entry->second.duty->token)) {
     for (const Digest& digest :
          {entry->second.duty->owner, entry->second.duty->from, entry->second.duty->to}) {
       if (!digest.is_none()) load.digests.insert(digest);
@@ -168,7 +223,11 @@ Output Core::on_manifests(const std::string& service,
     const auto it = manifests.find(digest);
     return it == manifests.end() ? nullptr : &it->second;
   };
-  if (entry->second.duty && !instance.duties.contains(entry->second.duty->token)) {
+  const bool duty = entry->second.duty && !instance.duties.contains(entry->second.duty->token);
+  if (instance.owed) {
+    instance.transition =
+        transition::mend(*instance.owed, duty ? entry->second.duty->token : entry->second.attempt);
+  } else if (duty) {
     const plan::Manifest* owner = find(entry->second.duty->owner);
     const plan::Hook* hook = owner == nullptr ? nullptr : owner->hook(entry->second.duty->hook);
     if (hook == nullptr) {
@@ -191,6 +250,8 @@ Output Core::on_manifests(const std::string& service,
       return out;
     }
     begin.has_data = instance.has_data;
+    if (begin.new_manifest != nullptr && begin.new_manifest->data_version != 0)
+      instance.keeps_data = true;
     begin.downwards = begin.from && begin.to &&
                       age(instance, begin.to->manifest) < age(instance, begin.from->manifest);
     instance.transition = transition::begin(begin);
@@ -216,41 +277,74 @@ void Core::go_on(const std::string& service, Output& out) {
   out.report = true;
 }
 
-Output Core::on_step(const std::string& service, const std::string& token,
-                     const transition::StepResult& result) {
-  Output out;
+// False for an answer to a question of long ago.
+bool Core::record(const std::string& service, const std::string& token,
+                  const transition::StepResult& result) {
   const auto it = instances_.find(service);
-  if (it == instances_.end() || !it->second.transition) return out;
+  if (it == instances_.end() || !it->second.transition) return false;
   const transition::Decision current = transition::decide(*it->second.transition);
   const auto* order = std::get_if<transition::StepOrder>(&current);
-  if (order == nullptr || order->token != token) return out;  // an answer to a question of long ago
+  if (order == nullptr || order->token != token) return false;
   if (order->step == transition::Step::setup && result.status == transition::StepStatus::ok)
     it->second.has_data = true;
   it->second.transition = transition::with_result(std::move(*it->second.transition), result);
+  return true;
+}
+
+Output Core::on_step(const std::string& service, const std::string& token,
+                     const transition::StepResult& result) {
+  Output out;
+  if (!record(service, token, result)) return out;
   save(service, out);
   go_on(service, out);
   return out;
 }
 
+Output Core::on_last_step(const std::string& service, const std::string& token,
+                          const transition::StepResult& result) {
+  Output out;
+  if (record(service, token, result)) save(service, out);
+  return out;
+}
+
+// Of very many the oldest are forgotten, but never one that the target names: it would be performed
+// again.
+void Core::conclude_duty(const std::string& service, const plan::Outcome& outcome) {
+  Instance& instance = instances_.at(service);
+  if (instance.duties.insert_or_assign(outcome.attempt, outcome).second)
+    instance.duty_order.push_back(outcome.attempt);
+  const auto entry = target_.instances.find(service);
+  const auto is_named = [&](const std::string& token) {
+    return entry != target_.instances.end() && entry->second.duty &&
+           entry->second.duty->token == token;
+  };
+  auto& order = instance.duty_order;
+  while (order.size() > kKeptDuties) {
+    const auto oldest = std::find_if_not(order.begin(), order.end(), is_named);
+    instance.duties.erase(*oldest);
+    order.erase(oldest);
+  }
+}
+
 void Core::conclude(const std::string& service, const transition::Ended& end, Output& out) {
   Instance& instance = instances_.at(service);
-  if (instance.transition->duty) {
-    instance.duties.insert_or_assign(end.outcome.attempt, end.outcome);
-    while (instance.duties.size() > kKeptDuties) instance.duties.erase(instance.duties.begin());
+  const transition::Transition journal = std::move(*instance.transition);
+  instance.transition.reset();
+  if (journal.duty) {
+    conclude_duty(service, end.outcome);
   } else {
-    instance.applied = end.applied;
-    instance.outcome = end.outcome;
+    instance.owed = transition::owed_by(journal);
+    const auto entry = target_.instances.find(service);
+    // What had to come first may have been in the way of a duty.
+    if (journal.mending && !end.mended && entry != target_.instances.end() && entry->second.duty &&
+        entry->second.duty->token == end.outcome.attempt)
+      conclude_duty(service, end.outcome);
+    const std::optional<plan::InstanceState> before = std::exchange(instance.applied, end.applied);
+    if (!end.mended) instance.outcome = end.outcome;
     if (end.applied && age(instance, end.applied->manifest) == instance.history.size())
       instance.history.push_back(end.applied->manifest);
-    const bool works = end.outcome.result == plan::Outcome::Result::done ||
-                       end.outcome.result == plan::Outcome::Result::reverted;
-    instance.health = !end.applied || end.applied->mode != plan::Mode::running
-                          ? plan::Health::unknown
-                      : works ? plan::Health::healthy
-                              : plan::Health::unhealthy;
-    instance.health_reason = works ? "" : end.outcome.message;
+    note_health(instance, journal, before, end);
   }
-  instance.transition.reset();
   out.report = true;
   save(service, out);
   consider(service, out);
@@ -307,9 +401,10 @@ std::set<Digest> Core::manifests_in_use() const {
   }
   for (const auto& [service, instance] : instances_) {
     add(instance.applied);
-    if (instance.transition) {
-      add(instance.transition->from);
-      add(instance.transition->to);
+    for (const auto& journal : {instance.transition, instance.owed}) {
+      if (!journal) continue;
+      add(journal->from);
+      add(journal->to);
     }
   }
   out.erase(Digest());

@@ -48,12 +48,16 @@ struct Instance {
   std::optional<plan::InstanceState> applied;
   std::vector<Digest> history;  // manifests in the order in which they were first deployed here
   bool has_data = false;        // its data folder has been set up
-  std::int64_t data_version = 0;
+  bool keeps_data = false;      // a version of it has a dataVersion: its history outlives it
   plan::Health health = plan::Health::unknown;  // not stored
   std::string health_reason;                    // not stored
   std::optional<plan::Outcome> outcome;
   std::map<std::string, plan::Outcome> duties;
+  std::vector<std::string> duty_order;  // their tokens as they were concluded, the oldest first
   std::optional<transition::Transition> transition;
+  // A way back that broke off: whatever comes next, this is done first, and nothing is started
+  // before it.
+  std::optional<transition::Transition> owed;
   bool loading = false;  // not stored: LoadManifests is under way
 };
 
@@ -73,6 +77,9 @@ class Core {
   Output on_manifests_failed(const std::string& service, const std::string& why);
   Output on_step(const std::string& service, const std::string& token,
                  const transition::StepResult& result);
+  // The same for an agent that ends: what was done is recorded, and nothing new begins.
+  Output on_last_step(const std::string& service, const std::string& token,
+                      const transition::StepResult& result);
   Output on_health(const std::string& service, plan::Health health, const std::string& reason);
   // Asks again for what could not be loaded. Call when the controller answers, or after a while.
   Output retry();
@@ -91,8 +98,12 @@ class Core {
   void consider(const std::string& service, Output& out);
   [[nodiscard]] bool is_due(const Instance& instance, const plan::TargetEntry& entry) const;
   void go_on(const std::string& service, Output& out);
+  bool record(const std::string& service, const std::string& token,
+              const transition::StepResult& result);
   void conclude(const std::string& service, const transition::Ended& end, Output& out);
+  void conclude_duty(const std::string& service, const plan::Outcome& outcome);
   void save(const std::string& service, Output& out) const;
+  void forget_what_left_no_trace(Output& out);
 
   plan::Target target_;
   std::map<std::string, Instance> instances_;

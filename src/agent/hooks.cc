@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cctype>
 #include <charconv>
 #include <csignal>
@@ -102,9 +103,9 @@ class HookProcess {
     for (const Version* version : {run_.old_version, run_.new_version, run_.owner}) {
       if (version != nullptr) TRYV(files_.unpack(shop_.store, *version));
     }
-    const fs::path scratch = files_.folder() / "scratch";
-    // Health is asked beside a transition's hooks: each has its own scratch folder.
-    const fs::path own = scratch / run_.name;
+    // Health is asked beside a transition's hooks: each run has a scratch folder of its own.
+    static std::atomic<std::uint64_t> runs = 0;
+    const fs::path own = files_.folder() / "scratch" / fmt::format("{}-{}", run_.name, ++runs);
     TRYV(renew(own));
     ProcessSpec spec;
     spec.argv = TRY(command_line());
@@ -117,8 +118,9 @@ class HookProcess {
     spec.timeout = std::min(hook_.timeout, run_.limit.value_or(hook_.timeout));
     spec.output_limit = 4096;
     spec.on_output = [&output](std::string_view bytes) { output.take(bytes); };
-    pid_t group = 0;
-    spec.on_start = [&](pid_t pid) { shop_.hooks->add(group = pid); };
+    spec.on_start = [&](pid_t pid) { shop_.hooks->add(pid); };
+    // Before it is reaped: a number that is free again may be anybody's when all hooks are ended.
+    spec.on_end = [&](pid_t pid) { shop_.hooks->remove(pid); };
     auto outcome = run_process(spec);
     // Another thread that forks just now holds the fresh program open for writing until it has
     // become its own program: a moment later it can be run.
@@ -128,7 +130,6 @@ class HookProcess {
       std::this_thread::sleep_for(std::chrono::milliseconds(10));
       outcome = run_process(spec);
     }
-    if (group != 0) shop_.hooks->remove(group);
     static_cast<void>(remove_tree(own).has_value());
     return outcome;
   }
@@ -220,6 +221,11 @@ void RunningHooks::add(pid_t group) {
 void RunningHooks::remove(pid_t group) {
   const std::lock_guard lock(mutex_);
   groups_.erase(group);
+}
+
+bool RunningHooks::ended() const {
+  const std::lock_guard lock(mutex_);
+  return ended_;
 }
 
 void RunningHooks::end_all() {

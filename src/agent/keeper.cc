@@ -27,6 +27,8 @@ Result<std::unique_ptr<Keeper>> Keeper::create(Workshop& workshop, const std::st
   options.state_folder = workshop.host.data / "state/converge" / service;
   options.backups = &workshop.backups;
   options.supervisor = workshop.supervisor.get();
+  options.claims = workshop.claims.get();
+  options.name = service;
   out->converger_ = TRY(Converger::create(std::move(options)));
   return out;
 }
@@ -84,6 +86,18 @@ Status Keeper::check(const Version& version) const {
   for (const auto& [name, spec] : specs)
     resources.push_back(TRY(parse_resource(name, spec, workshop_.host.root)));
   TRY(build_graph(resources));
+  return {};
+}
+
+Status Keeper::announce(const std::vector<Version>& versions) const {
+  auto paths = std::make_shared<PathSet>();
+  for (const Version& version : versions) {
+    for (const auto& [name, spec] : TRY(specs_of(version, DaemonPart::without))) {
+      for (std::string& claim : TRY(parse_resource(name, spec, workshop_.host.root))->claims())
+        if (claim.starts_with('/')) paths->insert(std::move(claim));
+    }
+  }
+  workshop_.claims->set(service_, std::move(paths));
   return {};
 }
 

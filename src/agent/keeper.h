@@ -1,5 +1,4 @@
-// Keeps one service's resources and its daemon as its manifest says. Used by one thread at a time,
-// except note_drift() and take_drift().
+// Keeps one service's resources and its daemon as its manifest says. Used by one thread at a time.
 #pragma once
 
 #include <map>
@@ -26,6 +25,8 @@ class Keeper {
   // What a set of resources would be, checked whole. Errors: invalid_input, conflict, not_found (a
   // placeholder).
   [[nodiscard]] Status check(const Version& version) const;
+  // Claims what these versions keep, until set() or clear(): no other service may purge it.
+  [[nodiscard]] Status announce(const std::vector<Version>& versions) const;
   // Sets what is to be kept from now on; changes nothing by itself. Errors: as check().
   [[nodiscard]] Status set(const Version& version, DaemonPart daemon);
   [[nodiscard]] Status clear();

@@ -100,8 +100,14 @@ bool Ledger::lacks_before(const Resource& resource) const {
   return it == known_.end() || (it->second.before_is_null && it->second.wish != resource.wish());
 }
 
+// All of it or nothing: what a full disk took of a line would put every later line at another place
+// than is remembered.
 Status Ledger::append(const std::string& text) {
-  TRYV(write_all(fd_.get(), text, path_.string()));
+  if (Status status = write_all(fd_.get(), text, path_.string()); !status) {
+    if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0)
+      status.error().add_context("cutting off what was written of a line");
+    return status;
+  }
   end_ += static_cast<std::int64_t>(text.size());
   return {};
 }
@@ -114,27 +120,33 @@ Status Ledger::intend(const Resource& resource, const std::string& claim, Json b
                                   {"before", std::move(before)}});
   const std::string text = line.dump() + "\n";
   const std::lock_guard lock(mutex_);
+  const std::int64_t at = end_;
+  TRYV(append(text));
   Known& known = known_[resource.name()];
-  known.before_at = end_;
+  known.before_at = at;
   known.before_length = static_cast<std::uint32_t>(text.size() - 1);
   known.before_is_null = false;
   known.on_removal = resource.common().on_removal;
-  TRYV(append(text));
   if (known.on_removal == OnRemoval::revert && ::fdatasync(fd_.get()) != 0)
     return fail_errno(errno, "cannot sync the ledger");
   return {};
 }
 
-void Ledger::done(const Resource& resource, const std::string& claim) {
+Status Ledger::done(const Resource& resource, const std::string& claim) {
   const std::lock_guard lock(mutex_);
-  Known& known = known_[resource.name()];
-  if (known.wish == resource.wish() && known.on_removal == resource.common().on_removal) return;
+  const auto it = known_.find(resource.name());
+  Known known = it == known_.end() ? Known{} : it->second;
+  const OnRemoval on_removal = resource.common().on_removal;
+  if (known.wish == resource.wish() && known.on_removal == on_removal && it != known_.end())
+    return {};
   known.wish = resource.wish();
-  known.on_removal = resource.common().on_removal;
+  known.on_removal = on_removal;
   Json line = Json::object({{"name", resource.name()},
                             {"wish", known.wish.str()},
                             {"onRemoval", removal_name(known.on_removal)}});
-  if (known.before_at < 0) {
+  if (known.before_at >= 0) {
+    pending_ += line.dump() + "\n";
+  } else {
     line["type"] = resource.type();
     line["claim"] = claim;
     line["before"] = Json();
@@ -142,11 +154,11 @@ void Ledger::done(const Resource& resource, const std::string& claim) {
     known.before_at = end_ + static_cast<std::int64_t>(pending_.size());
     known.before_length = static_cast<std::uint32_t>(text.size());
     // Written now: its place in the file is remembered.
-    [[maybe_unused]] const Status written = append(pending_ + text + "\n");
+    TRYV(append(pending_ + text + "\n"));
     pending_.clear();
-    return;
   }
-  pending_ += line.dump() + "\n";
+  known_.insert_or_assign(resource.name(), known);
+  return {};
 }
 
 Status Ledger::flush() {

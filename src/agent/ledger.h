@@ -34,8 +34,8 @@ class Ledger {
   // Before the first change; on the disk (not only in its cache) when the change is to be undone
   // later.
   [[nodiscard]] Status intend(const Resource& resource, const std::string& claim, Json before);
-  // After success; buffered until flush().
-  void done(const Resource& resource, const std::string& claim);
+  // After success; buffered until flush(). An error (io) has recorded nothing: say it again later.
+  [[nodiscard]] Status done(const Resource& resource, const std::string& claim);
   [[nodiscard]] Status flush();
   [[nodiscard]] Result<Entry> get(const std::string& name) const;
   [[nodiscard]] std::vector<std::string> names() const;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "agent/accounts.h"
+#include "agent/claims.h"
 #include "agent/host_files.h"
 #include "base/json.h"
 #include "base/json_reader.h"
@@ -56,8 +57,9 @@ struct Context {
   Supervisor* supervisor = nullptr;  // null: daemons fail and say so
   const objects::ObjectStore* backups = nullptr;  // null: what is replaced is not kept
   OverlayFiles* overlay = nullptr;                // set in a dry run; `files` is then this overlay
-  const std::set<std::string>* claimed =
-      nullptr;  // paths of all resources: a purge leaves them alone
+  // Paths that resources decide on, of this set and of the whole host: a purge leaves them alone.
+  const PathSet* claimed = nullptr;
+  const Claims* claims = nullptr;
 
   [[nodiscard]] bool dry_run() const { return overlay != nullptr; }
   // Keeps the content of a file that is about to go. No store or no file: no digest.

@@ -121,6 +121,8 @@ Result<StepResult> Steps::dispatch(const PerformStep& work) {
     case Step::restore:
       return restore(work);
     case Step::switch_over:
+      // Only before the first try: after a crash in the middle of it the way may be cut already.
+      if (!work.order.again) TRYV(remember_reachable());
       return done(switch_to(after, before));
     case Step::switch_back:
       return done(switch_to(before, after));
@@ -377,7 +379,6 @@ Status Steps::switch_to(const Version* version, const Version* from) {
     TRYV(keeper_.clear());
     return keeper_.release_leftovers();
   }
-  TRYV(remember_reachable());
   TRYV(files_.unpack(shop_.store, *version));
   TRYV(keeper_.set(*version, DaemonPart::without));
   const PassReport report = keeper_.pass();

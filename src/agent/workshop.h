@@ -10,6 +10,7 @@
 #include <set>
 #include <string>
 
+#include "agent/claims.h"
 #include "agent/fetch.h"
 #include "agent/kept.h"
 #include "agent/service_files.h"
@@ -27,9 +28,10 @@ class RunningHooks {
   void remove(pid_t group);
   // SIGKILL to all of them and to those that come later.
   void end_all();
+  [[nodiscard]] bool ended() const;
 
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::set<pid_t> groups_;
   bool ended_ = false;
 };
@@ -46,6 +48,7 @@ struct Workshop {
   std::function<void(Json)> note;    // an event, for the history and the controller
   std::function<void(Json)> record;  // for the history alone
   std::unique_ptr<RunningHooks> hooks = std::make_unique<RunningHooks>();
+  std::unique_ptr<Claims> claims = std::make_unique<Claims>();
 };
 
 }  // namespace consort::agent

@@ -107,6 +107,13 @@ class Conversation {
       if (fds[2].revents != 0) drain(err_, outcome_.errors);
       if (fds[3].revents != 0) alive = false;
     }
+    // Until it is reaped nobody else can get its number, nor its group's.
+    siginfo_t end{};
+    while (::waitid(P_PID, static_cast<id_t>(pid_), &end, WEXITED | WNOWAIT) < 0 &&
+           errno == EINTR) {
+    }
+    if (outcome_.timed_out) ::kill(-pid_, SIGKILL);  // stragglers of the group
+    if (spec_.on_end) spec_.on_end(pid_);
     int status = 0;
     while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
     }
@@ -118,7 +125,6 @@ class Conversation {
     } else {
       outcome_.status = WEXITSTATUS(status);
     }
-    if (outcome_.timed_out) ::kill(-pid_, SIGKILL);  // stragglers of the group
     outcome_.elapsed = elapsed();
     return std::move(outcome_);
   }

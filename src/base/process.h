@@ -30,6 +30,7 @@ struct ProcessSpec {
   std::optional<gid_t> gid;
   std::function<void(std::string_view)> on_output;  // sees both streams as they come (same thread)
   std::function<void(pid_t)> on_start;              // the pid of the group's leader
+  std::function<void(pid_t)> on_end;                // it has ended, and its pid is still its own
 };
 
 struct ProcessOutcome {

@@ -77,6 +77,7 @@ Json transition_to_json(const Transition& t) {
                        {"forward", records_to_json(t.forward)},
                        {"back", records_to_json(t.back)},
                        {"walkingBack", t.walking_back},
+                       {"mending", t.mending},
                        {"committed", t.committed},
                        {"unconfirmed", t.unconfirmed},
                        {"snapshot", t.snapshot},
@@ -101,6 +102,7 @@ Result<Transition> transition_from_json(const Json& json) {
   t.forward = TRY(records_from_json(reader.array("forward")));
   t.back = TRY(records_from_json(reader.array("back")));
   t.walking_back = reader.boolean("walkingBack", false);
+  t.mending = reader.boolean("mending", false);
   t.committed = reader.boolean("committed", false);
   t.unconfirmed = reader.boolean("unconfirmed", false);
   t.snapshot = reader.string("snapshot", "");

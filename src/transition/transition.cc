@@ -290,7 +290,18 @@ Ended end_of(const Transition& transition) {
   };
   if (transition.failure) tell(*transition.failure);
   using Result = plan::Outcome::Result;
-  if (!transition.failure) {
+  if (transition.mending && !transition.back_failure) {
+    end.mended = true;
+    end.applied = transition.from;
+    if (end.applied) end.applied->mode = Mode::stopped;
+  } else if (transition.mending) {
+    end.outcome.result = Result::inconsistent;
+    tell(*transition.back_failure);
+    end.outcome.message =
+        fmt::format("an earlier change was not walked back to its end, and that comes first: {}",
+                    transition.back_failure->message);
+    end.applied = truth_when_stuck(transition);
+  } else if (!transition.failure) {
     end.applied = transition.to;
   } else if (transition.duty) {
     end.outcome.result = Result::failed;
@@ -314,8 +325,10 @@ Ended end_of(const Transition& transition) {
 }
 
 void note_failure(Transition& transition, StepRecord& record, const StepResult& result) {
-  // Who asked to be tried again, and never came to an end, may have left anything.
-  const bool clean = result.status == StepStatus::failed;
+  // Who asked to be tried again, and never came to an end, may have left anything; and a run that
+  // failed cleanly says nothing about what an earlier run of the same step has left.
+  const bool clean =
+      result.status == StepStatus::failed && record.tries == 0 && !record.crashes > 0;
   record.progress = clean ? Progress::failed : Progress::failed_dirty;
   Failure failure{std::string(step_name(record.step)), result.exit_status, result.message,
                   result.tail};
@@ -353,6 +366,44 @@ Transition begin_duty(const std::string& service, const plan::Duty& duty, const 
     out.forward.push_back(record);
   }
   return out;
+}
+
+std::optional<Transition> owed_by(const Transition& stuck) {
+  if (!stuck.back_failure) return std::nullopt;
+  Transition out = stuck;
+  out.mending = true;
+  out.back.clear();
+  out.failure.reset();
+  out.back_failure.reset();
+  const auto add = [&](Step step) {
+    StepRecord record;
+    record.step = step;
+    record.idempotent = may_run_twice(out, step);
+    out.back.push_back(std::move(record));
+  };
+  bool old_may_run = false;
+  for (const StepRecord& record : stuck.back) {
+    // Of what was to bring the old version into service, only its process is left: it may run half.
+    const bool serves = record.step == Step::start_old || record.step == Step::validate_old ||
+                        record.step == Step::undrain_old;
+    if (serves) {
+      old_may_run = old_may_run || (record.step == Step::start_old && attempted(record));
+    } else if (record.step == Step::stop) {
+      old_may_run = true;
+    } else if (record.progress != Progress::done) {
+      add(record.step);
+    }
+  }
+  if (old_may_run) add(Step::stop);
+  if (out.back.empty()) return std::nullopt;
+  return out;
+}
+
+Transition mend(Transition owed, const std::string& attempt) {
+  owed.attempt = attempt;
+  for (StepRecord& record : owed.back)
+    record.token = fmt::format("{}/{}/{}/mend", attempt, owed.service, step_name(record.step));
+  return owed;
 }
 
 Decision decide(const Transition& transition) {
@@ -411,8 +462,8 @@ Transition recover(Transition transition) {
   StepRecord* record = current(transition);
   if (record == nullptr || record->progress != Progress::intent) return transition;
   const bool hook = record->step == Step::duty || !std::string_view(row(record->step).hook).empty();
-  record->crashes += hook ? 1 : 0;
-  if (record->idempotent && record->crashes < kMostCrashes) return transition;
+  record->crashes = std::min(record->crashes + 1, 100);
+  if (record->idempotent && (!hook || record->crashes < kMostCrashes)) return transition;
   StepResult result;
   result.status = StepStatus::dirty;
   if (record->idempotent) {

@@ -82,6 +82,7 @@ struct Transition {
   std::vector<StepRecord> forward;
   std::vector<StepRecord> back;
   bool walking_back = false;
+  bool mending = false;  // it finishes a way back that broke off, and nothing else
   bool committed = false;
   bool unconfirmed = false;
   std::string snapshot;  // digest of the snapshot that `backup` made, or ""
@@ -104,6 +105,13 @@ struct Begin {
 [[nodiscard]] Transition begin_duty(const std::string& service, const plan::Duty& duty,
                                     const plan::Hook& hook);
 
+// What a way back that broke off still owes, as a transition of its own (all of it in `back`):
+// restoring the data, switching back, no process of either version left. Nothing else may be done
+// with the instance before it; nullopt when nothing is owed. It has no tokens before mend().
+[[nodiscard]] std::optional<Transition> owed_by(const Transition& stuck);
+// The same, to be performed for this attempt. Its end is `mended`, or inconsistent again.
+[[nodiscard]] Transition mend(Transition owed, const std::string& attempt);
+
 // Whose hook a step runs, and which.
 enum class Owner : std::uint8_t { none, old_manifest, new_manifest };
 struct StepOrder {
@@ -117,6 +125,7 @@ struct StepOrder {
 struct Ended {
   plan::Outcome outcome;
   std::optional<plan::InstanceState> applied;  // the truth: what is on the host now
+  bool mended = false;  // only the debt is paid: the attempt itself is still to begin
 };
 
 using Decision = std::variant<StepOrder, Ended>;

@@ -128,10 +128,10 @@ class DirectoryResource final : public Resource {
     for (const std::string& glob : exclude_) {
       if (glob_match(glob, relative) || glob_match(glob, base)) return true;
     }
-    if (context.claimed == nullptr) return false;
-    const auto it = context.claimed->lower_bound(path);
-    return it != context.claimed->end() &&
-           (*it == path || (it->starts_with(path) && (*it)[path.size()] == '/'));
+    // The new content of a file that is being written just now.
+    if (base.starts_with('.') && base.ends_with(".consort-new")) return true;
+    return (context.claimed != nullptr && touches(*context.claimed, path)) ||
+           (context.claims != nullptr && context.claims->touch(path));
   }
 
   // Everything below `folder` that may go, children before parents. Mount points are never entered.
@@ -223,7 +223,8 @@ class DirectoryResource final : public Resource {
     const Entry entry = TRY(context.files.look(path));
     // Another resource decides on this path; only a folder that the tree's files need is made for
     // it.
-    const bool claimed = context.claimed != nullptr && context.claimed->contains(path);
+    const bool claimed = (context.claimed != nullptr && context.claimed->contains(path)) ||
+                         (context.claims != nullptr && context.claims->contain(path));
     if (claimed && (!S_ISDIR(info.st_mode) || entry.kind != EntryKind::absent)) return {};
     Metadata meta = metadata_below(own, info.st_mode, S_ISDIR(info.st_mode));
     if (S_ISLNK(info.st_mode)) {

@@ -20,7 +20,7 @@ int main(int argc, char** argv) {
   options.supervisor = agent::SupervisorChoice::native;
   options.confirm_time = seconds(2);
   options.fetch_patience = seconds(20);
-  options.stop_grace = Duration(300);
+  options.stop_grace = seconds(2);
   options.health_interval = Duration(300);
   const Status status = agent::run_agent(options);
   if (!status) std::fputs(render_error(status.error()).c_str(), stderr);

@@ -89,6 +89,34 @@ TEST_F(AgentShellTest, ToldToStopInTheMiddleItGoesOnInItsNextLife) {
   EXPECT_EQ(schema(), "2");
 }
 
+TEST_F(AgentShellTest, WhatEndsWhileItIsToldToStopIsDoneInItsNextLife) {
+  start_agent();
+  static_cast<void>(install(heart("1", 1), "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  plan::Manifest two = heart("2", 2);
+  two.hooks["migrate"] = controller.script(
+      "echo run >> $CONSORT_DATA/runs; while ! test -e $CONSORT_DATA/go; do sleep 0.01; done; "
+      "echo 2 > $CONSORT_DATA/schema");
+  two.hooks["migrate"].idempotent = false;
+  static_cast<void>(install(two, "r2"));
+  ASSERT_TRUE(eventually([&] { return fs::exists(service() / "data/runs"); }));
+  // Given a migration that ends after the agent was told to, and within its grace,
+  ::kill(pid, SIGTERM);
+  ASSERT_TRUE(eventually([&] {
+    return text_of(folder.path() / "agent.log").find("its services go on") != std::string::npos;
+  }));
+  ASSERT_TRUE(write_file_atomic(service() / "data/go", ""));
+  ::waitpid(pid, nullptr, 0);
+  pid = -1;
+  // then it counts: what may run only once has run once, and the upgrade goes on after it.
+  start_agent();
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  EXPECT_EQ(text_of(service() / "data/runs"), "run\n");
+  EXPECT_TRUE(beats("2"));
+}
+
 TEST_F(AgentShellTest, AFullDiskForTheJournalStopsNothingHalfWay) {
   // Given a journal that cannot be written when the target comes,
   start_agent();

@@ -67,6 +67,56 @@ TEST_F(HookTest, AHundredMegabytesOfOutputLeaveTheLastLines) {
   EXPECT_TRUE(beats("1"));
 }
 
+TEST_F(HookTest, DataThatCouldNotBeRestoredAreRestoredBeforeAnythingRunsOnThem) {
+  // Given a migration that leaves dirt, and a snapshot that cannot be put back at first,
+  plan::Manifest one = heart("1", 1);
+  one.hooks["restore"] = controller.script(
+      "test -e $CONSORT_DATA/cured || exit 1; cp $CONSORT_SNAPSHOT/schema $CONSORT_DATA/schema");
+  one.hooks["validate"] = controller.script("exit 0");  // it would not notice
+  const Digest v1 = install(one, "s1");
+  ASSERT_TRUE(controller.outcome("shop", "s1"));
+  plan::Manifest two = heart("2", 2);
+  two.hooks["migrate"] = controller.script("echo half > $CONSORT_DATA/schema; exit 70");
+  static_cast<void>(install(two, "s2"));
+  const auto stuck = controller.outcome("shop", "s2");
+  ASSERT_TRUE(stuck);
+  ASSERT_EQ(stuck->outcome->result, Result::inconsistent) << stuck->outcome->message;
+  ASSERT_EQ(schema(), "half");
+  // then the old version is not put into service on them, also not by an agent of a later life,
+  fs::remove(service() / "data/beat");
+  kill_agent();
+  start_agent();
+  controller.want("shop", plan::InstanceState{v1, plan::Mode::running}, "s3");
+  const auto again = controller.outcome("shop", "s3");
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->outcome->result, Result::inconsistent) << again->outcome->message;
+  EXPECT_EQ(again->outcome->step, "restore");
+  EXPECT_FALSE(fs::exists(service() / "data/beat")) << "nothing was started";
+  // and once they can be restored it runs on the right ones.
+  ASSERT_TRUE(write_file_atomic(service() / "data/cured", ""));
+  controller.want("shop", plan::InstanceState{v1, plan::Mode::running}, "s4");
+  const auto done = controller.outcome("shop", "s4");
+  ASSERT_TRUE(done);
+  EXPECT_EQ(done->outcome->result, Result::done) << done->outcome->message;
+  EXPECT_EQ(schema(), "1");
+  EXPECT_TRUE(beats("1"));
+}
+
+TEST_F(HookTest, ManyRunsAtOnceHaveScratchFoldersOfTheirOwn) {
+  // Health asks `validate` every 300 ms while the transition's own `validate` runs for longer.
+  plan::Manifest two = heart("2", 1);
+  two.hooks["validate"] = controller.script(
+      "touch mine; echo $CONSORT_SCRATCH >> $CONSORT_DATA/scratches; test -e mine");
+  const auto report = upgrade(two);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+  ASSERT_TRUE(
+      eventually([&] { return split(text_of(service() / "data/scratches"), '\n').size() > 3; }));
+  auto seen = split(text_of(service() / "data/scratches"), '\n');
+  seen.pop_back();
+  EXPECT_EQ(std::set<std::string>(seen.begin(), seen.end()).size(), seen.size());
+}
+
 TEST_F(HookTest, TryAgainIsTriedAgain) {
   plan::Manifest two = heart("2", 2);
   two.hooks["migrate"] = controller.script(

@@ -108,6 +108,24 @@ TEST_F(KeepTest, WorksWithoutTheControllerAndReportsLater) {
   EXPECT_TRUE(healthy(plan::Health::healthy));
 }
 
+TEST_F(KeepTest, APurgeSparesWhatOtherServicesKeepAlsoWhenTheAgentIsNew) {
+  plan::Manifest broom;
+  broom.service = "a-broom";  // the first to be looked after
+  broom.host_class = "web";
+  broom.resources["etc"] = Json::object({{"type", "directory"}, {"path", "/etc"}, {"purge", true}});
+  static_cast<void>(install(broom, "b1"));
+  ASSERT_TRUE(controller.outcome("a-broom", "b1"));
+  for (int life = 0; life < 2; ++life) {
+    ASSERT_TRUE(write_file_atomic(root() / "etc/litter", "x"));
+    ASSERT_TRUE(eventually([&] { return !fs::exists(root() / "etc/litter"); }));
+    end_agent(SIGTERM);
+    start_agent();
+  }
+  EXPECT_TRUE(text_of(root() / "etc/shop.conf").starts_with("version 1"));
+  for (const Json& event : controller.events("repaired"))
+    EXPECT_THAT(event.string_or("text"), ::testing::Not(HasSubstr("shop.conf"))) << event.dump();
+}
+
 TEST_F(KeepTest, HealthFollowsTheValidateHook) {
   ASSERT_TRUE(healthy(plan::Health::healthy));
   ASSERT_TRUE(write_file_atomic(service() / "data/schema", "wrong\n"));

@@ -197,5 +197,35 @@ TEST_F(AgentShellTest, AChangeThatCutsTheHostOffGoesBackOnce) {
   EXPECT_EQ(report->applied->manifest, one);
 }
 
+TEST_F(AgentShellTest, TheGuardStaysArmedWhenTheAgentIsKilledInTheMiddleOfTheSwitch) {
+  start_agent();
+  const Digest one = install(heart("1"), "r1");
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  // Given a switch that takes the way to the controller away, and an agent that is killed in it,
+  plan::Manifest cut = heart("2");
+  const std::string marks = (folder.path() / "switching").string();
+  cut.resources["cut"] = Json::object(
+      {{"type", "command"},
+       {"argv", Json::array_of(std::vector<std::string>{
+                    "/bin/sh", "-c",
+                    "echo x >> " + marks + "; test $(wc -l < " + marks + ") -ge 2 || sleep 1000"})},
+       {"unless", Json::array_of(std::vector<std::string>{
+                      "/bin/sh", "-c", "test $(cat " + marks + " | wc -l) -ge 2"})}});
+  static_cast<void>(install(cut, "r2"));
+  ASSERT_TRUE(eventually([&] { return fs::exists(marks); }));
+  controller.down();
+  kill_agent();
+  start_agent();
+  // then the second try does not take the cut for the usual state of the world.
+  ASSERT_TRUE(eventually([&] { return text_of(marks) == "x\nx\n"; }));
+  ASSERT_TRUE(
+      eventually([&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }));
+  controller.up();
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->step, "confirm") << report->outcome->message;
+  EXPECT_EQ(report->applied->manifest, one);
+}
+
 }  // namespace
 }  // namespace consort::agent

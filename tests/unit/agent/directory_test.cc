@@ -68,6 +68,39 @@ TEST_F(Tree, APurgeRemovesWhatIsExtraButNotWhatIsExcludedOrDeclared) {
   EXPECT_EQ(host.get("/opt/app/etc.conf"), "mine");
 }
 
+TEST_F(Tree, APurgeLeavesAFolderAloneInWhichSomethingIsDeclared) {
+  // '.' comes before '/' in the order of paths.
+  spec["purge"] = true;
+  host.put("/opt/app/conf.d/of-a-user", "x");
+  const std::map<std::string, Json> specs = {{"app", spec},
+                                             {"readme", file_spec("/opt/app/conf.d.readme", "r")},
+                                             {"site", file_spec("/opt/app/conf.d/site.conf", "s")}};
+  host.twice(specs);
+  EXPECT_EQ(host.get("/opt/app/conf.d/of-a-user"), "x");
+  EXPECT_EQ(host.get("/opt/app/conf.d/site.conf"), "s");
+}
+
+TEST_F(Tree, APurgeLeavesAloneWhatOtherServicesKeepAndWhatIsBeingWritten) {
+  spec["purge"] = true;
+  Claims claims;
+  host.claims = &claims;
+  host.reopen();
+  claims.set("other", std::make_shared<PathSet>(PathSet{"/opt/app/other/site.conf"}));
+  host.put("/opt/app/other/site.conf", "theirs");
+  host.put("/opt/app/.half.conf.consort-new", "in the middle of a write");
+  host.put("/opt/app/litter", "x");
+  host.twice({{"app", spec}});
+  EXPECT_EQ(host.get("/opt/app/other/site.conf"), "theirs");
+  EXPECT_EQ(host.get("/opt/app/.half.conf.consort-new"), "in the middle of a write");
+  EXPECT_FALSE(fs::exists(host.at("/opt/app/litter")));
+  EXPECT_TRUE(claims.contain("/opt/app")) << "its own claims are known to the others";
+  claims.set("other", nullptr);
+  PassOptions full;
+  full.audit = Audit::full;
+  EXPECT_EQ(host.converger->pass(full).failed, 0U);
+  EXPECT_FALSE(fs::exists(host.at("/opt/app/other")));
+}
+
 TEST_F(Tree, APurgeOfTooMuchIsRefused) {
   spec["purge"] = true;
   spec["maxPurge"] = 2;

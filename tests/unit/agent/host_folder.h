@@ -50,6 +50,8 @@ class HostFolder {
     o.supervisor = supervisor;
     o.labels = labels;
     o.clock = clock;
+    o.claims = claims;
+    o.name = "mine";
     o.enforcement = enforcement;
     converger = Converger::create(std::move(o)).value();
   }
@@ -90,6 +92,7 @@ class HostFolder {
   Supervisor* supervisor = nullptr;
   LabelMap labels;
   const Clock* clock = nullptr;
+  Claims* claims = nullptr;
   Enforcement enforcement = Enforcement::enforce;
   std::unique_ptr<Converger> converger;
 

@@ -156,6 +156,66 @@ TEST_F(TransitionTest, AFailureOnTheWayBackIsInconsistentAndTellsTheTruth) {
   EXPECT_EQ(stuck.end.applied->mode, Mode::stopped);
 }
 
+// The journal as it stands when the walk has ended.
+Transition journal_after(Transition t, const std::map<std::string, StepStatus>& answers) {
+  while (true) {
+    const Decision decision = decide(t);
+    const auto* order = std::get_if<StepOrder>(&decision);
+    if (order == nullptr) return t;
+    StepResult result;
+    if (const auto it = answers.find(std::string(step_name(order->step))); it != answers.end())
+      result.status = it->second;
+    if (order->step == Step::backup) result.snapshot = "sha256:snapshot";
+    t = with_result(with_intent(std::move(t)), result);
+  }
+}
+
+TEST_F(TransitionTest, I5_AWayBackThatBrokeOffIsOwedBeforeAnythingElse) {
+  // Given a migration that left dirt and a snapshot that could not be restored,
+  const Transition stuck = journal_after(
+      begin(upgrade()), {{"migrate", StepStatus::dirty}, {"restore", StepStatus::failed}});
+  const auto owed = owed_by(stuck);
+  ASSERT_TRUE(owed);
+  // then the next attempt first restores, and starts nothing by that.
+  const Walk mended = walk(mend(*owed, "r2/1"));
+  EXPECT_EQ(mended.steps, "restore");
+  EXPECT_TRUE(mended.end.mended);
+  EXPECT_EQ(mended.end.applied->manifest, Digest::of("v1"));
+  EXPECT_EQ(mended.end.applied->mode, Mode::stopped);
+  // When that fails again, the instance is as inconsistent as before, and owes the same.
+  const Walk again = walk(mend(*owed, "r2/1"), {{"restore", StepStatus::failed}});
+  EXPECT_EQ(again.end.outcome.result, Outcome::Result::inconsistent);
+  EXPECT_EQ(again.end.outcome.attempt, "r2/1");
+  EXPECT_EQ(again.end.outcome.step, "restore");
+  const auto still = owed_by(journal_after(mend(*owed, "r2/1"), {{"restore", StepStatus::failed}}));
+  ASSERT_TRUE(still);
+  EXPECT_EQ(walk(mend(*still, "r3/1")).steps, "restore");
+}
+
+TEST_F(TransitionTest, AllOpenStepsOfTheWayBackAreOwedInTheirOrder) {
+  const auto owed = owed_by(journal_after(
+      begin(upgrade()), {{"validate", StepStatus::failed}, {"stop_new", StepStatus::failed}}));
+  ASSERT_TRUE(owed);
+  const Transition mending = mend(*owed, "r2/1");
+  EXPECT_EQ(std::get<StepOrder>(decide(mending)).owner, Owner::new_manifest);
+  EXPECT_EQ(std::get<StepOrder>(decide(mending)).token, "r2/1/db/stop_new/mend");
+  EXPECT_EQ(walk(mending).steps, "stop_new restore switch_back");
+  const Walk stuck = walk(mending, {{"restore", StepStatus::failed}});
+  EXPECT_EQ(stuck.end.applied->manifest, Digest::of("v2")) << "the switch is not back yet";
+}
+
+TEST_F(TransitionTest, AnOldVersionThatDidNotValidateIsStoppedBeforeAnotherChange) {
+  const auto owed = owed_by(journal_after(
+      begin(upgrade()), {{"validate", StepStatus::failed}, {"validate_old", StepStatus::failed}}));
+  ASSERT_TRUE(owed);
+  EXPECT_EQ(walk(mend(*owed, "r2/1")).steps, "stop");
+}
+
+TEST_F(TransitionTest, AWayBackThatCameToItsEndOwesNothing) {
+  EXPECT_FALSE(owed_by(journal_after(begin(upgrade()), {{"validate", StepStatus::failed}})));
+  EXPECT_FALSE(owed_by(journal_after(begin(upgrade()), {})));
+}
+
 TEST_F(TransitionTest, S10_AFreshInstallThatFailsLeavesNothing) {
   Begin input = upgrade();
   input.from.reset();
@@ -227,6 +287,18 @@ TEST_F(TransitionTest, AHookThatEndsItsAgentEachTimeIsGivenUp) {
   EXPECT_EQ(runs, kMostCrashes);
   EXPECT_THAT(t.failure->message, HasSubstr("its hook may be the cause"));
   EXPECT_EQ(std::get<StepOrder>(decide(t)).step, Step::stop_new);
+}
+
+TEST_F(TransitionTest, ACleanFailureOfTheSecondRunSaysNothingAboutTheFirst) {
+  Transition t = begin(upgrade());
+  while (std::get<StepOrder>(decide(t)).step != Step::migrate) {
+    StepResult ok;
+    ok.snapshot = "sha256:snapshot";
+    t = with_result(with_intent(std::move(t)), ok);
+  }
+  t = recover(with_intent(std::move(t)));
+  EXPECT_EQ(walk(std::move(t), {{"migrate", StepStatus::failed}}).steps,
+            "migrate restore start_old validate_old undrain_old");
 }
 
 TEST_F(TransitionTest, DrainingAndResumingTouchNothingElse) {

@@ -1,0 +1,98 @@
+#include "agent/ledger.h"
+
+#include <gmock/gmock.h>
+#include <sys/resource.h>
+
+#include <csignal>
+
+#include "host_folder.h"
+
+namespace consort::agent {
+namespace {
+
+using ::testing::HasSubstr;
+
+// No file of this process may grow beyond so many bytes: a write is cut off where it would, as on a
+// full disk.
+class FullDisk {
+ public:
+  explicit FullDisk(std::uintmax_t bytes) {
+    ::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit tight{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &tight);
+  }
+  ~FullDisk() { ::setrlimit(RLIMIT_FSIZE, &before_); }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_{};
+};
+
+class LedgerTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Resource> file(const std::string& name) const {
+    Json spec = file_spec("/etc/" + name, "content of " + name);
+    spec["onRemoval"] = "revert";
+    return parse_resource(name, spec, "/").value();
+  }
+  static Json before(const std::string& text) { return Json::object({{"text", text}}); }
+
+  TempFolder folder = TempFolder::create("consort-ledger-").value();
+  fs::path path = folder.path() / "ledger.jsonl";
+  std::unique_ptr<Ledger> ledger = Ledger::open(path).value();
+};
+
+TEST_F(LedgerTest, AfterAFullDiskEveryEntryIsFoundWhereItIs) {
+  ASSERT_TRUE(ledger->intend(*file("a"), "/etc/a", before("first")));
+  {
+    const FullDisk full(fs::file_size(path) + 20);
+    EXPECT_FALSE(ledger->intend(*file("b"), "/etc/b", before("second")));
+    EXPECT_FALSE(ledger->done(*file("c"), "/etc/c")) << "it is told, not swallowed";
+    EXPECT_FALSE(ledger->has("b"));
+    EXPECT_FALSE(ledger->has("c"));
+  }
+  // When there is room again,
+  ASSERT_TRUE(ledger->intend(*file("b"), "/etc/b", before("second")));
+  ASSERT_TRUE(ledger->done(*file("c"), "/etc/c"));
+  ASSERT_TRUE(ledger->flush());
+  for (int life = 0; life < 2; ++life) {
+    EXPECT_EQ(ledger->get("a").value().before.string_or("text"), "first");
+    EXPECT_EQ(ledger->get("b").value().before.string_or("text"), "second");
+    EXPECT_EQ(ledger->get("c").value().claim, "/etc/c");
+    ledger = Ledger::open(path).value();
+  }
+}
+
+TEST_F(LedgerTest, WhatWaitsToBeWrittenSurvivesAFullDisk) {
+  ASSERT_TRUE(ledger->intend(*file("a"), "/etc/a", before("first")));
+  ASSERT_TRUE(ledger->done(*file("a"), "/etc/a"));
+  {
+    const FullDisk full(fs::file_size(path) + 5);
+    EXPECT_FALSE(ledger->flush());
+  }
+  ASSERT_TRUE(ledger->flush());
+  ledger = Ledger::open(path).value();
+  EXPECT_TRUE(ledger->applied(*file("a")));
+}
+
+TEST(FullDisk, LeavesTheOldContentOfAFileAndSaysSo) {
+  HostFolder host;
+  host.twice({{"x", file_spec("/etc/x", "old\n")}});
+  const std::string big(200'000, 'n');
+  {
+    const FullDisk full(100'000);
+    const PassReport report = host.pass({{"x", file_spec("/etc/x", big)}});
+    EXPECT_EQ(report.exit_status(), 4);
+    EXPECT_THAT(report.find("x")->reason, HasSubstr("/etc/x"));
+    EXPECT_EQ(host.get("/etc/x"), "old\n");
+    for (const auto& item : fs::directory_iterator(host.at("/etc")))
+      EXPECT_FALSE(item.path().string().ends_with(".consort-new")) << "nothing is left lying about";
+  }
+  host.twice({{"x", file_spec("/etc/x", big)}});
+  EXPECT_EQ(host.get("/etc/x"), big);
+}
+
+}  // namespace
+}  // namespace consort::agent
