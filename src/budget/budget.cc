@@ -182,6 +182,17 @@ bool release(Budgets& budgets, const std::string& host, const std::string& reaso
   return changed;
 }
 
+bool forget_host(Budgets& budgets, const std::string& host) {
+  bool changed = false;
+  for (auto& [name, budget] : budgets) {
+    changed = budget.holders.erase(host) > 0 || changed;
+    if (!budget.joint || budget.joint->hosts.erase(host) == 0) continue;
+    changed = true;
+    if (budget.joint->hosts.empty()) budget.joint.reset();
+  }
+  return changed;
+}
+
 bool release_all(Budgets& budgets, const std::string& reason) {
   std::set<std::string> hosts;
   for (const auto& [name, budget] : budgets) {

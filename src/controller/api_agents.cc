@@ -42,7 +42,8 @@ std::optional<std::pair<std::uint64_t, std::uint64_t>> range_of(const http::Requ
   for (const std::string& end : ends) {
     if (end.find_first_not_of("0123456789") != std::string::npos) return std::nullopt;
   }
-  return std::pair(std::stoull(ends[0]), ends[1].empty() ? UINT64_MAX : std::stoull(ends[1]));
+  const std::pair range(std::stoull(ends[0]), ends[1].empty() ? UINT64_MAX : std::stoull(ends[1]));
+  return range.first <= range.second ? std::optional(range) : std::nullopt;  // RFC 9110, 14.1.1
 }
 
 http::Response read_object(const objects::ObjectStore& store, const Digest& digest,
@@ -101,6 +102,15 @@ http::Response take_piece(const objects::ObjectStore& store, const Digest& diges
       Json::object({{"complete", last}, {"received", offset + request.body.size()}}));
 }
 
+Status check_report(const Shell& shell, const plan::HostReport& report) {
+  TRYV(shell.writable());
+  TRYV(shell.core().check_position(report.epoch, report.seq));
+  if (report.number >= kNumberLimit)
+    return fail(ErrorCode::invalid_input,
+                fmt::format("report.number: {} is too large", report.number));
+  return {};
+}
+
 }  // namespace
 
 void add_agent_routes(http::Server& server, Shell& shell) {
@@ -113,9 +123,12 @@ void add_agent_routes(http::Server& server, Shell& shell) {
                    responder.send(!host ? host.error() : !epoch ? epoch.error() : seq.error());
                    return;
                  }
-                 if (!shell.ready()) {
-                   responder.send(Error(fail(ErrorCode::unavailable,
-                                             "the controller's store cannot be written now")));
+                 if (const Status status = shell.writable(); !status) {
+                   responder.send(status.error());
+                   return;
+                 }
+                 if (const Status status = shell.core().check_position(*epoch, *seq); !status) {
+                   responder.send(status.error());
                    return;
                  }
                  shell.hold_poll(*host, *epoch, *seq, responder);
@@ -137,9 +150,8 @@ void add_agent_routes(http::Server& server, Shell& shell) {
                                 : report.error());
           return;
         }
-        if (!shell.ready()) {
-          responder.send(
-              Error(fail(ErrorCode::unavailable, "the controller's store cannot be written now")));
+        if (const Status status = check_report(shell, *report); !status) {
+          responder.send(status.error());
           return;
         }
         ++shell.metrics().reports;

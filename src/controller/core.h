@@ -52,6 +52,8 @@ struct HostState {
   std::optional<Instant> last_contact;  // not stored
   bool reachable = false;               // not stored
   Instant joined{};
+  bool placed = false;             // not stored: it has told this leader which target it holds
+  std::uint64_t restored_seq = 0;  // not stored: of its target, as the store had it
   // Of the last report, by number and time; not stored. What comes again was not acknowledged in
   // time.
   std::set<std::pair<std::int64_t, std::string>> told;
@@ -80,11 +82,17 @@ class Core {
   Output start(Instant now);
 
   // --- agents ---
-  Output on_contact(const std::string& host, Instant now);  // it asks for its target: it is there
+  Output on_contact(const std::string& host, Instant now);  // it is there
+  // It asks for its target and says which one it holds. One that this store does not know means
+  // that the store is older than the host (restored from a backup): the host keeps what it runs,
+  // rollouts that touch it end, and the epoch goes beyond.
+  Output on_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq, Instant now);
   Output on_silence(const std::string& host, Instant now);  // its connection broke
-  // Reports older than the last one are ignored. A higher epoch than ours makes us go beyond it.
+  // Reports older than the last one are ignored. Its position counts as in on_poll().
   Output on_report(const plan::HostReport& report, Instant now);
   [[nodiscard]] std::optional<plan::Target> target_of(const std::string& host) const;
+  // Positions that no honest agent can have. Error invalid_input.
+  [[nodiscard]] Status check_position(std::uint64_t epoch, std::uint64_t seq) const;
 
   // --- operators ---
   [[nodiscard]] Result<plan::Plan> plan(const DeployRequest& request) const;
@@ -134,6 +142,13 @@ class Core {
   void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
                   Output& out);
   void settle_targets(const rollout::Rollout& rollout, Output& out);
+  void take_position(const std::string& host, std::uint64_t epoch, std::uint64_t seq, Instant now,
+                     Output& out);
+  void fall_behind(const std::string& host, Instant now, Output& out);
+  void adopt(const plan::HostReport& report, Output& out);
+  void save_target(const std::string& host, Output& out);
+  void save_budgets(Output& out) const;
+  void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
   [[nodiscard]] Status load(const std::string& key, const std::string& value);
@@ -145,6 +160,7 @@ class Core {
   void save_head(const rollout::Rollout& rollout, Output& out) const;
 
   std::uint64_t epoch_ = 0;
+  std::uint64_t restored_epoch_ = 0;  // as the store had it
   std::uint64_t current_ = 0;
   std::uint64_t next_rollout_ = 1;
   std::uint64_t next_event_ = 1;
@@ -154,12 +170,17 @@ class Core {
   std::map<std::string, plan::Generation> candidates_;  // rollout → what it brings
   std::map<std::string, rollout::Rollout> rollouts_;
   std::map<Digest, std::uint64_t> first_deployed_;
-  std::set<std::pair<std::string, std::string>>
-      tail_;  // (host, service) left behind by a partial rollout
+  // (host, service) left behind by a partial rollout → which one
+  std::map<std::pair<std::string, std::string>, std::string> tail_;
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
   std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };
+
+// Epochs, sequence numbers and the numbers of reports stay below this everywhere: exact in JSON.
+inline constexpr std::uint64_t kNumberLimit = std::uint64_t{1} << 53U;
+// So far ahead of ours no other leader of the same site can be.
+inline constexpr std::uint64_t kEpochLead = std::uint64_t{1} << 20U;
 
 // A host that has not asked for so long counts as unreachable. Agents ask at least every kPollHold.
 inline constexpr Duration kSilence = seconds(15);

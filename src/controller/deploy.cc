@@ -137,7 +137,10 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
                             allowed))
         .hint("bring them back, take them out of the inventory, or raise policy.maxFailures");
   }
-  const std::string id = fmt::format("r{:06}", next_rollout_++);
+  // Attempts are named after it: a host must not remember the name from a life of the store that
+  // was lost, and no two lives share an epoch.
+  const std::string id = fmt::format("r{:06}{}", next_rollout_++,
+                                     epoch_ > 1 ? fmt::format(".e{}", epoch_) : std::string());
   plan::Generation candidate = request.candidate;
   size_budgets(candidate);
   out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();

@@ -41,7 +41,7 @@ class Shell {
   void carry_out(Output output, std::function<void(Status)> done = {});
 
   // A poll that is answered when the host's target is another than (epoch, seq), or after
-  // kPollHold.
+  // kPollHold. Precondition: writable(), and the position has been checked.
   void hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq,
                  const http::Responder& responder);
   void add_stream(const http::EventStream& stream, std::uint64_t after);
@@ -51,7 +51,10 @@ class Shell {
                       std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
 
   [[nodiscard]] Core& core() { return *core_; }
+  [[nodiscard]] const Core& core() const { return *core_; }
   [[nodiscard]] bool ready() const { return core_.has_value() && !failed_; }
+  // Whether the core may be changed now. Error unavailable while its store cannot be written.
+  [[nodiscard]] Status writable() const;
   [[nodiscard]] Instant now() const { return clock_.now(); }
   [[nodiscard]] const objects::ObjectStore& objects() const { return objects_; }
   [[nodiscard]] Workers& workers() { return workers_; }
