@@ -208,6 +208,17 @@ bool release_all(Budgets& budgets, const std::string& reason) {
   return changed;
 }
 
+std::set<std::string> reasons(const Budgets& budgets) {
+  std::set<std::string> out;
+  for (const auto& [name, budget] : budgets) {
+    if (budget.joint) out.insert(budget.joint->reason);
+    for (const auto& [host, held] : budget.holders) {
+      for (const auto& [reason, data] : held) out.insert(reason);
+    }
+  }
+  return out;
+}
+
 Json budgets_to_json(const Budgets& budgets) {
   Json::Object out;
   for (const auto& [name, budget] : budgets) {

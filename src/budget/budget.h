@@ -87,6 +87,9 @@ bool forget_host(Budgets& budgets, const std::string& host);
 // Everything that the reason holds, joint or not.
 bool release_all(Budgets& budgets, const std::string& reason);
 
+// All that hold anything.
+[[nodiscard]] std::set<std::string> reasons(const Budgets& budgets);
+
 [[nodiscard]] Json budgets_to_json(const Budgets& budgets);
 [[nodiscard]] Result<Budgets> budgets_from_json(const Json& json);
 

@@ -15,11 +15,12 @@ std::string generation_key(std::uint64_t number) {
   return fmt::format("generations/{:010}", number);
 }
 std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", number); }
+
+}  // namespace
+
 std::string tail_reason(const std::string& host, const std::string& service) {
   return fmt::format("converge:{}/{}", host, service);
 }
-
-}  // namespace
 
 Json event_to_json(const Event& event) {
   return Json::object({{"number", event.number},
@@ -37,6 +38,12 @@ Output Core::start(Instant now) {
   out.writes["epoch"] = std::to_string(epoch_);
   for (const std::string& key : leftovers_) out.writes[key] = std::nullopt;
   leftovers_.clear();
+  std::set<std::string> lost;
+  for (const std::string& reason : budget::reasons(budgets_)) {
+    if (!holds_slots(reason)) lost.insert(reason);
+  }
+  for (const std::string& reason : lost) budget::release_all(budgets_, reason);
+  if (!lost.empty()) save_budgets(out);
   // Stored targets carry the epoch that wrote them; restore() gave them this one.
   for (auto& [host, target] : targets_) {
     target.epoch = epoch_;

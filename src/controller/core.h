@@ -39,6 +39,8 @@ struct Event {
   std::string host;
   std::string text;
 };
+// Why a straggler holds a slot.
+[[nodiscard]] std::string tail_reason(const std::string& host, const std::string& service);
 [[nodiscard]] Json event_to_json(const Event& event);
 
 struct Output {
@@ -154,6 +156,7 @@ class Core {
   [[nodiscard]] Status load(const std::string& key, const std::string& value);
   [[nodiscard]] Status load_rollout(const std::string& rest, const std::string& value);
   void drop_unfinished();
+  [[nodiscard]] bool holds_slots(const std::string& reason) const;
   void save_plan(const rollout::Rollout& rollout, Output& out) const;
   void save_changes(const rollout::Rollout& rollout, const rollout::Effects& effects,
                     Output& out) const;

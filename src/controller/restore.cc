@@ -130,6 +130,18 @@ Status Core::load_rollout(const std::string& rest, const std::string& value) {
   return rollout::restore_run(rollout, {way, static_cast<int>(step)}, json);
 }
 
+// Slots are written before the rollout that takes them: one that never came to be must not keep any.
+bool Core::holds_slots(const std::string& reason) const {
+  if (reason.starts_with("rollout:")) {
+    const auto it = rollouts_.find(reason.substr(8));
+    return it != rollouts_.end() && it->second.result == rollout::Result::open;
+  }
+  return !reason.starts_with("converge:") ||
+         std::any_of(tail_.begin(), tail_.end(), [&](const auto& t) {
+           return reason == tail_reason(t.first.first, t.first.second);
+         });
+}
+
 // The head of a rollout and `current` are written together, after what they refer to and before
 // what they make needless.
 void Core::drop_unfinished() {

@@ -259,6 +259,59 @@ TEST_F(ControllerCore, S14_AHostThatReturnsConvergesByItself) {
   EXPECT_TRUE(core->budgets().at("web").holders.empty());
 }
 
+TEST_F(ControllerCore, AStragglerGivesBackItsSlotAlsoWhenTheGenerationHasChangedMeanwhile) {
+  given_v1_is_deployed();
+  agents["w2"].down = true;
+  take(core->on_silence("w2", now));
+  Model v2 = site("v2");
+  v2.generation.policy.max_failures = {1, false};
+  v2.generation.policy.max_unavailable = budget::Amount{2, false};
+  ASSERT_TRUE(deploy(request(v2)));
+  settle();
+  // It has been told and holds its slot; before it answers another generation comes.
+  take(core->on_poll("w2", agents["w2"].epoch, agents["w2"].seq, now));
+  ASSERT_TRUE(core->budgets().at("web").holders.contains("w2"));
+  Model other = v2;
+  other.service("cron", "db", "v2");
+  DeployRequest cron = request(other);
+  cron.only = {"cron"};
+  ASSERT_TRUE(deploy(cron));
+  settle();
+  ASSERT_EQ(core->current()->number, 3U);
+  agents["w2"].down = false;
+  settle();
+  EXPECT_EQ(version_on("w2", "app"), "v2");
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+}
+
+TEST_F(ControllerCore, AHostThatIsRemovedTakesItsSlotsAndItsPlaceInTheTailAlong) {
+  given_v1_is_deployed(9);
+  agents["w2"].down = true;
+  take(core->on_silence("w2", now));
+  Model v2 = site("v2", 9);
+  v2.generation.policy.max_failures = {1, false};
+  v2.generation.policy.max_unavailable = budget::Amount{2, false};
+  ASSERT_TRUE(deploy(request(v2)));
+  settle();
+  take(core->on_poll("w2", agents["w2"].epoch, agents["w2"].seq, now));
+  take(core->on_silence("w2", now));
+  ASSERT_TRUE(core->budgets().at("web").holders.contains("w2"));
+  Model without = site("v3", 9);
+  without.generation.hosts.erase("w2");
+  auto& web = without.generation.classes["web"];
+  std::erase(web, "w2");
+  without.generation.services["app"].hosts = web;
+  DeployRequest smaller = request(without);
+  smaller.allow_shrink = true;
+  ASSERT_TRUE(deploy(smaller));
+  settle();
+  Output output;
+  ASSERT_TRUE(core->remove_host("w2", now, output));
+  take(output);
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+  EXPECT_FALSE(store.contains("tail/w2/app"));
+}
+
 TEST_F(ControllerCore, AClassThatLosesManyHostsAtOnceIsNotBelieved) {
   given_v1_is_deployed(5);
   const auto refused = deploy(request(site("v1", 3)));

@@ -41,6 +41,20 @@ TEST_F(ControllerRestart, S13_AnOpenRolloutGoesOnFromTheJournalAfterEachStep) {
   EXPECT_EQ(core->current()->number, 2U);
 }
 
+TEST_F(ControllerRestart, SlotsOfARolloutThatNeverCameToBeAreFree) {
+  given_v1_is_deployed();
+  const Store before = store;
+  ASSERT_TRUE(deploy(request(site("v2"))));
+  const std::string budgets = store.at("budgets");
+  store = before;  // died after the first of its transactions
+  store["budgets"] = budgets;
+  ASSERT_THAT(budgets, HasSubstr("rollout:r000002"));
+  restart();
+  settle();
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+  EXPECT_EQ(store.at("budgets").find("rollout:"), std::string::npos);
+}
+
 TEST_F(ControllerRestart, ARestartRemembersLocksPauseAndTheWayBack) {
   given_v1_is_deployed();
   const auto id = deploy(request(site("v2")));
