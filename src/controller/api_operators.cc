@@ -44,9 +44,9 @@ void with_request(Shell& shell, const http::Request& http_request, const http::R
     responder.send(request ? writable.error() : request.error());
     return;
   }
-  std::set<Digest> digests = shell.core().manifests_in_use();
+  std::set<Digest> digests = shell.core().manifests_required();
   for (const auto& [name, service] : request->candidate.services) digests.insert(service.manifest);
-  shell.with_manifests(std::move(digests),
+  shell.with_manifests(std::move(digests), shell.core().manifests_in_use(),
                        [&shell, request = std::move(*request), responder, use = std::move(use)](
                            Result<std::map<Digest, plan::Manifest>> manifests) mutable {
                          if (!manifests) {

@@ -459,6 +459,12 @@ std::set<Digest> Core::manifests_in_use() const {
       if (entry.wanted) out.insert(entry.wanted->manifest);
     }
   }
+  out.merge(manifests_required());
+  return out;
+}
+
+std::set<Digest> Core::manifests_required() const {
+  std::set<Digest> out;
   if (const plan::Generation* generation = current()) {
     for (const auto& [name, service] : generation->services) out.insert(service.manifest);
   }

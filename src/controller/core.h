@@ -101,7 +101,9 @@ class Core {
   // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked,
   // refused.
   [[nodiscard]] Result<std::string> deploy(const DeployRequest& request, Instant now, Output& out);
-  // The candidate that brings generation `number` back (0: the one before the current).
+  // The candidate that brings generation `number` back (0: the one before the current; the current
+  // one itself: hosts that are elsewhere come back to it). The services of then on the hosts of
+  // today. Errors: not_found; refused when a host class of then has no host left.
   [[nodiscard]] Result<plan::Generation> rollback_candidate(std::uint64_t number) const;
   enum class Control : std::uint8_t { pause, resume, abort };
   [[nodiscard]] Status control(const std::string& rollout, Control what, Instant now, Output& out);
@@ -125,9 +127,11 @@ class Core {
   [[nodiscard]] budget::Censuses censuses() const;
   [[nodiscard]] plan::Observed observed() const;
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
-  // Every manifest that is wanted or applied somewhere, for loading them before plan() and
-  // deploy().
+  // Every manifest that is wanted or applied somewhere: roots for the collector.
   [[nodiscard]] std::set<Digest> manifests_in_use() const;
+  // Those of the current generation. The others may come from a life of the store that is lost, or
+  // from another controller: plan() and deploy() do without them.
+  [[nodiscard]] std::set<Digest> manifests_required() const;
 
  private:
   Core() = default;

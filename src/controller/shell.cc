@@ -175,11 +175,14 @@ void Shell::schedule_tick() {
   });
 }
 
-void Shell::with_manifests(std::set<Digest> digests,
+void Shell::with_manifests(std::set<Digest> digests, std::set<Digest> others,
                            std::function<void(Result<std::map<Digest, plan::Manifest>>)> use) {
   std::map<Digest, plan::Manifest> known;
   std::vector<Digest> wanted;
-  for (const Digest& digest : digests) {
+  for (const Digest& digest : digests) others.erase(digest);
+  std::vector<Digest> all(digests.begin(), digests.end());
+  all.insert(all.end(), others.begin(), others.end());
+  for (const Digest& digest : all) {
     const auto it = manifests_.find(digest);
     if (it != manifests_.end()) {
       known.emplace(digest, it->second);
@@ -189,10 +192,14 @@ void Shell::with_manifests(std::set<Digest> digests,
   }
   if (wanted.empty()) return use(std::move(known));
   workers_.post(
-      [this, wanted = std::move(wanted), known = std::move(known), use = std::move(use)]() mutable {
+      [this, wanted = std::move(wanted), others = std::move(others), known = std::move(known),
+       use = std::move(use)]() mutable {
         Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
         for (const Digest& digest : wanted) {
           auto manifest = plan::get_manifest(objects_, digest);
+          if (!manifest && others.contains(digest) &&
+              manifest.error().code() == ErrorCode::not_found)
+            continue;
           if (!manifest) {
             loaded = fail(std::move(manifest).error().context("while loading manifests"));
             break;

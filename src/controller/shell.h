@@ -46,8 +46,9 @@ class Shell {
                  const http::Responder& responder);
   void add_stream(const http::EventStream& stream, std::uint64_t after);
 
-  // Loads the manifests of these digests on a worker; calls back on the loop. Cached.
-  void with_manifests(std::set<Digest> digests,
+  // Loads the manifests of these digests on a worker; calls back on the loop. Cached. Those of
+  // `others` that the store does not have are left out.
+  void with_manifests(std::set<Digest> digests, std::set<Digest> others,
                       std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
 
   [[nodiscard]] Core& core() { return *core_; }
