@@ -100,12 +100,12 @@ class Conversation {
     while (alive) {
       std::array<pollfd, 4> fds = {pollfd{in_.get(), POLLOUT, 0}, pollfd{out_.get(), POLLIN, 0},
                                    pollfd{err_.get(), POLLIN, 0}, pollfd{pidfd.get(), POLLIN, 0}};
-      const int ready = ::poll(fds.data(), fds.size(), enforce_limit());
+      const int ready = ::poll(fds.data(), fds.size(), patience(pidfd.get() >= 0));
       if (ready < 0 && errno != EINTR) break;
       if (fds[0].revents != 0) feed();
       if (fds[1].revents != 0) drain(out_, outcome_.output);
       if (fds[2].revents != 0) drain(err_, outcome_.errors);
-      if (fds[3].revents != 0) alive = false;
+      if (fds[3].revents != 0 || (pidfd.get() < 0 && has_ended())) alive = false;
     }
     // Until it is reaped nobody else can get its number, nor its group's.
     siginfo_t end{};
@@ -130,6 +130,20 @@ class Conversation {
   }
 
  private:
+  // How long to wait at most, in milliseconds; -1: until something happens. A kernel without pidfd,
+  // or a process without a free descriptor, is asked again and again.
+  [[nodiscard]] int patience(bool is_told_of_the_end) {
+    const int limit = enforce_limit();
+    constexpr int kAskAgain = 20;
+    return is_told_of_the_end ? limit : limit < 0 ? kAskAgain : std::min(limit, kAskAgain);
+  }
+
+  [[nodiscard]] bool has_ended() const {
+    siginfo_t info{};
+    return ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+           info.si_pid == pid_;
+  }
+
   [[nodiscard]] Duration elapsed() const {
     return std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun_);
   }

@@ -182,6 +182,17 @@ bool release(Budgets& budgets, const std::string& host, const std::string& reaso
   return changed;
 }
 
+bool forget_host(Budgets& budgets, const std::string& host) {
+  bool changed = false;
+  for (auto& [name, budget] : budgets) {
+    changed = budget.holders.erase(host) > 0 || changed;
+    if (!budget.joint || budget.joint->hosts.erase(host) == 0) continue;
+    changed = true;
+    if (budget.joint->hosts.empty()) budget.joint.reset();
+  }
+  return changed;
+}
+
 bool release_all(Budgets& budgets, const std::string& reason) {
   std::set<std::string> hosts;
   for (const auto& [name, budget] : budgets) {
@@ -195,6 +206,17 @@ bool release_all(Budgets& budgets, const std::string& reason) {
     changed = true;
   }
   return changed;
+}
+
+std::set<std::string> reasons(const Budgets& budgets) {
+  std::set<std::string> out;
+  for (const auto& [name, budget] : budgets) {
+    if (budget.joint) out.insert(budget.joint->reason);
+    for (const auto& [host, held] : budget.holders) {
+      for (const auto& [reason, data] : held) out.insert(reason);
+    }
+  }
+  return out;
 }
 
 Json budgets_to_json(const Budgets& budgets) {

@@ -82,8 +82,13 @@ using Censuses = std::map<std::string, Census>;
 bool release(Budgets& budgets, const std::string& host, const std::string& reason);
 // The host has left the joint outage of that reason; the last one frees the budget.
 bool release_joint(Budgets& budgets, const std::string& host, const std::string& reason);
+// The host is gone: everything that it holds, joint or not. True if anything changed.
+bool forget_host(Budgets& budgets, const std::string& host);
 // Everything that the reason holds, joint or not.
 bool release_all(Budgets& budgets, const std::string& reason);
+
+// All that hold anything.
+[[nodiscard]] std::set<std::string> reasons(const Budgets& budgets);
 
 [[nodiscard]] Json budgets_to_json(const Budgets& budgets);
 [[nodiscard]] Result<Budgets> budgets_from_json(const Json& json);

@@ -173,6 +173,14 @@ class Follower {
     return out;
   }
 
+  // An inconsistent end has changed no generation: the current one is still the word.
+  static std::string back_to_current(const rollout::Rollout& rollout) {
+    return rollout.generation == 0
+               ? ""
+               : fmt::format("go back with: consort rollback --to {}, or forward with: ",
+                             rollout.generation);
+  }
+
   Result<int> finish(const rollout::Rollout& rollout) {
     block_.clear();
     const int status = exit_status_of(rollout.result);
@@ -201,8 +209,9 @@ class Follower {
       case rollout::Result::partial:
         print(paint(Colour::yellow, fmt::format("partial after {}", took)) +
               fmt::format(
-                  ": generation {}; {}\nthey catch up when they return; see: consort status\n",
-                  rollout.generation, rollout.summary));
+                  ": generation {}; {}\nhosts that were away catch up when they return, what failed does "
+                  "not; see: consort status; once more: consort rollback --to {}\n",
+                  rollout.generation, rollout.summary, rollout.generation));
         break;
       case rollout::Result::reverted:
         print(
@@ -211,9 +220,8 @@ class Follower {
         break;
       default:
         print(paint(Colour::red, fmt::format("inconsistent after {}", took)) +
-              fmt::format(": {}\nsee where each instance is: consort status; then: consort deploy, "
-                          "or consort rollback\n",
-                          rollout.summary));
+              fmt::format(": {}\nsee where each instance is: consort status; then {}consort deploy\n",
+                          rollout.summary, back_to_current(rollout)));
         break;
     }
     return status;

@@ -120,6 +120,15 @@ http::Response take_piece(const objects::ObjectStore& store, const Digest& diges
       Json::object({{"complete", last}, {"received", offset + request.body.size()}}));
 }
 
+Status check_report(const Shell& shell, const plan::HostReport& report) {
+  TRYV(shell.writable());
+  TRYV(shell.core().check_position(report.epoch, report.seq));
+  if (report.number >= kNumberLimit)
+    return fail(ErrorCode::invalid_input,
+                fmt::format("report.number: {} is too large", report.number));
+  return {};
+}
+
 }  // namespace
 
 void add_agent_routes(http::Server& server, Shell& shell) {
@@ -132,9 +141,12 @@ void add_agent_routes(http::Server& server, Shell& shell) {
                    responder.send(!host ? host.error() : !epoch ? epoch.error() : seq.error());
                    return;
                  }
-                 if (!shell.ready()) {
-                   responder.send(Error(fail(ErrorCode::unavailable,
-                                             "the controller's store cannot be written now")));
+                 if (const Status status = shell.writable(); !status) {
+                   responder.send(status.error());
+                   return;
+                 }
+                 if (const Status status = shell.core().check_position(*epoch, *seq); !status) {
+                   responder.send(status.error());
                    return;
                  }
                  shell.hold_poll(*host, *epoch, *seq, responder);
@@ -156,9 +168,8 @@ void add_agent_routes(http::Server& server, Shell& shell) {
                                 : report.error());
           return;
         }
-        if (!shell.ready()) {
-          responder.send(
-              Error(fail(ErrorCode::unavailable, "the controller's store cannot be written now")));
+        if (const Status status = check_report(shell, *report); !status) {
+          responder.send(status.error());
           return;
         }
         ++shell.metrics().reports;

@@ -39,19 +39,23 @@ Result<DeployRequest> request_from(const http::Request& http_request) {
 void with_request(Shell& shell, const http::Request& http_request, const http::Responder& responder,
                   std::function<void(const DeployRequest&)> use) {
   auto request = request_from(http_request);
-  if (!request || !shell.ready()) {
-    responder.send(request ? Error(fail(ErrorCode::unavailable,
-                                        "the controller's store cannot be written now"))
-                           : request.error());
+  const Status writable = shell.writable();
+  if (!request || !writable) {
+    responder.send(request ? writable.error() : request.error());
     return;
   }
-  std::set<Digest> digests = shell.core().manifests_in_use();
+  std::set<Digest> digests = shell.core().manifests_required();
   for (const auto& [name, service] : request->candidate.services) digests.insert(service.manifest);
-  shell.with_manifests(std::move(digests),
-                       [request = std::move(*request), responder, use = std::move(use)](
+  shell.with_manifests(std::move(digests), shell.core().manifests_in_use(),
+                       [&shell, request = std::move(*request), responder, use = std::move(use)](
                            Result<std::map<Digest, plan::Manifest>> manifests) mutable {
                          if (!manifests) {
                            responder.send(manifests.error());
+                           return;
+                         }
+                         // Meanwhile the store may have failed.
+                         if (const Status status = shell.writable(); !status) {
+                           responder.send(status.error());
                            return;
                          }
                          request.manifests = std::move(*manifests);
@@ -204,6 +208,10 @@ void add_rollout_routes(http::Server& server, Shell& shell) {
         const Core::Control what = verb == "pause"    ? Core::Control::pause
                                    : verb == "resume" ? Core::Control::resume
                                                       : Core::Control::abort;
+        if (const Status status = shell.writable(); !status) {
+          responder.send(status.error());
+          return;
+        }
         Output output;
         if (auto status = shell.core().control(request.param("id"), what, shell.now(), output);
             !status) {
@@ -326,6 +334,10 @@ void add_state_routes(http::Server& server, Shell& shell) {
   server.route(
       "DELETE", "/v1/hosts/{name}",
       [&shell](const http::Request& request, const http::Responder& responder) {
+        if (const Status status = shell.writable(); !status) {
+          responder.send(status.error());
+          return;
+        }
         Output output;
         if (auto status = shell.core().remove_host(request.param("name"), shell.now(), output);
             !status) {
@@ -410,9 +422,8 @@ void add_health_routes(http::Server& server, Shell& shell) {
     responder.send(http::Response::text("ok\n"));
   });
   server.route("GET", "/readyz", [&shell](const http::Request&, const http::Responder& responder) {
-    responder.send(shell.ready() ? http::Response::text("ok\n")
-                                 : http::Response::error(fail(ErrorCode::unavailable,
-                                                              "the store cannot be written now")));
+    const Status status = shell.writable();
+    responder.send(status ? http::Response::text("ok\n") : http::Response::error(status.error()));
   });
   server.route(
       "GET", "/metrics", [&shell, &server](const http::Request&, const http::Responder& responder) {

@@ -18,6 +18,10 @@ std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", n
 
 }  // namespace
 
+std::string tail_reason(const std::string& host, const std::string& service) {
+  return fmt::format("converge:{}/{}", host, service);
+}
+
 Json event_to_json(const Event& event) {
   return Json::object({{"number", event.number},
                        {"at", format_instant(event.at)},
@@ -34,6 +38,12 @@ Output Core::start(Instant now) {
   out.writes["epoch"] = std::to_string(epoch_);
   for (const std::string& key : leftovers_) out.writes[key] = std::nullopt;
   leftovers_.clear();
+  std::set<std::string> lost;
+  for (const std::string& reason : budget::reasons(budgets_)) {
+    if (!holds_slots(reason)) lost.insert(reason);
+  }
+  for (const std::string& reason : lost) budget::release_all(budgets_, reason);
+  if (!lost.empty()) save_budgets(out);
   // Stored targets carry the epoch that wrote them; restore() gave them this one.
   for (auto& [host, target] : targets_) {
     target.epoch = epoch_;
@@ -73,10 +83,19 @@ void Core::set_target(const std::string& host, const std::string& service, plan:
                       Output& out) {
   plan::Target& target = targets_[host];
   target.instances.insert_or_assign(service, std::move(entry));
+  save_target(host, out);
+}
+
+void Core::save_target(const std::string& host, Output& out) {
+  plan::Target& target = targets_[host];
   target.epoch = epoch_;
   ++target.seq;
   out.writes["targets/" + host] = plan::target_to_json(target).dump();
   out.targets.insert(host);
+}
+
+void Core::save_budgets(Output& out) const {
+  out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
 }
 
 // --- agents
@@ -104,6 +123,13 @@ Output Core::on_contact(const std::string& name, Instant now) {
   return out;
 }
 
+Output Core::on_poll(const std::string& name, std::uint64_t epoch, std::uint64_t seq,
+                     Instant now) {
+  Output out = on_contact(name, now);
+  take_position(name, epoch, seq, now, out);
+  return out;
+}
+
 Output Core::on_silence(const std::string& name, Instant now) {
   Output out;
   const auto it = hosts_.find(name);
@@ -120,15 +146,7 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
   HostState& host = hosts_.at(report.host);
   if (report.boot_id == host.report.boot_id && report.number < host.report.number)
     return out;  // overtaken on its way
-  if (report.epoch > epoch_) {
-    // This store is older than what the agents have seen (restored from a backup): go beyond it.
-    epoch_ = report.epoch + 1;
-    out.writes["epoch"] = std::to_string(epoch_);
-    for (auto& [name, target] : targets_) {
-      target.epoch = epoch_;
-      out.targets.insert(name);
-    }
-  }
+  take_position(report.host, report.epoch, report.seq, now, out);
   std::set<std::pair<std::int64_t, std::string>> told;
   for (const Json& item : report.events) {
     const std::pair id(item.int_or("n"), item.string_or("at"));
@@ -151,6 +169,7 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
       Json::object(
           {{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(host.joined)}})
           .dump();
+  adopt(report, out);
   advance(now, out);
   return out;
 }
@@ -176,6 +195,8 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
   }
   hosts_.erase(it);
   targets_.erase(name);
+  forget_tail(name, out);
+  if (budget::forget_host(budgets_, name)) save_budgets(out);
   out.writes["hosts/" + name] = std::nullopt;
   out.writes["targets/" + name] = std::nullopt;
   tell(out, {0, now, "host-removed", "", "", name, "removed by the operator"});
@@ -202,6 +223,8 @@ Output Core::tick(Instant now) {
 }
 
 void Core::advance(Instant now, Output& out) {
+  // Most reports come while nothing is under way: they must not cost a look at the whole fleet.
+  if (candidates_.empty() && tail_.empty()) return;
   const plan::Observed seen = observed();
   const budget::Censuses counts = censuses();
   bool any_open = false;
@@ -227,7 +250,7 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
     tell(out, {0, now, std::move(event.kind), rollout.id, std::move(event.service),
                std::move(event.host), std::move(event.text)});
   }
-  if (effects.budgets_changed) out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
+  if (effects.budgets_changed) save_budgets(out);
   if (effects.wake) wake_at(*effects.wake);
   if (rollout.result != rollout::Result::open && candidates_.contains(rollout.id)) {
     if (rollout.result == rollout::Result::done || rollout.result == rollout::Result::partial)
@@ -285,8 +308,8 @@ void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   }
   for (const int id : rollout::open_tail(rollout)) {
     const plan::Step& step = rollout.forward.steps[static_cast<std::size_t>(id)];
-    tail_.emplace(step.host, step.service);
-    out.writes[fmt::format("tail/{}/{}", step.host, step.service)] = "";
+    tail_.insert_or_assign({step.host, step.service}, rollout.id);
+    out.writes[fmt::format("tail/{}/{}", step.host, step.service)] = rollout.id;
   }
   out.writes["current"] = std::to_string(current_);
   out.writes[generation_key(generation.number)] = plan::generation_to_json(generation).dump();
@@ -315,6 +338,15 @@ void Core::settle_targets(const rollout::Rollout& rollout, Output& out) {
   }
 }
 
+void Core::forget_tail(const std::string& host, Output& out) {
+  for (auto it = tail_.lower_bound({host, ""}); it != tail_.end() && it->first.first == host;) {
+    const std::string& service = it->first.second;
+    if (budget::release(budgets_, host, tail_reason(host, service))) save_budgets(out);
+    out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
+    it = tail_.erase(it);
+  }
+}
+
 // Stragglers of a partial rollout converge to the current generation when they return, one try
 // each, under the budget.
 void Core::converge_tail(Instant now, Output& out) {
@@ -322,7 +354,7 @@ void Core::converge_tail(Instant now, Output& out) {
   if (generation == nullptr) return;
   const budget::Censuses counts = censuses();
   for (auto it = tail_.begin(); it != tail_.end();) {
-    const auto& [host, service] = *it;
+    const auto& [host, service] = it->first;
     const auto state = hosts_.find(host);
     const auto record = generation->services.find(service);
     const bool locked = !check_locks({service});
@@ -330,8 +362,9 @@ void Core::converge_tail(Instant now, Output& out) {
       ++it;
       continue;
     }
-    const std::string reason = fmt::format("converge:{}", generation->number);
-    const std::string attempt = fmt::format("g{}/{}/{}", generation->number, service, host);
+    const std::string reason = tail_reason(host, service);
+    // One try per generation; never a name that a host remembers from another life of the store.
+    const std::string attempt = fmt::format("{}/tail/g{}", it->second, generation->number);
     const auto report = state->second.report.instances.find(service);
     const bool placed =
         record != generation->services.end() &&
@@ -343,8 +376,7 @@ void Core::converge_tail(Instant now, Output& out) {
     const bool answered = report != state->second.report.instances.end() &&
                           report->second.outcome && report->second.outcome->attempt == attempt;
     if (applied == wanted || answered) {
-      if (budget::release(budgets_, host, reason))
-        out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
+      if (budget::release(budgets_, host, reason)) save_budgets(out);
       tell(out, {0, now, "straggler", "", service, host,
                  applied == wanted
                      ? "has caught up"
@@ -366,7 +398,7 @@ void Core::converge_tail(Instant now, Output& out) {
                                 "catches up with generation " + std::to_string(generation->number),
                                 now);
       if (grant.granted) {
-        out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
+        save_budgets(out);
         set_target(host, service, {wanted, attempt, std::nullopt, false}, out);
       }
     }
@@ -429,6 +461,12 @@ std::set<Digest> Core::manifests_in_use() const {
       if (entry.wanted) out.insert(entry.wanted->manifest);
     }
   }
+  out.merge(manifests_required());
+  return out;
+}
+
+std::set<Digest> Core::manifests_required() const {
+  std::set<Digest> out;
   if (const plan::Generation* generation = current()) {
     for (const auto& [name, service] : generation->services) out.insert(service.manifest);
   }

@@ -39,6 +39,8 @@ struct Event {
   std::string host;
   std::string text;
 };
+// Why a straggler holds a slot.
+[[nodiscard]] std::string tail_reason(const std::string& host, const std::string& service);
 [[nodiscard]] Json event_to_json(const Event& event);
 
 struct Output {
@@ -52,6 +54,8 @@ struct HostState {
   std::optional<Instant> last_contact;  // not stored
   bool reachable = false;               // not stored
   Instant joined{};
+  bool placed = false;             // not stored: it has told this leader which target it holds
+  std::uint64_t restored_seq = 0;  // not stored: of its target, as the store had it
   // Of the last report, by number and time; not stored. What comes again was not acknowledged in
   // time.
   std::set<std::pair<std::int64_t, std::string>> told;
@@ -80,18 +84,26 @@ class Core {
   Output start(Instant now);
 
   // --- agents ---
-  Output on_contact(const std::string& host, Instant now);  // it asks for its target: it is there
+  Output on_contact(const std::string& host, Instant now);  // it is there
+  // It asks for its target and says which one it holds. One that this store does not know means
+  // that the store is older than the host (restored from a backup): the host keeps what it runs,
+  // rollouts that touch it end, and the epoch goes beyond.
+  Output on_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq, Instant now);
   Output on_silence(const std::string& host, Instant now);  // its connection broke
-  // Reports older than the last one are ignored. A higher epoch than ours makes us go beyond it.
+  // Reports older than the last one are ignored. Its position counts as in on_poll().
   Output on_report(const plan::HostReport& report, Instant now);
   [[nodiscard]] std::optional<plan::Target> target_of(const std::string& host) const;
+  // Positions that no honest agent can have. Error invalid_input.
+  [[nodiscard]] Status check_position(std::uint64_t epoch, std::uint64_t seq) const;
 
   // --- operators ---
   [[nodiscard]] Result<plan::Plan> plan(const DeployRequest& request) const;
   // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked,
   // refused.
   [[nodiscard]] Result<std::string> deploy(const DeployRequest& request, Instant now, Output& out);
-  // The candidate that brings generation `number` back (0: the one before the current).
+  // The candidate that brings generation `number` back (0: the one before the current; the current
+  // one itself: hosts that are elsewhere come back to it). The services of then on the hosts of
+  // today. Errors: not_found; refused when a host class of then has no host left.
   [[nodiscard]] Result<plan::Generation> rollback_candidate(std::uint64_t number) const;
   enum class Control : std::uint8_t { pause, resume, abort };
   [[nodiscard]] Status control(const std::string& rollout, Control what, Instant now, Output& out);
@@ -115,9 +127,11 @@ class Core {
   [[nodiscard]] budget::Censuses censuses() const;
   [[nodiscard]] plan::Observed observed() const;
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
-  // Every manifest that is wanted or applied somewhere, for loading them before plan() and
-  // deploy().
+  // Every manifest that is wanted or applied somewhere: roots for the collector.
   [[nodiscard]] std::set<Digest> manifests_in_use() const;
+  // Those of the current generation. The others may come from a life of the store that is lost, or
+  // from another controller: plan() and deploy() do without them.
+  [[nodiscard]] std::set<Digest> manifests_required() const;
 
  private:
   Core() = default;
@@ -134,17 +148,26 @@ class Core {
   void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
                   Output& out);
   void settle_targets(const rollout::Rollout& rollout, Output& out);
+  void take_position(const std::string& host, std::uint64_t epoch, std::uint64_t seq, Instant now,
+                     Output& out);
+  void fall_behind(const std::string& host, Instant now, Output& out);
+  void adopt(const plan::HostReport& report, Output& out);
+  void save_target(const std::string& host, Output& out);
+  void save_budgets(Output& out) const;
+  void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
   [[nodiscard]] Status load(const std::string& key, const std::string& value);
   [[nodiscard]] Status load_rollout(const std::string& rest, const std::string& value);
   void drop_unfinished();
+  [[nodiscard]] bool holds_slots(const std::string& reason) const;
   void save_plan(const rollout::Rollout& rollout, Output& out) const;
   void save_changes(const rollout::Rollout& rollout, const rollout::Effects& effects,
                     Output& out) const;
   void save_head(const rollout::Rollout& rollout, Output& out) const;
 
   std::uint64_t epoch_ = 0;
+  std::uint64_t restored_epoch_ = 0;  // as the store had it
   std::uint64_t current_ = 0;
   std::uint64_t next_rollout_ = 1;
   std::uint64_t next_event_ = 1;
@@ -154,12 +177,17 @@ class Core {
   std::map<std::string, plan::Generation> candidates_;  // rollout → what it brings
   std::map<std::string, rollout::Rollout> rollouts_;
   std::map<Digest, std::uint64_t> first_deployed_;
-  std::set<std::pair<std::string, std::string>>
-      tail_;  // (host, service) left behind by a partial rollout
+  // (host, service) left behind by a partial rollout → which one
+  std::map<std::pair<std::string, std::string>, std::string> tail_;
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
   std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };
+
+// Epochs, sequence numbers and the numbers of reports stay below this everywhere: exact in JSON.
+inline constexpr std::uint64_t kNumberLimit = std::uint64_t{1} << 53U;
+// So far ahead of ours no other leader of the same site can be.
+inline constexpr std::uint64_t kEpochLead = std::uint64_t{1} << 20U;
 
 // A host that has not asked for so long counts as unreachable. Agents ask at least every kPollHold.
 inline constexpr Duration kSilence = seconds(15);

@@ -137,7 +137,10 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
                             allowed))
         .hint("bring them back, take them out of the inventory, or raise policy.maxFailures");
   }
-  const std::string id = fmt::format("r{:06}", next_rollout_++);
+  // Attempts are named after it: a host must not remember the name from a life of the store that
+  // was lost, and no two lives share an epoch.
+  const std::string id = fmt::format("r{:06}{}", next_rollout_++,
+                                     epoch_ > 1 ? fmt::format(".e{}", epoch_) : std::string());
   plan::Generation candidate = request.candidate;
   size_budgets(candidate);
   out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
@@ -152,6 +155,67 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   return id;
 }
 
+namespace {
+
+using Hosts = std::vector<std::string>;
+
+bool has(const Hosts& hosts, const std::string& host) {
+  return std::binary_search(hosts.begin(), hosts.end(), host);
+}
+
+// A class that the site has given up comes back with those of its hosts that are still there.
+const Hosts& class_of_today(const std::string& name, const Hosts& then, plan::Generation& out) {
+  const auto known = out.classes.find(name);
+  if (known != out.classes.end()) return known->second;
+  Hosts& today = out.classes[name];
+  for (const std::string& host : then) {
+    const auto record = out.hosts.find(host);
+    if (record == out.hosts.end()) continue;
+    today.push_back(host);
+    auto& classes = record->second.classes;
+    classes.insert(std::upper_bound(classes.begin(), classes.end(), name), name);
+  }
+  return today;
+}
+
+// Where a service of then runs today: everywhere, if it ran everywhere; else where it ran, and where
+// it runs now on hosts that have joined since.
+Status place_again(const std::string& name, plan::ServiceRecord& service,
+                   const plan::Generation& then, const plan::Generation& base,
+                   plan::Generation& out) {
+  const auto found = then.classes.find(service.host_class);
+  const Hosts members = found == then.classes.end() ? service.hosts : found->second;
+  const Hosts& today = class_of_today(service.host_class, members, out);
+  if (today.empty() && !service.hosts.empty()) {
+    return fail(ErrorCode::refused,
+                fmt::format("generation {} runs {} on the host class {}, of which no host is left",
+                            then.number, name, service.host_class))
+        .hint("deploy the sources of then with an inventory of today instead");
+  }
+  if (service.hosts == members) {
+    service.hosts = today;
+    return {};
+  }
+  const auto now = base.services.find(name);
+  Hosts hosts;
+  for (const std::string& host : today) {
+    const bool joined_since = !has(members, host) && now != base.services.end() &&
+                              has(now->second.hosts, host);
+    if (has(service.hosts, host) || joined_since) hosts.push_back(host);
+  }
+  if (hosts.empty() && !service.hosts.empty()) {
+    return fail(ErrorCode::refused,
+                fmt::format("generation {} runs {} on {}, of which nothing is left in the host "
+                            "class {}",
+                            then.number, name, join(service.hosts, ", "), service.host_class))
+        .hint("deploy the sources of then with an inventory of today instead");
+  }
+  service.hosts = std::move(hosts);
+  return {};
+}
+
+}  // namespace
+
 Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   const plan::Generation* base = current();
   if (base == nullptr)
@@ -160,7 +224,7 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   if (number == 0)
     number = base->rollback_of != 0 ? generations_.at(base->rollback_of).parent : base->parent;
   const auto it = generations_.find(number);
-  if (it == generations_.end() || number == base->number) {
+  if (it == generations_.end()) {
     return fail(ErrorCode::not_found,
                 number == 0 ? std::string("there is no generation before the current one")
                             : fmt::format("no generation {} to go back to", number))
@@ -172,7 +236,7 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   // The fleet of today, the services of then.
   out.hosts = base->hosts;
   out.classes = base->classes;
-  for (const auto& [name, host] : it->second.hosts) out.hosts.try_emplace(name, host);
+  for (auto& [name, service] : out.services) TRYV(place_again(name, service, it->second, *base, out));
   out.policy.batches = {{100, true}};
   out.policy.soak = Duration{0};
   return out;

@@ -11,9 +11,12 @@ namespace {
 Result<std::uint64_t> parse_number(std::string_view text, std::string_view key) {
   std::uint64_t out = 0;
   for (const char c : text) {
-    if (c < '0' || c > '9' || out > 1'000'000'000'000'000ULL)
+    if (c < '0' || c > '9')
       return fail(ErrorCode::corrupt, fmt::format("the store's key {} holds no number", key));
     out = out * 10 + static_cast<std::uint64_t>(c - '0');
+    if (out >= kNumberLimit)
+      return fail(ErrorCode::corrupt,
+                  fmt::format("the store's key {} holds a number that is too large", key));
   }
   return out;
 }
@@ -43,7 +46,12 @@ Result<Core> Core::restore(const Store& store) {
       return fail(std::move(status).error().context(fmt::format("in the store's key {}", key)));
   }
   core.drop_unfinished();
-  for (auto& [host, target] : core.targets_) target.epoch = core.epoch_;
+  core.restored_epoch_ = core.epoch_;
+  for (auto& [host, target] : core.targets_) {
+    target.epoch = core.epoch_;
+    if (const auto it = core.hosts_.find(host); it != core.hosts_.end())
+      it->second.restored_seq = target.seq;
+  }
   return core;
 }
 
@@ -76,7 +84,8 @@ Status Core::load(const std::string& key, const std::string& value) {
   } else if (kind == "first") {
     first_deployed_.emplace(TRY(Digest::parse(rest)), TRY(parse_number(value, key)));
   } else if (kind == "tail") {
-    tail_.emplace(rest.substr(0, rest.find('/')), rest.substr(rest.find('/') + 1));
+    tail_.emplace(std::pair(rest.substr(0, rest.find('/')), rest.substr(rest.find('/') + 1)),
+                  value);
   } else if (kind == "log") {
     next_event_ = std::max(next_event_, TRY(parse_number(rest, key)) + 1);
   }
@@ -88,8 +97,9 @@ Status Core::load_rollout(const std::string& rest, const std::string& value) {
   const std::string id = rest.substr(0, slash);
   if (slash == std::string::npos) {
     rollouts_.emplace(id, TRY(rollout::head_from_json(TRY(parse_json(value)))));
-    next_rollout_ =
-        std::max(next_rollout_, TRY(parse_number(std::string_view(id).substr(1), id)) + 1);
+    // r000012 or r000012.e3
+    const std::string_view number = std::string_view(id).substr(1, id.find('.') - 1);
+    next_rollout_ = std::max(next_rollout_, TRY(parse_number(number, id)) + 1);
     return {};
   }
   const auto it = rollouts_.find(id);
@@ -118,6 +128,18 @@ Status Core::load_rollout(const std::string& rest, const std::string& value) {
   }
   const auto step = TRY(parse_number(std::string_view(part).substr(6), rest));
   return rollout::restore_run(rollout, {way, static_cast<int>(step)}, json);
+}
+
+// Slots are written before the rollout that takes them: one that never came to be must not keep any.
+bool Core::holds_slots(const std::string& reason) const {
+  if (reason.starts_with("rollout:")) {
+    const auto it = rollouts_.find(reason.substr(8));
+    return it != rollouts_.end() && it->second.result == rollout::Result::open;
+  }
+  return !reason.starts_with("converge:") ||
+         std::any_of(tail_.begin(), tail_.end(), [&](const auto& t) {
+           return reason == tail_reason(t.first.first, t.first.second);
+         });
 }
 
 // The head of a rollout and `current` are written together, after what they refer to and before

@@ -67,6 +67,14 @@ void Shell::start_over(const Error& error) {
   });
 }
 
+Status Shell::writable() const {
+  if (ready()) return {};
+  return fail(ErrorCode::unavailable, "the controller's store cannot be written now")
+      .hint(fmt::format("nothing was changed; it tries again every {}; see the controller's log and "
+                        "the free space of its disk, then try again",
+                        human_duration(kStartOverAfter)));
+}
+
 void Shell::carry_out(Output output, std::function<void(Status)> done) {
   schedule_tick();
   std::map<std::string, plan::Target> targets;
@@ -124,7 +132,7 @@ void Shell::hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_
     old->second.responder.send(http::Response::empty(204));
   const std::uint64_t number = next_poll_++;
   polls_.insert_or_assign(host, Poll{number, epoch, seq, responder});
-  carry_out(core_->on_contact(host, now()));
+  carry_out(core_->on_poll(host, epoch, seq, now()));
   responder.on_close([this, host, number] {
     const auto it = polls_.find(host);
     if (it == polls_.end() || it->second.number != number) return;
@@ -147,6 +155,9 @@ void Shell::answer_poll(const std::string& host) {
   const auto target = targets_.find(host);
   if (poll == polls_.end() || target == targets_.end()) return;
   if (target->second.epoch == poll->second.epoch && target->second.seq == poll->second.seq) return;
+  // A newer one is on its way into the store: what is durable is out of date already.
+  const auto newest = core_->target_of(host);
+  if (!newest || newest->epoch != target->second.epoch || newest->seq != target->second.seq) return;
   const http::Responder responder = poll->second.responder;
   polls_.erase(poll);
   responder.send(http::Response::json(plan::target_to_json(target->second)));
@@ -164,11 +175,14 @@ void Shell::schedule_tick() {
   });
 }
 
-void Shell::with_manifests(std::set<Digest> digests,
+void Shell::with_manifests(std::set<Digest> digests, std::set<Digest> others,
                            std::function<void(Result<std::map<Digest, plan::Manifest>>)> use) {
   std::map<Digest, plan::Manifest> known;
   std::vector<Digest> wanted;
-  for (const Digest& digest : digests) {
+  for (const Digest& digest : digests) others.erase(digest);
+  std::vector<Digest> all(digests.begin(), digests.end());
+  all.insert(all.end(), others.begin(), others.end());
+  for (const Digest& digest : all) {
     const auto it = manifests_.find(digest);
     if (it != manifests_.end()) {
       known.emplace(digest, it->second);
@@ -178,10 +192,14 @@ void Shell::with_manifests(std::set<Digest> digests,
   }
   if (wanted.empty()) return use(std::move(known));
   workers_.post(
-      [this, wanted = std::move(wanted), known = std::move(known), use = std::move(use)]() mutable {
+      [this, wanted = std::move(wanted), others = std::move(others), known = std::move(known),
+       use = std::move(use)]() mutable {
         Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
         for (const Digest& digest : wanted) {
           auto manifest = plan::get_manifest(objects_, digest);
+          if (!manifest && others.contains(digest) &&
+              manifest.error().code() == ErrorCode::not_found)
+            continue;
           if (!manifest) {
             // Forgotten, so that the next plan or deploy sends it anew.
             if (manifest.error().code() == ErrorCode::corrupt)

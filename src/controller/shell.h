@@ -41,17 +41,21 @@ class Shell {
   void carry_out(Output output, std::function<void(Status)> done = {});
 
   // A poll that is answered when the host's target is another than (epoch, seq), or after
-  // kPollHold.
+  // kPollHold. Precondition: writable(), and the position has been checked.
   void hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq,
                  const http::Responder& responder);
   void add_stream(const http::EventStream& stream, std::uint64_t after);
 
-  // Loads the manifests of these digests on a worker; calls back on the loop. Cached.
-  void with_manifests(std::set<Digest> digests,
+  // Loads the manifests of these digests on a worker; calls back on the loop. Cached. Those of
+  // `others` that the store does not have are left out.
+  void with_manifests(std::set<Digest> digests, std::set<Digest> others,
                       std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
 
   [[nodiscard]] Core& core() { return *core_; }
+  [[nodiscard]] const Core& core() const { return *core_; }
   [[nodiscard]] bool ready() const { return core_.has_value() && !failed_; }
+  // Whether the core may be changed now. Error unavailable while its store cannot be written.
+  [[nodiscard]] Status writable() const;
   [[nodiscard]] Instant now() const { return clock_.now(); }
   [[nodiscard]] const objects::ObjectStore& objects() const { return objects_; }
   [[nodiscard]] Workers& workers() { return workers_; }

@@ -118,9 +118,30 @@ class Comparison {
       const bool new_host = in_.base != nullptr && in_.base->services.contains(service);
       out_.drafts[key] = {Action::install, goal, new_host ? "new host" : "new service"};
     } else {
+      TRYV(check_way_down(service, current->second, goal, *after));
       out_.drafts[key] = change(current->second, goal, *after);
     }
     return {};
+  }
+
+  // Only the newer of two versions knows the way down (DESIGN: whose hook). Without one the older
+  // version would start on data that it cannot read.
+  [[nodiscard]] Status check_way_down(const std::string& service, const InstanceState& current,
+                                      const InstanceState& goal, const Manifest& after) const {
+    const Manifest* before = known_manifest(in_, current.manifest);
+    if (before == nullptr || after.data_version == 0 || before->data_version <= after.data_version)
+      return {};
+    // A manifest that was never deployed is the newer one, whatever it calls its data.
+    const bool is_new = !in_.backwards && in_.first_deployed->contains(current.manifest) &&
+                        !in_.first_deployed->contains(goal.manifest);
+    if ((is_new ? after : *before).hook("migrate") != nullptr) return {};
+    return fail(ErrorCode::refused,
+                fmt::format("the data of {} would go down from data version {} to {}, and there is "
+                            "no way down: the newer version has no hook 'migrate'",
+                            service, before->data_version, after.data_version))
+        .hint(fmt::format("add a migrate hook that knows CONSORT_DIRECTION=down to data version {} "
+                          "and deploy that first, or restore a backup by hand",
+                          before->data_version));
   }
 
   Draft change(const InstanceState& current, const InstanceState& goal, const Manifest& after) {

@@ -93,14 +93,26 @@ class Waves {
     step.to = to;
     step.reason = reason;
     const bool was_up = step.from && step.from->mode == Mode::running && runs(*step.from);
-    step.disrupts = was_up && action != Action::remove;
+    step.disrupts = was_up && (action != Action::remove || some_stay(key.service));
     if (was_up && to && !in_outage(key, *to) &&
         (!same_version(*to, *step.from) || to->mode != Mode::running))
       step.keep_healthy = quorum_of_dependents(key.service);
     add_needs(step);
     now_.set(key, to);
+    // Fewer than wanted in the end cannot be kept either.
+    if (action == Action::remove && step.disrupts && order_.outages.of(key.service) == nullptr)
+      step.keep_healthy = std::min(quorum_of_dependents(key.service), now_.up(key.service));
     out_.steps.push_back(std::move(step));
     return out_.steps.back().id;
+  }
+
+  // Some instance of it is still there when all removals are done.
+  [[nodiscard]] bool some_stay(const std::string& service) const {
+    for (const auto& [key, state] : now_.instances(service)) {
+      const auto draft = drafts_.find(key);
+      if (draft == drafts_.end() || draft->second.to) return true;
+    }
+    return false;
   }
 
   // In a declared outage nobody's quorum is kept: neither that of the provider, nor that of the

@@ -68,6 +68,41 @@ class Story {
     return outcome();
   }
 
+  // A backup of the controller's store is put back after an upgrade that it knows nothing of, or
+  // only the beginning of. Nothing may change by itself; then the site is deployed again.
+  StoryOutcome run_from_a_backup() {
+    settle("the hosts join");
+    release("v1");
+    if (!deploy("v1")) return outcome();
+    controller::Store copy = world_.copy_of_store();
+    upgrade_under_faults();
+    if (!own_.empty()) return outcome();
+    if (random_.chance(50)) copy = copy_;
+    Faults slow = calm();
+    slow.longest_delay = Duration{random_.between(10, 3000)};
+    slow.lose_message = static_cast<double>(random_.between(0, 10));
+    world_.set_faults(slow);
+    const bool at_once = random_.chance(50);  // or while agents are still at it
+    if (!at_once) settle("calm again");
+    (void)world_.take_touched();
+    const std::map<std::string, Digest> before = running();
+    world_.put_back(std::move(copy));
+    settle("the copy is put back");
+    if (!at_once) {
+      expect_running(before, "I4", "after the store was put back");
+      for (const std::string& service : world_.take_touched())
+        violate("I10", service + " was touched because the store was put back");
+    }
+    world_.check_truth();
+    world_.set_faults(calm());
+    const auto again = deploy("the site after the backup");
+    if (again && !again->empty()) expect(again, rollout::Result::done, "the deploy after it");
+    if (again) check_plan_is_empty();
+    world_.check_truth();
+    told_ += ", then from a backup";
+    return outcome();
+  }
+
  private:
   struct Shape {
     std::string name;
@@ -189,6 +224,7 @@ class Story {
       id = world_.deploy(candidate_);
     }
     if (!id) return violate("deploy", "the upgrade was refused: " + id.error().message());
+    copy_ = world_.copy_of_store();  // a backup in the middle
     // While faults go on there is no lasting rest: the first quiet moment ends it.
     if (!world_.run(kLongEnough, Duration{0}))
       violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
@@ -269,6 +305,7 @@ class Story {
   std::vector<Shape> shapes_;
   std::set<std::string> joined_;
   std::set<std::string> changed_;
+  controller::Store copy_;  // from the middle of the upgrade
   rollout::Result second_ = rollout::Result::open;
   std::vector<Violation> own_;
   std::string told_;
@@ -277,5 +314,9 @@ class Story {
 }  // namespace
 
 StoryOutcome run_story(std::uint64_t seed, Tracing tracing) { return Story(seed, tracing).run(); }
+
+StoryOutcome run_backup_story(std::uint64_t seed, Tracing tracing) {
+  return Story(seed, tracing).run_from_a_backup();
+}
 
 }  // namespace consort::sim

@@ -17,5 +17,7 @@ struct StoryOutcome {
 
 enum class Tracing : std::uint8_t { off, on };
 [[nodiscard]] StoryOutcome run_story(std::uint64_t seed, Tracing tracing = Tracing::off);
+// The same site; after the upgrade the controller's store is put back from a backup.
+[[nodiscard]] StoryOutcome run_backup_story(std::uint64_t seed, Tracing tracing = Tracing::off);
 
 }  // namespace consort::sim

@@ -34,8 +34,12 @@ void World::violate(const std::string& invariant, const std::string& text) {
 // A message arrives later, twice, or never.
 void World::send(std::function<void()> deliver) {
   if (random_.chance(faults_.lose_message)) return;
-  if (random_.chance(faults_.double_message)) schedule(delay(), deliver);
-  schedule(delay(), std::move(deliver));
+  // No connection outlives the controller whose store is exchanged.
+  auto arrive = [this, lost_life = lost_lives_, deliver = std::move(deliver)] {
+    if (lost_life == lost_lives_) deliver();
+  };
+  if (random_.chance(faults_.double_message)) schedule(delay(), arrive);
+  schedule(delay(), std::move(arrive));
 }
 
 // --- the controller
@@ -58,6 +62,14 @@ void World::crash_controller() {
   controller_.reset();
   schedule(Duration{random_.between(100, faults_.longest_outage.count())},
            [this] { start_controller(); });
+}
+
+void World::put_back(controller::Store copy) {
+  say("the controller's store is put back");
+  controller_disk_ = std::move(copy);
+  ++lost_lives_;
+  ++controller_life_;
+  start_controller();
 }
 
 void World::controller_output(controller::Output output) {
@@ -201,9 +213,9 @@ void World::agent_output(const std::string& host, agent::Output output) {
 void World::poll(const std::string& host) {
   Agent& agent = agents_.at(host);
   if (!agent.core) return;
-  send([this, host] {
+  send([this, host, epoch = agent.core->target().epoch, seq = agent.core->target().seq] {
     if (!controller_) return;
-    controller_output(controller_->on_contact(host, now_));
+    controller_output(controller_->on_poll(host, epoch, seq, now_));
     if (!controller_) return;
     const auto target = controller_->target_of(host);
     if (!target) return;

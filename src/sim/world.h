@@ -64,6 +64,9 @@ class World {
   [[nodiscard]] rollout::Result result_of(const std::string& rollout) const;
   [[nodiscard]] std::string summary_of(const std::string& rollout) const;
   [[nodiscard]] const Machine& machine(const std::string& host, const std::string& service) const;
+  // What a backup of the controller's store would hold now, and what putting it back does.
+  [[nodiscard]] controller::Store copy_of_store() const { return controller_disk_; }
+  void put_back(controller::Store copy);
   // Services that ran any step since the last call.
   [[nodiscard]] std::set<std::string> take_touched();
   [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
@@ -132,6 +135,7 @@ class World {
   controller::Store controller_disk_;
   std::optional<controller::Core> controller_;
   std::uint64_t controller_life_ = 0;
+  std::uint64_t lost_lives_ = 0;  // how often another store was put back
   std::map<std::string, Agent> agents_;
   std::map<Digest, plan::Manifest> manifests_;
   std::map<std::string, int> runs_of_token_;  // of hooks that must not run twice

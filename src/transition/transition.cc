@@ -328,7 +328,7 @@ void note_failure(Transition& transition, StepRecord& record, const StepResult& 
   // Who asked to be tried again, and never came to an end, may have left anything; and a run that
   // failed cleanly says nothing about what an earlier run of the same step has left.
   const bool clean =
-      result.status == StepStatus::failed && record.tries == 0 && !record.crashes > 0;
+      result.status == StepStatus::failed && record.tries == 0 && record.crashes == 0;
   record.progress = clean ? Progress::failed : Progress::failed_dirty;
   Failure failure{std::string(step_name(record.step)), result.exit_status, result.message,
                   result.tail};

@@ -32,6 +32,15 @@ TEST(Simulation, EverySeedKeepsTheInvariants) {
   EXPECT_TRUE(endings.contains("reverted"));
 }
 
+TEST(Simulation, AStoreFromABackupChangesNoHostByItself) {
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    for (const Violation& violation : run_backup_story(seed).violations) {
+      ADD_FAILURE() << "seed " << seed << ": " << violation.invariant << " " << violation.text
+                    << "\n  replay it: consort-sim --replay " << seed;
+    }
+  }
+}
+
 TEST(Simulation, ASeedReplaysExactly) {
   const StoryOutcome once = run_story(7);
   const StoryOutcome again = run_story(7);

@@ -228,6 +228,93 @@ TEST_F(ControllerCore, NothingToRollBackToIsAClearError) {
   EXPECT_THAT(core->rollback_candidate(9).error().message(), HasSubstr("no generation 9"));
 }
 
+TEST_F(ControllerCore, AfterAnInconsistentEndThereIsAWayBackToTheCurrentGeneration) {
+  given_v1_is_deployed();
+  agents["w2"].failing = {"v2"};
+  Model v2 = site("v2");
+  v2.generation.policy.on_failure = plan::OnFailure::halt;
+  const auto id = deploy(request(v2));
+  ASSERT_TRUE(id);
+  settle();
+  ASSERT_EQ(result_of(*id), Result::inconsistent);
+  ASSERT_EQ(version_on("w1", "app"), "v2");
+  ASSERT_EQ(core->current()->number, 1U);
+  EXPECT_EQ(core->rollouts().at(*id).generation, 1U) << "what the advice names";
+  DeployRequest back = request(site("v1"));
+  const auto candidate = core->rollback_candidate(1);
+  ASSERT_TRUE(candidate) << render_error(candidate.error());
+  back.candidate = *candidate;
+  const auto again = deploy(back);
+  ASSERT_TRUE(again) << render_error(again.error());
+  settle();
+  EXPECT_EQ(result_of(*again), Result::done);
+  for (const std::string host : {"w1", "w2", "w3"}) EXPECT_EQ(version_on(host, "app"), "v1");
+}
+
+TEST_F(ControllerCore, ARollbackTakesHostsAlongThatHaveJoinedSince) {
+  given_v1_is_deployed(2);
+  Model v2 = site("v2", 4);
+  hosts_join(v2);
+  ASSERT_TRUE(deploy(request(v2)));
+  settle();
+  DeployRequest back = request(v2);
+  back.candidate = *core->rollback_candidate(0);
+  EXPECT_EQ(back.candidate.services.at("app").hosts,
+            (std::vector<std::string>{"w1", "w2", "w3", "w4"}));
+  ASSERT_TRUE(deploy(back));
+  settle();
+  for (const std::string host : {"w1", "w4"}) EXPECT_EQ(version_on(host, "app"), "v1") << host;
+}
+
+TEST_F(ControllerCore, ARollbackKeepsTheChoiceOfHostsAndLeavesOutThoseThatAreGone) {
+  const auto chosen = [](const std::string& version, const std::vector<std::string>& hosts,
+                         const std::vector<std::string>& all) {
+    Model model;
+    for (const std::string& host : all) model.host(host, "web");
+    model.service("app", "web", version, {}, hosts);
+    return model;
+  };
+  const Model v1 = chosen("v1", {"w1", "w2"}, {"w1", "w2", "w3"});
+  hosts_join(v1);
+  ASSERT_TRUE(deploy(request(v1)));
+  settle();
+  const Model v2 = chosen("v2", {"w2", "w4"}, {"w2", "w3", "w4"});
+  hosts_join(v2);
+  DeployRequest next = request(v2);
+  next.allow_shrink = true;
+  ASSERT_TRUE(deploy(next));
+  settle();
+  const auto back = core->rollback_candidate(0);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->services.at("app").hosts, (std::vector<std::string>{"w2", "w4"}));
+  EXPECT_FALSE(back->hosts.contains("w1"));
+}
+
+TEST_F(ControllerCore, ARollbackBringsAGivenUpClassBackOrSaysThatItsHostsAreGone) {
+  given_v1_is_deployed(2);
+  Model renamed;
+  renamed.host("w1", "front").host("w2", "front").host("d1", "db");
+  renamed.service("app", "front", "v2").service("cron", "db", "v1");
+  ASSERT_TRUE(deploy(request(renamed)));
+  settle();
+  const auto back = core->rollback_candidate(0);
+  ASSERT_TRUE(back) << render_error(back.error());
+  EXPECT_EQ(back->classes.at("web"), (std::vector<std::string>{"w1", "w2"}));
+  EXPECT_EQ(back->hosts.at("w1").classes, (std::vector<std::string>{"front", "web"}));
+  Model elsewhere;
+  elsewhere.host("x1", "front").host("d1", "db");
+  elsewhere.service("app", "front", "v2").service("cron", "db", "v1");
+  hosts_join(elsewhere);
+  DeployRequest moved = request(elsewhere);
+  moved.allow_shrink = true;
+  ASSERT_TRUE(deploy(moved));
+  settle();
+  const auto gone = core->rollback_candidate(1);
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(gone.error().code(), ErrorCode::refused);
+  EXPECT_THAT(gone.error().message(), HasSubstr("the host class web, of which no host is left"));
+}
+
 TEST_F(ControllerCore, S14_TooManyHostsDownRefusesBeforeAnythingIsTouched) {
   given_v1_is_deployed();
   agents["w2"].down = true;
@@ -257,6 +344,60 @@ TEST_F(ControllerCore, S14_AHostThatReturnsConvergesByItself) {
   EXPECT_EQ(version_on("w2", "app"), "v2");
   EXPECT_THAT(story, Contains("straggler app@w2"));
   EXPECT_TRUE(core->budgets().at("web").holders.empty());
+}
+
+TEST_F(ControllerCore, AStragglerGivesBackItsSlotAlsoWhenTheGenerationHasChangedMeanwhile) {
+  given_v1_is_deployed();
+  agents["w2"].down = true;
+  take(core->on_silence("w2", now));
+  Model v2 = site("v2");
+  v2.generation.policy.max_failures = {1, false};
+  v2.generation.policy.max_unavailable = budget::Amount{2, false};
+  ASSERT_TRUE(deploy(request(v2)));
+  settle();
+  // It has been told and holds its slot; before it answers another generation comes.
+  take(core->on_poll("w2", agents["w2"].epoch, agents["w2"].seq, now));
+  ASSERT_TRUE(core->budgets().at("web").holders.contains("w2"));
+  Model other = v2;
+  other.service("cron", "db", "v2");
+  DeployRequest cron = request(other);
+  cron.only = {"cron"};
+  ASSERT_TRUE(deploy(cron));
+  settle();
+  ASSERT_EQ(core->current()->number, 3U);
+  agents["w2"].down = false;
+  settle();
+  EXPECT_EQ(version_on("w2", "app"), "v2");
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+}
+
+TEST_F(ControllerCore, AHostThatIsRemovedTakesItsSlotsAndItsPlaceInTheTailAlong) {
+  given_v1_is_deployed(9);
+  agents["w2"].down = true;
+  take(core->on_silence("w2", now));
+  Model v2 = site("v2", 9);
+  v2.generation.policy.max_failures = {1, false};
+  v2.generation.policy.max_unavailable = budget::Amount{2, false};
+  ASSERT_TRUE(deploy(request(v2)));
+  settle();
+  take(core->on_poll("w2", agents["w2"].epoch, agents["w2"].seq, now));
+  take(core->on_silence("w2", now));
+  ASSERT_TRUE(core->budgets().at("web").holders.contains("w2"));
+  Model without = site("v3", 9);
+  without.generation.hosts.erase("w2");
+  auto& web = without.generation.classes["web"];
+  std::erase(web, "w2");
+  without.generation.services["app"].hosts = web;
+  without.generation.policy.max_unavailable = budget::Amount{3, false};
+  DeployRequest smaller = request(without);
+  smaller.allow_shrink = true;
+  ASSERT_TRUE(deploy(smaller));
+  settle();
+  Output output;
+  ASSERT_TRUE(core->remove_host("w2", now, output));
+  take(output);
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+  EXPECT_FALSE(store.contains("tail/w2/app"));
 }
 
 TEST_F(ControllerCore, AClassThatLosesManyHostsAtOnceIsNotBelieved) {

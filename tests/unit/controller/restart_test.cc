@@ -41,6 +41,20 @@ TEST_F(ControllerRestart, S13_AnOpenRolloutGoesOnFromTheJournalAfterEachStep) {
   EXPECT_EQ(core->current()->number, 2U);
 }
 
+TEST_F(ControllerRestart, SlotsOfARolloutThatNeverCameToBeAreFree) {
+  given_v1_is_deployed();
+  const Store before = store;
+  ASSERT_TRUE(deploy(request(site("v2"))));
+  const std::string budgets = store.at("budgets");
+  store = before;  // died after the first of its transactions
+  store["budgets"] = budgets;
+  ASSERT_THAT(budgets, HasSubstr("rollout:r000002"));
+  restart();
+  settle();
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+  EXPECT_EQ(store.at("budgets").find("rollout:"), std::string::npos);
+}
+
 TEST_F(ControllerRestart, ARestartRemembersLocksPauseAndTheWayBack) {
   given_v1_is_deployed();
   const auto id = deploy(request(site("v2")));
@@ -64,7 +78,10 @@ TEST_F(ControllerRestart, EveryNewLeaderHasAHigherEpochAndRolloutIdsAreNeverUsed
   restart();
   EXPECT_GT(core->epoch(), before);
   EXPECT_EQ(core->target_of("w1")->epoch, core->epoch());
-  EXPECT_EQ(*deploy(request(site("v2"))), "r000002");
+  EXPECT_EQ(*deploy(request(site("v2"))), "r000002.e2");
+  settle();
+  restart();
+  EXPECT_EQ(*deploy(request(site("v3"))), "r000003.e3");
 }
 
 TEST_F(ControllerRestart, I12_AStoreFromABackupGoesBeyondTheEpochOfItsAgents) {
@@ -81,6 +98,167 @@ TEST_F(ControllerRestart, I12_AStoreFromABackupGoesBeyondTheEpochOfItsAgents) {
   EXPECT_EQ(std::to_string(core->epoch()), store.at("epoch")) << "durable before it is used";
   for (const std::string host : {"w1", "w2", "w3"})
     EXPECT_EQ(core->target_of(host)->epoch, core->epoch()) << host;
+}
+
+class ControllerFromABackup : public ControllerRestart {
+ protected:
+  // v1 was deployed, then the store was copied, then v2 was deployed and the copy put back.
+  void given_the_store_is_from_before_v2(int restarts_since = 0) {
+    given_v1_is_deployed();
+    backup = store;
+    for (int i = 0; i < restarts_since; ++i) restart();
+    const auto id = deploy(request(site("v2")));
+    ASSERT_TRUE(id) << render_error(id.error());
+    settle();
+    ASSERT_EQ(result_of(*id), Result::done);
+    go_back_to(backup);
+  }
+
+  void go_back_to(const Store& copy) {
+    store = copy;
+    story.clear();
+    restart();
+  }
+
+  void expect_everywhere(const std::string& version) {
+    for (const std::string host : {"w1", "w2", "w3"}) EXPECT_EQ(version_on(host, "app"), version);
+  }
+
+  Store backup;
+};
+
+TEST_F(ControllerFromABackup, HostsKeepWhatTheyRunAndTheOperatorIsTold) {
+  for (const int restarts : {0, 1, 2, 5}) {
+    store.clear();
+    agents.clear();
+    restart();
+    given_the_store_is_from_before_v2(restarts);
+    settle();
+    expect_everywhere("v2");
+    EXPECT_THAT(story, ::testing::Contains("store-behind@w1")) << restarts;
+    for (const std::string host : {"w1", "w2", "w3"}) {
+      const auto target = core->target_of(host);
+      ASSERT_TRUE(target);
+      EXPECT_GT(std::pair(target->epoch, target->seq), std::pair(std::uint64_t{1}, std::uint64_t{2}));
+      ASSERT_TRUE(target->instances.contains("app")) << "its target is what it runs";
+      const plan::TargetEntry& entry = target->instances.at("app");
+      EXPECT_EQ(entry.wanted, agents[host].instances.at("app").applied);
+      EXPECT_EQ(entry.attempt, agents[host].instances.at("app").outcome->attempt);
+      EXPECT_FALSE(entry.duty);
+    }
+    restart();
+    settle();
+    expect_everywhere("v2");
+  }
+}
+
+TEST_F(ControllerFromABackup, ThePlanShowsTheDifferenceAndADeployIsCarriedOut) {
+  given_the_store_is_from_before_v2();
+  settle();
+  EXPECT_EQ(core->current()->number, 1U);
+  const auto plan = core->plan(request(site("v1")));
+  ASSERT_TRUE(plan);
+  EXPECT_EQ(plan->steps.size(), 3U);
+  const auto id = deploy(request(site("v1")));
+  ASSERT_TRUE(id) << render_error(id.error());
+  settle();
+  EXPECT_EQ(result_of(*id), Result::done);
+  expect_everywhere("v1");
+}
+
+TEST_F(ControllerFromABackup, AttemptsOfTheLostLifeAreNotTakenForNewOnes) {
+  // Both lives begin their second rollout in the second epoch.
+  given_v1_is_deployed();
+  backup = store;
+  restart();
+  const auto lost = deploy(request(site("v2")));
+  ASSERT_TRUE(lost);
+  settle();
+  go_back_to(backup);
+  settle();
+  const auto id = deploy(request(site("v3")));
+  ASSERT_TRUE(id) << render_error(id.error());
+  EXPECT_NE(*id, *lost);
+  settle();
+  EXPECT_EQ(result_of(*id), Result::done);
+  expect_everywhere("v3");
+}
+
+TEST_F(ControllerFromABackup, AStoreThatIsGoneTakesTheHostsAsTheyAre) {
+  given_the_store_is_from_before_v2(3);
+  settle();
+  go_back_to({});
+  for (const std::string host : {"w1", "w2", "w3"}) report(host);
+  settle();
+  expect_everywhere("v2");
+  EXPECT_THAT(story, ::testing::Contains("host-adopted@w1"));
+  const auto id = deploy(request(site("v3")));
+  ASSERT_TRUE(id) << render_error(id.error());
+  settle();
+  EXPECT_EQ(result_of(*id), Result::done);
+  expect_everywhere("v3");
+}
+
+TEST_F(ControllerFromABackup, ARolloutOfTheCopyThatHostsHaveLeftBehindEnds) {
+  given_v1_is_deployed();
+  const auto id = deploy(request(site("v2")));
+  ASSERT_TRUE(id);
+  agents_act();
+  backup = store;
+  settle();
+  ASSERT_TRUE(deploy(request(site("v3"))));
+  settle();
+  expect_everywhere("v3");
+  go_back_to(backup);
+  settle();
+  EXPECT_EQ(result_of(*id), Result::inconsistent);
+  EXPECT_THAT(core->rollouts().at(*id).summary, HasSubstr("older than what host"));
+  EXPECT_TRUE(core->budgets().at("web").holders.empty());
+  expect_everywhere("v3");
+  restart();
+  settle();
+  expect_everywhere("v3");
+}
+
+TEST_F(ControllerFromABackup, AHostInTheMiddleOfAChangeEndsItInPeace) {
+  given_v1_is_deployed();
+  backup = store;
+  ASSERT_TRUE(deploy(request(site("v2"))));
+  agents_act();
+  // w2 has begun; the copy comes back; then it has done it.
+  Agent& w2 = agents["w2"];
+  const plan::InstanceReport before = w2.instances.at("app");
+  ++w2.seq;
+  w2.instances.at("app").step = "switch";
+  go_back_to(backup);
+  report("w2");
+  agents_act();
+  EXPECT_TRUE(core->target_of("w2")->instances.empty()) << "nobody knows yet what becomes of it";
+  w2.instances.at("app").step.clear();
+  w2.instances.at("app").outcome->attempt = "r000002/1";
+  w2.instances.at("app").applied->manifest = site("v2").generation.services.at("app").manifest;
+  report("w2");
+  settle();
+  EXPECT_EQ(version_on("w2", "app"), "v2");
+  EXPECT_EQ(core->target_of("w2")->instances.at("app").wanted, w2.instances.at("app").applied);
+}
+
+TEST_F(ControllerFromABackup, PositionsThatNobodyCanHaveGivenAreRefused) {
+  EXPECT_TRUE(core->check_position(core->epoch() + kEpochLead, kNumberLimit - 1));
+  for (const auto& [epoch, seq] :
+       {std::pair<std::uint64_t, std::uint64_t>(9'000'000'000'000'000'000U, 0),
+        {core->epoch() + kEpochLead + 1, 0},
+        {0, kNumberLimit}}) {
+    const Status status = core->check_position(epoch, seq);
+    ASSERT_FALSE(status);
+    EXPECT_EQ(status.error().code(), ErrorCode::invalid_input);
+  }
+  // What passes can be read again.
+  report("w1");
+  agents["w1"].epoch = core->epoch() + kEpochLead;
+  agents["w1"].seq = kNumberLimit - 2;
+  report("w1");
+  EXPECT_TRUE(Core::restore(store));
 }
 
 TEST_F(ControllerRestart, AReportThatWasOvertakenIsIgnored) {

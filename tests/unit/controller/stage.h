@@ -78,6 +78,7 @@ class Stage : public ::testing::Test {
   bool agents_act() {
     std::map<std::string, plan::Target> news;  // what follows from it comes with the next round
     for (const auto& [host, agent] : agents) {
+      if (!agent.down) take(core->on_poll(host, agent.epoch, agent.seq, now));
       const auto target = core->target_of(host);
       if (!agent.down && target &&
           std::pair(target->epoch, target->seq) != std::pair(agent.epoch, agent.seq))
@@ -99,7 +100,7 @@ class Stage : public ::testing::Test {
     for (int i = 0; i < 200; ++i) {
       now += seconds(1);
       for (const auto& [host, agent] : agents) {
-        if (!agent.down) take(core->on_contact(host, now));
+        if (!agent.down) take(core->on_poll(host, agent.epoch, agent.seq, now));
       }
       const bool acted = agents_act();
       if (core->wake() && *core->wake() <= now) take(core->tick(now));

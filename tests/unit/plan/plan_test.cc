@@ -477,6 +477,63 @@ TEST(Plan, RemovalsFollowWhatWasBoundBeforeNotWhatTheSiteSaysNow) {
   EXPECT_EQ(story(*plan), "reconfigure app@w2 | remove app@w1 | remove db@d1");
 }
 
+TEST(Plan, ARemovalWhereOthersStayTakesASlotAndKeepsWhatIsNeeded) {
+  const auto site = [](const std::vector<std::string>& hosts) {
+    Model model;
+    model.host("w1", "web").host("w2", "web").host("w3", "web").host("f1", "front");
+    model.service("app", "web", "v1", {}, hosts).service("front", "front", "v1", {"app"});
+    return model;
+  };
+  const Model before = site({"w1", "w2", "w3"});
+  const Model after = site({"w3"});
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan) << render_error(plan.error());
+  int removals = 0;
+  for (const Step& step : plan->steps) {
+    if (step.action != Action::remove) continue;
+    ++removals;
+    EXPECT_TRUE(step.disrupts) << step.host;
+    EXPECT_EQ(step.keep_healthy, 1) << step.host;
+  }
+  EXPECT_EQ(removals, 2);
+}
+
+TEST(Plan, AServiceThatGoesAwayEverywhereNeedsNoSlots) {
+  Model before;
+  before.host("w1", "web").host("w2", "web");
+  before.service("app", "web", "v1");
+  Model after;
+  after.host("w1", "web").host("w2", "web");
+  const auto plan = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(plan);
+  ASSERT_EQ(plan->steps.size(), 2U);
+  for (const Step& step : plan->steps) EXPECT_FALSE(step.disrupts) << step.host;
+}
+
+TEST(Plan, DataGoesDownOnlyWhereTheNewerVersionKnowsTheWay) {
+  const auto site = [](std::int64_t data_version, bool migrates) {
+    Model model = two_hosts();
+    plan::Manifest db = model.manifest("db", "v" + std::to_string(data_version));
+    db.data_version = data_version;
+    if (migrates) db.hooks["migrate"].argv = {"migrate"};
+    model.service(std::move(db), "a");
+    return model;
+  };
+  const Model older = site(1, true);
+  const Model newer = site(2, false);
+  for (const bool backwards : {false, true}) {
+    const auto refused =
+        Planning{.before = &newer, .after = &older, .backwards = backwards}.plan();
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), ErrorCode::refused);
+    EXPECT_THAT(refused.error().message(), HasSubstr("from data version 2 to 1"));
+    EXPECT_THAT(refused.error().hint_text(), HasSubstr("restore a backup"));
+  }
+  EXPECT_TRUE((Planning{.before = &older, .after = &newer}.plan())) << "up is another matter";
+  const Model knows = site(2, true);
+  EXPECT_TRUE((Planning{.before = &knows, .after = &older, .backwards = true}.plan()));
+}
+
 TEST(Plan, AFirstDeployOneDatacenterAtATimeDoesNotWaitForTheOthers) {
   Model site;
   site.host("w1", "web", {{"dc", "north"}}).host("w2", "web", {{"dc", "south"}});

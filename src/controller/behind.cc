@@ -1,0 +1,99 @@
+// A store that is older than its hosts: restored from a backup, or begun anew. What it does not know
+// it must not undo.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "controller/core.h"
+
+namespace consort::controller {
+
+Status Core::check_position(std::uint64_t epoch, std::uint64_t seq) const {
+  if (epoch >= kNumberLimit || seq >= kNumberLimit || epoch > epoch_ + kEpochLead)
+    return fail(ErrorCode::invalid_input,
+                fmt::format("no controller of this site can have given the position ({}, {}); its "
+                            "epoch is {}",
+                            epoch, seq, epoch_))
+        .hint("does this agent belong to another site? its target is in its data folder");
+  return {};
+}
+
+// Positions only grow, and a host gets one only after it has told its own. So whatever is beyond
+// what the store has given, or given to this host before it first spoke, comes from a life of the
+// store that is lost.
+void Core::take_position(const std::string& name, std::uint64_t epoch, std::uint64_t seq,
+                         Instant now, Output& out) {
+  HostState& host = hosts_.at(name);
+  const bool first = !std::exchange(host.placed, true);
+  const auto target = targets_.find(name);
+  const std::uint64_t given = target == targets_.end() ? 0 : target->second.seq;
+  const bool ahead = epoch > epoch_ || seq > given ||
+                     (first && (epoch > restored_epoch_ || seq > host.restored_seq));
+  if (!ahead) return;
+  if (epoch >= epoch_) {
+    epoch_ = epoch + 1;
+    out.writes["epoch"] = std::to_string(epoch_);
+    for (auto& [other, its] : targets_) {
+      its.epoch = epoch_;
+      out.targets.insert(other);
+    }
+  }
+  const bool known = target != targets_.end();
+  targets_[name].seq = std::max(given, seq);
+  // An instance that its target does not name stays as it is, whatever is under way there; adopt()
+  // takes it into the target when the host has said what became of it.
+  targets_[name].instances.clear();
+  save_target(name, out);
+  if (known) return fall_behind(name, now, out);
+  tell(out, {0, now, "host-adopted", "", "", name,
+             "holds a target that is not from this store; it keeps what it runs"});
+}
+
+// What this store wanted of the host is out of date, and so is every rollout that changes it.
+void Core::fall_behind(const std::string& name, Instant now, Output& out) {
+  tell(out, {0, now, "store-behind", "", "", name,
+             fmt::format("this store is older than what host {} has seen; its target is what it "
+                         "runs; consort plan shows the difference",
+                         name)});
+  forget_tail(name, out);
+  for (auto& [id, rollout] : rollouts_) {
+    const auto& steps = rollout.forward.steps;
+    const bool touches = std::any_of(steps.begin(), steps.end(),
+                                     [&](const plan::Step& s) { return s.host == name; });
+    if (rollout.result != rollout::Result::open || !touches) continue;
+    rollout.result = rollout::Result::inconsistent;
+    rollout.ended = now;
+    rollout.summary = fmt::format(
+        "its record is older than what host {} has seen; hosts keep what they run", name);
+    if (budget::release_all(budgets_, "rollout:" + id)) save_budgets(out);
+    tell(out, {0, now, "ended", id, "", "", "inconsistent: " + rollout.summary});
+    settle_targets(rollout, out);
+    out.writes["candidates/" + id] = std::nullopt;
+    candidates_.erase(id);
+    save_changes(rollout, {}, out);
+  }
+}
+
+// What a host runs without being told to is what it is told to run from now on: the same state, and
+// the attempt that it has made already, so that nothing happens.
+void Core::adopt(const plan::HostReport& report, Output& out) {
+  const auto it = targets_.find(report.host);
+  if (it == targets_.end() ||
+      std::pair(it->second.epoch, it->second.seq) != std::pair(report.epoch, report.seq))
+    return;
+  bool changed = false;
+  for (const auto& [service, instance] : report.instances) {
+    if (!instance.applied || !instance.step.empty() || !instance.outcome ||
+        instance.outcome->attempt.empty())
+      continue;
+    changed = it->second.instances
+                  .try_emplace(service, plan::TargetEntry{instance.applied,
+                                                          instance.outcome->attempt,
+                                                          std::nullopt, false})
+                  .second ||
+              changed;
+  }
+  if (changed) save_target(report.host, out);
+}
+
+}  // namespace consort::controller
