@@ -70,9 +70,10 @@ void Shell::start_over(const Error& error) {
 Status Shell::writable() const {
   if (ready()) return {};
   return fail(ErrorCode::unavailable, "the controller's store cannot be written now")
-      .hint(fmt::format("nothing was changed; it tries again every {}; see the controller's log and "
-                        "the free space of its disk, then try again",
-                        human_duration(kStartOverAfter)));
+      .hint(
+          fmt::format("nothing was changed; it tries again every {}; see the controller's log and "
+                      "the free space of its disk, then try again",
+                      human_duration(kStartOverAfter)));
 }
 
 void Shell::carry_out(Output output, std::function<void(Status)> done) {
@@ -191,26 +192,24 @@ void Shell::with_manifests(std::set<Digest> digests, std::set<Digest> others,
     }
   }
   if (wanted.empty()) return use(std::move(known));
-  workers_.post(
-      [this, wanted = std::move(wanted), others = std::move(others), known = std::move(known),
-       use = std::move(use)]() mutable {
-        Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
-        for (const Digest& digest : wanted) {
-          auto manifest = plan::get_manifest(objects_, digest);
-          if (!manifest && others.contains(digest) &&
-              manifest.error().code() == ErrorCode::not_found)
-            continue;
-          if (!manifest) {
-            loaded = fail(std::move(manifest).error().context("while loading manifests"));
-            break;
-          }
-          loaded->insert_or_assign(digest, std::move(*manifest));
-        }
-        loop_.post([this, loaded = std::move(loaded), use = std::move(use)]() mutable {
-          if (loaded) manifests_.insert(loaded->begin(), loaded->end());
-          use(std::move(loaded));
-        });
-      });
+  workers_.post([this, wanted = std::move(wanted), others = std::move(others),
+                 known = std::move(known), use = std::move(use)]() mutable {
+    Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
+    for (const Digest& digest : wanted) {
+      auto manifest = plan::get_manifest(objects_, digest);
+      if (!manifest && others.contains(digest) && manifest.error().code() == ErrorCode::not_found)
+        continue;
+      if (!manifest) {
+        loaded = fail(std::move(manifest).error().context("while loading manifests"));
+        break;
+      }
+      loaded->insert_or_assign(digest, std::move(*manifest));
+    }
+    loop_.post([this, loaded = std::move(loaded), use = std::move(use)]() mutable {
+      if (loaded) manifests_.insert(loaded->begin(), loaded->end());
+      use(std::move(loaded));
+    });
+  });
 }
 
 }  // namespace consort::controller
