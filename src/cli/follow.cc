@@ -208,10 +208,10 @@ class Follower {
         break;
       case rollout::Result::partial:
         print(paint(Colour::yellow, fmt::format("partial after {}", took)) +
-              fmt::format(
-                  ": generation {}; {}\nhosts that were away catch up when they return, what failed does "
-                  "not; see: consort status; once more: consort rollback --to {}\n",
-                  rollout.generation, rollout.summary, rollout.generation));
+              fmt::format(": generation {}; {}\nhosts that were away catch up when they return, "
+                          "what failed does "
+                          "not; see: consort status; once more: consort rollback --to {}\n",
+                          rollout.generation, rollout.summary, rollout.generation));
         break;
       case rollout::Result::reverted:
         print(
@@ -219,9 +219,10 @@ class Follower {
             fmt::format(": {}; generation {} is unchanged\n", rollout.summary, rollout.generation));
         break;
       default:
-        print(paint(Colour::red, fmt::format("inconsistent after {}", took)) +
-              fmt::format(": {}\nsee where each instance is: consort status; then {}consort deploy\n",
-                          rollout.summary, back_to_current(rollout)));
+        print(
+            paint(Colour::red, fmt::format("inconsistent after {}", took)) +
+            fmt::format(": {}\nsee where each instance is: consort status; then {}consort deploy\n",
+                        rollout.summary, back_to_current(rollout)));
         break;
     }
     return status;

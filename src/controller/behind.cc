@@ -1,5 +1,5 @@
-// A store that is older than its hosts: restored from a backup, or begun anew. What it does not know
-// it must not undo.
+// A store that is older than its hosts: restored from a backup, or begun anew. What it does not
+// know it must not undo.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -86,12 +86,12 @@ void Core::adopt(const plan::HostReport& report, Output& out) {
     if (!instance.applied || !instance.step.empty() || !instance.outcome ||
         instance.outcome->attempt.empty())
       continue;
-    changed = it->second.instances
-                  .try_emplace(service, plan::TargetEntry{instance.applied,
-                                                          instance.outcome->attempt,
-                                                          std::nullopt, false})
-                  .second ||
-              changed;
+    changed =
+        it->second.instances
+            .try_emplace(service, plan::TargetEntry{instance.applied, instance.outcome->attempt,
+                                                    std::nullopt, false})
+            .second ||
+        changed;
   }
   if (changed) save_target(report.host, out);
 }

@@ -123,8 +123,7 @@ Output Core::on_contact(const std::string& name, Instant now) {
   return out;
 }
 
-Output Core::on_poll(const std::string& name, std::uint64_t epoch, std::uint64_t seq,
-                     Instant now) {
+Output Core::on_poll(const std::string& name, std::uint64_t epoch, std::uint64_t seq, Instant now) {
   Output out = on_contact(name, now);
   take_position(name, epoch, seq, now, out);
   return out;

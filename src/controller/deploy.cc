@@ -178,8 +178,8 @@ const Hosts& class_of_today(const std::string& name, const Hosts& then, plan::Ge
   return today;
 }
 
-// Where a service of then runs today: everywhere, if it ran everywhere; else where it ran, and where
-// it runs now on hosts that have joined since.
+// Where a service of then runs today: everywhere, if it ran everywhere; else where it ran, and
+// where it runs now on hosts that have joined since.
 Status place_again(const std::string& name, plan::ServiceRecord& service,
                    const plan::Generation& then, const plan::Generation& base,
                    plan::Generation& out) {
@@ -199,8 +199,8 @@ Status place_again(const std::string& name, plan::ServiceRecord& service,
   const auto now = base.services.find(name);
   Hosts hosts;
   for (const std::string& host : today) {
-    const bool joined_since = !has(members, host) && now != base.services.end() &&
-                              has(now->second.hosts, host);
+    const bool joined_since =
+        !has(members, host) && now != base.services.end() && has(now->second.hosts, host);
     if (has(service.hosts, host) || joined_since) hosts.push_back(host);
   }
   if (hosts.empty() && !service.hosts.empty()) {
@@ -236,7 +236,8 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   // The fleet of today, the services of then.
   out.hosts = base->hosts;
   out.classes = base->classes;
-  for (auto& [name, service] : out.services) TRYV(place_again(name, service, it->second, *base, out));
+  for (auto& [name, service] : out.services)
+    TRYV(place_again(name, service, it->second, *base, out));
   out.policy.batches = {{100, true}};
   out.policy.soak = Duration{0};
   return out;

@@ -130,7 +130,8 @@ Status Core::load_rollout(const std::string& rest, const std::string& value) {
   return rollout::restore_run(rollout, {way, static_cast<int>(step)}, json);
 }
 
-// Slots are written before the rollout that takes them: one that never came to be must not keep any.
+// Slots are written before the rollout that takes them: one that never came to be must not keep
+// any.
 bool Core::holds_slots(const std::string& reason) const {
   if (reason.starts_with("rollout:")) {
     const auto it = rollouts_.find(reason.substr(8));

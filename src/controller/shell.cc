@@ -70,9 +70,10 @@ void Shell::start_over(const Error& error) {
 Status Shell::writable() const {
   if (ready()) return {};
   return fail(ErrorCode::unavailable, "the controller's store cannot be written now")
-      .hint(fmt::format("nothing was changed; it tries again every {}; see the controller's log and "
-                        "the free space of its disk, then try again",
-                        human_duration(kStartOverAfter)));
+      .hint(
+          fmt::format("nothing was changed; it tries again every {}; see the controller's log and "
+                      "the free space of its disk, then try again",
+                      human_duration(kStartOverAfter)));
 }
 
 void Shell::carry_out(Output output, std::function<void(Status)> done) {

@@ -400,6 +400,25 @@ TEST_F(ControllerCore, AHostThatIsRemovedTakesItsSlotsAndItsPlaceInTheTailAlong)
   EXPECT_FALSE(store.contains("tail/w2/app"));
 }
 
+// Thousands of hosts report every few seconds; what one says must not cost a look at all.
+TEST_F(ControllerCore, AReportWhileNothingIsUnderWayWritesOnlyItsOwnHost) {
+  constexpr int kHosts = 4000;
+  for (int i = 0; i < kHosts; ++i) take(core->on_contact("h" + std::to_string(i), now));
+  const auto begun = std::chrono::steady_clock::now();
+  for (int i = 0; i < 1000; ++i) {
+    plan::HostReport report;
+    report.host = "h" + std::to_string(i);
+    report.number = 1;
+    const Output output = core->on_report(report, now);
+    ASSERT_EQ(output.writes.size(), 1U);
+    EXPECT_TRUE(output.writes.contains("hosts/" + report.host));
+    EXPECT_TRUE(output.targets.empty());
+  }
+  const auto took = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun);
+  RecordProperty("milliseconds", static_cast<int>(took.count()));
+  EXPECT_LT(took, seconds(5)) << "a look at all hosts for each report takes many times as long";
+}
+
 TEST_F(ControllerCore, AClassThatLosesManyHostsAtOnceIsNotBelieved) {
   given_v1_is_deployed(5);
   const auto refused = deploy(request(site("v1", 3)));

@@ -139,7 +139,8 @@ TEST_F(ControllerFromABackup, HostsKeepWhatTheyRunAndTheOperatorIsTold) {
     for (const std::string host : {"w1", "w2", "w3"}) {
       const auto target = core->target_of(host);
       ASSERT_TRUE(target);
-      EXPECT_GT(std::pair(target->epoch, target->seq), std::pair(std::uint64_t{1}, std::uint64_t{2}));
+      EXPECT_GT(std::pair(target->epoch, target->seq),
+                std::pair(std::uint64_t{1}, std::uint64_t{2}));
       ASSERT_TRUE(target->instances.contains("app")) << "its target is what it runs";
       const plan::TargetEntry& entry = target->instances.at("app");
       EXPECT_EQ(entry.wanted, agents[host].instances.at("app").applied);

@@ -522,8 +522,7 @@ TEST(Plan, DataGoesDownOnlyWhereTheNewerVersionKnowsTheWay) {
   const Model older = site(1, true);
   const Model newer = site(2, false);
   for (const bool backwards : {false, true}) {
-    const auto refused =
-        Planning{.before = &newer, .after = &older, .backwards = backwards}.plan();
+    const auto refused = Planning{.before = &newer, .after = &older, .backwards = backwards}.plan();
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code(), ErrorCode::refused);
     EXPECT_THAT(refused.error().message(), HasSubstr("from data version 2 to 1"));
