@@ -259,54 +259,60 @@ void Caretaker::ended(Service& service, const Instance& instance) {
 void Caretaker::load_manifests(const LoadManifests& work) {
   // Not on the service's own strand: without a controller this takes long, and drift is repaired
   // meanwhile.
-  work_.submit("load " + work.service, [this, work] {
-    std::map<Digest, plan::Manifest> found;
-    Status status;
-    for (const Digest& digest : work.digests) {
-      status = shop_.fetcher->object(digest);
-      if (!status) break;
-      auto manifest = plan::get_manifest(shop_.store, digest);
-      if (!manifest) {
-        status = tl::unexpected<Error>(manifest.error());
-        break;
-      }
-      found.emplace(digest, std::move(*manifest));
-    }
-    loop_.post([this, work, found = std::move(found), status] {
-      if (status) return take(core_.on_manifests(work.service, found));
-      take(core_.on_manifests_failed(work.service, status.error().message()));
-      loop_.after(load_pause_, [this] {
-        if (!closing_) take(core_.retry());
-      });
-      load_pause_ = std::min(load_pause_ * 2, kLongestLoadPause);
-    });
-  });
+  work_.submit(
+      "load " + work.service,
+      [this, work] {
+        std::map<Digest, plan::Manifest> found;
+        Status status;
+        for (const Digest& digest : work.digests) {
+          status = shop_.fetcher->object(digest);
+          if (!status) break;
+          auto manifest = plan::get_manifest(shop_.store, digest);
+          if (!manifest) {
+            status = tl::unexpected<Error>(manifest.error());
+            break;
+          }
+          found.emplace(digest, std::move(*manifest));
+        }
+        loop_.post([this, work, found = std::move(found), status] {
+          if (status) return take(core_.on_manifests(work.service, found));
+          take(core_.on_manifests_failed(work.service, status.error().message()));
+          loop_.after(load_pause_, [this] {
+            if (!closing_) take(core_.retry());
+          });
+          load_pause_ = std::min(load_pause_ * 2, kLongestLoadPause);
+        });
+      },
+      Strands::Pace::slow);
 }
 
 void Caretaker::perform(const PerformStep& work) {
   const ServicePtr s = service(work.service);
   const auto submit = [this, s, work] {
-    work_.submit(s->name, [this, s, work] {
-      if (closing_) return;
-      const auto begun = std::chrono::steady_clock::now();
-      transition::StepResult result;
-      if (const Status status = make_keeper(shop_, *s); !status) {
-        result.status = transition::StepStatus::failed;
-        result.message = status.error().message();
-      } else {
-        result = Steps(shop_, s->name, *s->keeper).perform(work);
-      }
-      const auto elapsed =
-          std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun);
-      if (closing_ && was_broken_off(work, result)) return;
-      Json event = make_event(SystemClock().now(), "step", s->name, "",
-                              fmt::format("{}{}", transition::step_name(work.order.step),
-                                          result.message.empty() ? "" : ": " + result.message));
-      event["millis"] = elapsed.count();
-      event["local"] = true;
-      shop_.record(std::move(event));
-      loop_.post([this, work, result] { stepped(work, result); });
-    });
+    work_.submit(
+        s->name,
+        [this, s, work] {
+          if (closing_) return;
+          const auto begun = std::chrono::steady_clock::now();
+          transition::StepResult result;
+          if (const Status status = make_keeper(shop_, *s); !status) {
+            result.status = transition::StepStatus::failed;
+            result.message = status.error().message();
+          } else {
+            result = Steps(shop_, s->name, *s->keeper).perform(work);
+          }
+          const auto elapsed =
+              std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun);
+          if (closing_ && was_broken_off(work, result)) return;
+          Json event = make_event(SystemClock().now(), "step", s->name, "",
+                                  fmt::format("{}{}", transition::step_name(work.order.step),
+                                              result.message.empty() ? "" : ": " + result.message));
+          event["millis"] = elapsed.count();
+          event["local"] = true;
+          shop_.record(std::move(event));
+          loop_.post([this, work, result] { stepped(work, result); });
+        },
+        Strands::Pace::slow);
   };
   const Duration pause = pause_before(work);
   if (pause.count() == 0) return submit();
@@ -355,24 +361,27 @@ void Caretaker::clean_up(const ServicePtr& service) {
 }
 
 void Caretaker::collect() {
-  work_.submit("collect", [this, roots = core_.manifests_in_use()]() mutable {
-    const auto kept = shop_.kept.roots();
-    if (!kept) return log_warn("no objects are collected: {}", kept.error().message());
-    roots.insert(kept->begin(), kept->end());
-    const auto references = [this](const Digest& digest) {
-      return plan::object_references(shop_.store, digest);
-    };
-    const auto report =
-        shop_.store.collect(roots, references, kObjectGrace, objects::ObjectStore::Mode::remove);
-    if (!report) log_warn("objects could not be collected: {}", report.error().message());
-    const auto nothing = [](const Digest&) -> Result<std::vector<Digest>> {
-      return std::vector<Digest>{};
-    };
-    const auto backups =
-        shop_.backups.collect({}, nothing, kBackupGrace, objects::ObjectStore::Mode::remove);
-    if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
-    ::malloc_trim(0);  // what the transition needed is not needed any more
-  });
+  work_.submit(
+      "collect",
+      [this, roots = core_.manifests_in_use()]() mutable {
+        const auto kept = shop_.kept.roots();
+        if (!kept) return log_warn("no objects are collected: {}", kept.error().message());
+        roots.insert(kept->begin(), kept->end());
+        const auto references = [this](const Digest& digest) {
+          return plan::object_references(shop_.store, digest);
+        };
+        const auto report = shop_.store.collect(roots, references, kObjectGrace,
+                                                objects::ObjectStore::Mode::remove);
+        if (!report) log_warn("objects could not be collected: {}", report.error().message());
+        const auto nothing = [](const Digest&) -> Result<std::vector<Digest>> {
+          return std::vector<Digest>{};
+        };
+        const auto backups =
+            shop_.backups.collect({}, nothing, kBackupGrace, objects::ObjectStore::Mode::remove);
+        if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
+        ::malloc_trim(0);  // what the transition needed is not needed any more
+      },
+      Strands::Pace::slow);
 }
 
 }  // namespace consort::agent

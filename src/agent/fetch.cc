@@ -50,8 +50,6 @@ Status Fetcher::object(const Digest& digest) {
     return fail(ErrorCode::unavailable,
                 fmt::format("{} is not here, and this agent knows no controller", digest.str()))
         .hint("start it with --controller URL");
-  const std::lock_guard lock(mutex_);
-  if (store_.has(digest)) return {};
   Status status = transfer(digest);
   // Wrong bytes were thrown away: the second try begins at the first byte.
   if (!status && status.error().code() == ErrorCode::corrupt) {
@@ -65,9 +63,28 @@ Status Fetcher::object(const Digest& digest) {
 }
 
 Status Fetcher::transfer(const Digest& digest) {
-  while (!TRY(piece(digest))) {
+  while (true) {
+    turns_.take();
+    // Another thread may have brought it meanwhile.
+    Result<bool> complete = store_.has(digest) ? Result<bool>(true) : piece(digest);
+    Status status;
+    if (!complete) status = tl::unexpected<Error>(complete.error());
+    if (complete && *complete && !store_.has(digest)) status = store_.complete_partial(digest);
+    turns_.pass_on();
+    if (!status || *complete) return status;
   }
-  return store_.complete_partial(digest);
+}
+
+void Fetcher::Turns::take() {
+  std::unique_lock lock(mutex_);
+  const std::uint64_t mine = next_++;
+  changed_.wait(lock, [&] { return serving_ == mine; });
+}
+
+void Fetcher::Turns::pass_on() {
+  const std::lock_guard lock(mutex_);
+  ++serving_;
+  changed_.notify_all();
 }
 
 Result<bool> Fetcher::piece(const Digest& digest) {

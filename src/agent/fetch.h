@@ -1,6 +1,6 @@
 // Brings objects from the controller into the local store: only what is missing, in pieces, going
-// on where an earlier transfer broke off, verified on arrival. Blocking. Thread-safe; one transfer
-// at a time.
+// on where an earlier transfer broke off, verified on arrival. Blocking. Thread-safe; transfers of
+// several threads take turns, piece by piece, so that a large one keeps no small one waiting.
 #pragma once
 
 #include <condition_variable>
@@ -38,7 +38,19 @@ class Fetcher {
   [[nodiscard]] Result<bool> piece(const Digest& digest);
 
   const objects::ObjectStore& store_;
-  std::mutex mutex_;
+  // Whose piece is next: in the order in which they asked.
+  class Turns {
+   public:
+    void take();
+    void pass_on();
+
+   private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::uint64_t next_ = 0;
+    std::uint64_t serving_ = 0;
+  };
+  Turns turns_;
   std::unique_ptr<http::Client> client_;
   std::unique_ptr<http::Client> ping_;
   std::string url_;

@@ -11,6 +11,8 @@
 #include <atomic>
 #include <future>
 
+#include <thread>
+
 #include "agent/caretaker.h"
 #include "agent/facts.h"
 #include "agent/history.h"
@@ -88,6 +90,18 @@ Result<std::unique_ptr<Supervisor>> make_supervisor(const AgentOptions& options,
                         host.root == "/" && ::geteuid() == 0);
   if (systemd) return make_systemd_supervisor({host.data / "units"});
   return make_native_supervisor({host.data / "daemons", options.shim_argv});
+}
+
+// A hook that an agent was just starting when it was killed holds its lock for a moment more, until
+// it has become its own program.
+Result<FileLock> acquire_lock(const fs::path& data) {
+  const std::string what = fmt::format("the agent's data folder {}", data.string());
+  auto lock = FileLock::acquire(data / "lock", what);
+  for (int tries = 0; !lock && tries < 20; ++tries) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    lock = FileLock::acquire(data / "lock", what);
+  }
+  return lock;
 }
 
 }  // namespace
@@ -188,8 +202,7 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
     return fail(ErrorCode::invalid_input, "the agent needs a folder for its data")
         .hint("--data /var/lib/consort");
   TRYV(make_layout(options.data));
-  FileLock lock = TRY(FileLock::acquire(
-      options.data / "lock", fmt::format("the agent's data folder {}", options.data.string())));
+  FileLock lock = TRY(acquire_lock(options.data));
   HostIdentity host = TRY(identify(options));
   const fs::path data = host.data;
   objects::ObjectStore store = TRY(objects::ObjectStore::open(data / "objects"));

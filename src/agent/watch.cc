@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -43,7 +42,6 @@ struct Watch::Impl {
   std::vector<std::vector<std::string>> paths;
   std::map<int, Folder> folders;
   std::unordered_map<std::string, int> numbers;  // folder → watch
-  std::vector<std::pair<std::string, std::shared_ptr<Fd>>> processes;
   bool exhausted = false;
   std::jthread thread;
 
@@ -156,25 +154,12 @@ struct Watch::Impl {
 
   void loop(const std::stop_token& stop) {
     while (!stop.stop_requested()) {
-      std::vector<pollfd> fds = {{wake.get(), POLLIN, 0}, {inotify.get(), POLLIN, 0}};
-      std::vector<std::pair<std::string, std::shared_ptr<Fd>>> followed;
-      {
-        const std::lock_guard lock(mutex);
-        followed = processes;
-      }
-      for (const auto& [name, fd] : followed) fds.push_back({fd->get(), POLLIN, 0});
+      std::array<pollfd, 2> fds = {pollfd{wake.get(), POLLIN, 0}, pollfd{inotify.get(), POLLIN, 0}};
       if (::poll(fds.data(), fds.size(), -1) < 0 && errno != EINTR) return;
       std::uint64_t count = 0;
       [[maybe_unused]] const ssize_t n = ::read(wake.get(), &count, sizeof count);
       Drift drift;
       read_events(drift);
-      for (std::size_t k = 0; k < followed.size(); ++k) {
-        if (fds[k + 2].revents == 0) continue;
-        drift.resources.insert(followed[k].first);
-        const std::lock_guard lock(mutex);
-        std::erase_if(processes,
-                      [&](const auto& item) { return item.second == followed[k].second; });
-      }
       if ((!drift.resources.empty() || drift.everything) && !stop.stop_requested()) callback(drift);
     }
   }
@@ -219,15 +204,6 @@ void Watch::set(const std::map<std::string, std::vector<std::string>>& paths) {
     if (!impl_->folders.contains(wd)) ::inotify_rm_watch(impl_->inotify.get(), wd);
   }
   if (impl_->exhausted) impl_->nudge();
-}
-
-Status Watch::add_process(const std::string& resource, pid_t pid) {
-  auto fd = std::make_shared<Fd>(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  if (!fd->valid()) return fail_errno(errno, fmt::format("cannot watch the process {}", pid));
-  const std::lock_guard lock(impl_->mutex);
-  impl_->processes.emplace_back(resource, std::move(fd));
-  impl_->nudge();
-  return {};
 }
 
 }  // namespace consort::agent

@@ -1,5 +1,5 @@
 // Tells within milliseconds that resources may have drifted: one inotify instance for all paths,
-// pidfds for processes, one thread. What is told may be nothing (also one's own writes are seen):
+// one thread. What is told may be nothing (also one's own writes are seen):
 // examine again. Thread-safe; the callback runs on the watching thread and should only hand over.
 #pragma once
 
@@ -32,8 +32,6 @@ class Watch {
   // Replaces what is watched: resource → host paths. "dir/" means everything directly inside. A
   // path need not exist: its nearest folder is watched until it does. Returns when all is armed.
   void set(const std::map<std::string, std::vector<std::string>>& paths);
-  // Tells once, when this process has ended.
-  [[nodiscard]] Status add_process(const std::string& resource, pid_t pid);
 
  private:
   struct Impl;

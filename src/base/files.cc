@@ -36,7 +36,8 @@ Result<std::string> read_fd(int fd, std::string_view name, std::size_t limit) {
       return fail(ErrorCode::too_large,
                   fmt::format("{} has {} bytes; the limit is {}", name, info.st_size, limit));
     }
-    chunk = static_cast<std::size_t>(info.st_size) + 1;
+    // Files of /proc have no size, and those of /proc/sys give all at the first read or never.
+    chunk = info.st_size > 0 ? static_cast<std::size_t>(info.st_size) + 1 : 4096;
   }
   while (true) {
     const std::size_t have = out.size();

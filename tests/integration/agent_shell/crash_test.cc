@@ -5,9 +5,24 @@ namespace {
 
 using Result = plan::Outcome::Result;
 
-// Killed at many moments of an upgrade with data, the host ends on the old or the new version,
-// whole.
-class CrashTest : public AgentShellTest, public ::testing::WithParamInterface<int> {};
+// Killed at every step of an upgrade with data, just when its intent is in the journal or a moment
+// later, the host ends on the old or the new version, whole.
+class CrashTest : public AgentShellTest, public ::testing::WithParamInterface<std::string> {
+ protected:
+  // What the journal says that is being done; "" for nothing.
+  [[nodiscard]] std::string intent() const {
+    const auto record = parse_json(text_of(data() / "state/instances/shop.json"));
+    const Json* journal = record ? record->find("transition") : nullptr;
+    if (journal == nullptr || !journal->is_object()) return "";
+    for (const char* list : {"forward", "back"}) {
+      for (const Json& step : journal->find(list)->as_array()) {
+        if (step.string_or("progress") == "intent") return step.string_or("step");
+      }
+    }
+    return "";
+  }
+  bool ended() { return controller.outcome("shop", "r2", Duration(1)).has_value(); }
+};
 
 TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
   start_agent();
@@ -20,13 +35,14 @@ TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
       "sleep 0.05");
   two.hooks["migrate"].idempotent = false;
   static_cast<void>(install(two, "r2"));
-  // Every run of the agent lives a little longer than the one before, so the kills fall on all
-  // steps.
-  for (int life = 0; life < 25; ++life) {
-    std::this_thread::sleep_for(std::chrono::milliseconds(GetParam() + life * 23));
+  // Killed at this step, and in its next life at the step after it, and so on.
+  std::string at = GetParam();
+  ASSERT_TRUE(eventually([&] { return intent() == at || ended(); }));
+  for (int life = 0; life < 25 && !ended(); ++life) {
     kill_agent();
     start_agent();
-    if (controller.outcome("shop", "r2", Duration(1))) break;
+    ASSERT_TRUE(eventually([&] { return (intent() != at && !intent().empty()) || ended(); }));
+    at = intent();
   }
   const auto report = controller.outcome("shop", "r2");
   ASSERT_TRUE(report);
@@ -41,7 +57,8 @@ TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Moments, CrashTest,
-                         ::testing::Values(5, 20, 40, 70, 110, 170, 260, 400, 620));
+                         ::testing::Values("fetch", "preflight", "stop", "backup", "migrate",
+                                           "switch", "start", "validate", "confirm", "commit"));
 
 TEST_F(AgentShellTest, AHookOfAKilledAgentDoesNotRunBesideItsSecondTry) {
   start_agent();

@@ -72,6 +72,7 @@ class FakeController {
   void down() {
     on_loop([this] {
       held_.clear();
+      silenced_.clear();
       server_.reset();
     });
   }
@@ -140,6 +141,8 @@ class FakeController {
   http::EventLoop loop;
   std::atomic<int> pieces_left = 1'000'000;  // then objects are answered with 503
   std::atomic<std::size_t> piece_bytes = 4U << 20U;
+  std::atomic<bool> silent = false;  // objects are never answered, as if packets were lost
+  std::atomic<int> unanswered = 0;
 
  private:
   void on_loop(const std::function<void()>& function) {
@@ -191,6 +194,11 @@ class FakeController {
       responder.send(Error(fail(ErrorCode::not_found, "no such object")));
       return;
     }
+    if (silent) {
+      ++unanswered;
+      silenced_.push_back(responder);
+      return;
+    }
     if (--pieces_left < 0) {
       responder.send(Error(fail(ErrorCode::unavailable, "not now")));
       return;
@@ -216,6 +224,7 @@ class FakeController {
   std::unique_ptr<http::Server> server_;
   plan::Target target_;
   std::map<int, http::Responder> held_;
+  std::vector<http::Responder> silenced_;
   int polls_ = 0;
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

@@ -126,6 +126,28 @@ TEST_F(KeepTest, APurgeSparesWhatOtherServicesKeepAlsoWhenTheAgentIsNew) {
     EXPECT_THAT(event.string_or("text"), ::testing::Not(HasSubstr("shop.conf"))) << event.dump();
 }
 
+TEST_F(KeepTest, ADownloadThatHangsKeepsNoRepairWaiting) {
+  // Given more services than there are workers, whose objects are missing behind a controller that
+  // does not answer,
+  const auto watched = [&] {
+    ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "edited by hand\n"));
+    ASSERT_TRUE(eventually(
+        [&] { return text_of(root() / "etc/shop.conf").starts_with("version 1"); }, seconds(5)));
+  };
+  watched();
+  controller.silent = true;
+  for (int i = 0; i < 8; ++i) {
+    plan::Manifest other;
+    other.service = "other" + std::to_string(i);
+    other.host_class = "web";
+    static_cast<void>(install(other, "o1"));
+  }
+  ASSERT_TRUE(eventually([&] { return controller.unanswered > 0; }));
+  // then drift is repaired as ever.
+  for (int i = 0; i < 3; ++i) watched();
+  EXPECT_EQ(controller.unanswered, 1) << "the first request still hangs";
+}
+
 TEST_F(KeepTest, HealthFollowsTheValidateHook) {
   ASSERT_TRUE(healthy(plan::Health::healthy));
   ASSERT_TRUE(write_file_atomic(service() / "data/schema", "wrong\n"));
