@@ -192,29 +192,27 @@ void Shell::with_manifests(std::set<Digest> digests, std::set<Digest> others,
     }
   }
   if (wanted.empty()) return use(std::move(known));
-  workers_.post(
-      [this, wanted = std::move(wanted), others = std::move(others), known = std::move(known),
-       use = std::move(use)]() mutable {
-        Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
-        for (const Digest& digest : wanted) {
-          auto manifest = plan::get_manifest(objects_, digest);
-          if (!manifest && others.contains(digest) &&
-              manifest.error().code() == ErrorCode::not_found)
-            continue;
-          if (!manifest) {
-            // Forgotten, so that the next plan or deploy sends it anew.
-            if (manifest.error().code() == ErrorCode::corrupt)
-              static_cast<void>(objects_.discard(digest).has_value());
-            loaded = fail(std::move(manifest).error().context("while loading manifests"));
-            break;
-          }
-          loaded->insert_or_assign(digest, std::move(*manifest));
-        }
-        loop_.post([this, loaded = std::move(loaded), use = std::move(use)]() mutable {
-          if (loaded) manifests_.insert(loaded->begin(), loaded->end());
-          use(std::move(loaded));
-        });
-      });
+  workers_.post([this, wanted = std::move(wanted), others = std::move(others),
+                 known = std::move(known), use = std::move(use)]() mutable {
+    Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
+    for (const Digest& digest : wanted) {
+      auto manifest = plan::get_manifest(objects_, digest);
+      if (!manifest && others.contains(digest) && manifest.error().code() == ErrorCode::not_found)
+        continue;
+      if (!manifest) {
+        // Forgotten, so that the next plan or deploy sends it anew.
+        if (manifest.error().code() == ErrorCode::corrupt)
+          static_cast<void>(objects_.discard(digest).has_value());
+        loaded = fail(std::move(manifest).error().context("while loading manifests"));
+        break;
+      }
+      loaded->insert_or_assign(digest, std::move(*manifest));
+    }
+    loop_.post([this, loaded = std::move(loaded), use = std::move(use)]() mutable {
+      if (loaded) manifests_.insert(loaded->begin(), loaded->end());
+      use(std::move(loaded));
+    });
+  });
 }
 
 }  // namespace consort::controller

@@ -37,11 +37,12 @@ void EventLoop::Impl::run() {
 }
 
 void EventLoop::Impl::wait_for_signal(std::function<void(int)> function) {
-  signals->async_wait([this, function = std::move(function)](const boost::system::error_code& ec, int number) {
-    if (ec) return;
-    wait_for_signal(function);
-    function(number);
-  });
+  signals->async_wait(
+      [this, function = std::move(function)](const boost::system::error_code& ec, int number) {
+        if (ec) return;
+        wait_for_signal(function);
+        function(number);
+      });
 }
 
 EventLoop::EventLoop() : impl_(std::make_shared<Impl>()) {}
