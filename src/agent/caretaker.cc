@@ -120,9 +120,9 @@ bool Caretaker::close(Duration grace) {
     shop_.fetcher->cancel();
     health_.close(Duration(0));
   }
-  bool done = work_.close(grace);
+  static_cast<void>(work_.close(grace));
   shop_.hooks->end_all();
-  done = work_.close(seconds(2)) && health_.close(seconds(2));
+  const bool done = work_.close(seconds(2)) && health_.close(seconds(2));
   if (first) {
     // What ended in time is in the journal before the loop ends.
     auto recorded = std::make_shared<std::promise<void>>();

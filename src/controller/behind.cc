@@ -86,12 +86,11 @@ void Core::adopt(const plan::HostReport& report, Output& out) {
     if (!instance.applied || !instance.step.empty() || !instance.outcome ||
         instance.outcome->attempt.empty())
       continue;
-    changed =
-        it->second.instances
-            .try_emplace(service, plan::TargetEntry{instance.applied, instance.outcome->attempt,
-                                                    std::nullopt, false})
-            .second ||
-        changed;
+    changed = it->second.instances
+                  .try_emplace(service, plan::TargetEntry{instance.applied,
+                                                          instance.outcome->attempt, std::nullopt})
+                  .second ||
+              changed;
   }
   if (changed) save_target(report.host, out);
 }

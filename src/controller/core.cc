@@ -398,7 +398,7 @@ void Core::converge_tail(Instant now, Output& out) {
                                 now);
       if (grant.granted) {
         save_budgets(out);
-        set_target(host, service, {wanted, attempt, std::nullopt, false}, out);
+        set_target(host, service, {wanted, attempt, std::nullopt}, out);
       }
     }
     ++it;
@@ -461,6 +461,16 @@ std::set<Digest> Core::manifests_in_use() const {
     }
   }
   out.merge(manifests_required());
+  return out;
+}
+
+std::set<Digest> Core::manifests_kept() const {
+  std::set<Digest> out = manifests_in_use();
+  const auto keep = [&](const plan::Generation& generation) {
+    for (const auto& [name, service] : generation.services) out.insert(service.manifest);
+  };
+  for (const auto& [number, generation] : generations_) keep(generation);
+  for (const auto& [id, candidate] : candidates_) keep(candidate);
   return out;
 }
 

@@ -69,7 +69,6 @@ struct DeployRequest {
   bool allow_outage = false;
   bool allow_unsafe_removal = false;
   bool allow_shrink = false;
-  bool force_unreachable = false;
   std::optional<Digest> expect;  // the plan that the operator saw; stale when it differs
   std::string by;
   std::string message;
@@ -132,6 +131,9 @@ class Core {
   // Those of the current generation. The others may come from a life of the store that is lost, or
   // from another controller: plan() and deploy() do without them.
   [[nodiscard]] std::set<Digest> manifests_required() const;
+  // All that anything stored refers to, old generations and open candidates too: what the collector
+  // keeps.
+  [[nodiscard]] std::set<Digest> manifests_kept() const;
 
  private:
   Core() = default;

@@ -44,6 +44,7 @@ Status Shell::start() {
     events_.push_back(std::move(event));
     if (events_.size() > kRecentEvents) events_.pop_front();
   }
+  schedule_collection();
   carry_out(core_->start(now()), [](const Status& status) {
     if (!status) log_error("the new epoch could not be stored: {}", status.error().message());
   });

@@ -76,6 +76,7 @@ class Shell {
                  const std::vector<Event>& events);
   void answer_poll(const std::string& host);
   void schedule_tick();
+  void schedule_collection();
   void start_over(const Error& error);
 
   http::EventLoop& loop_;
@@ -94,8 +95,16 @@ class Shell {
   std::map<Digest, plan::Manifest> manifests_;
   std::optional<Instant> tick_at_;
   http::Timer tick_;
+  http::Timer collection_;
   Metrics metrics_;
 };
+
+// Removes the objects that neither these manifests nor the journal's values need and that are older
+// than `grace_seconds`: a client may have sent them for a deploy that is yet to come.
+[[nodiscard]] Result<objects::CollectReport> collect_objects(const objects::ObjectStore& store,
+                                                             const std::set<Digest>& manifests,
+                                                             const std::set<Digest>& values,
+                                                             std::int64_t grace_seconds);
 
 void add_agent_routes(http::Server& server, Shell& shell);
 void add_object_routes(http::Server& server, Shell& shell);

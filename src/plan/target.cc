@@ -92,8 +92,7 @@ Result<Duty> duty_from_json(const Json& json, const std::string& path) {
 Json target_entry_to_json(const TargetEntry& entry) {
   return Json::object({{"wanted", entry.wanted ? instance_state_to_json(*entry.wanted) : Json()},
                        {"attempt", entry.attempt},
-                       {"duty", entry.duty ? duty_to_json(*entry.duty) : Json()},
-                       {"discardWrites", entry.discard_writes}});
+                       {"duty", entry.duty ? duty_to_json(*entry.duty) : Json()}});
 }
 
 Result<TargetEntry> target_entry_from_json(const Json& json, const std::string& path) {
@@ -104,7 +103,6 @@ Result<TargetEntry> target_entry_from_json(const Json& json, const std::string& 
   if (const Json* duty = reader.any("duty"))
     entry.duty = TRY(duty_from_json(*duty, reader.path_of("duty")));
   entry.attempt = reader.string("attempt");
-  entry.discard_writes = reader.boolean("discardWrites", false);
   TRYV(reader.finish(UnknownMembers::ignore));
   return entry;
 }

@@ -47,7 +47,6 @@ struct TargetEntry {
   std::optional<InstanceState> wanted;  // nullopt: shall be absent
   std::string attempt;                  // tried once per value; a new value tries again
   std::optional<Duty> duty;
-  bool discard_writes = false;
   friend bool operator==(const TargetEntry&, const TargetEntry&) = default;
 };
 

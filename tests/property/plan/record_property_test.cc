@@ -91,7 +91,6 @@ RC_GTEST_PROP(RecordProperty, ATargetIsReadBackAsItWas, ()) {
     entry.attempt = draw_text();
     if (draw_chance(30))
       entry.duty = Duty{draw_text(), "migrate", "up", draw_digest(), draw_digest(), draw_digest()};
-    entry.discard_writes = draw_chance(30);
     target.instances["s" + std::to_string(i)] = entry;
   }
   const auto again = target_from_json(*parse_json(target_to_json(target).dump()));
