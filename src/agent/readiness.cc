@@ -99,6 +99,18 @@ bool probe(const ReadinessSpec& spec, Duration limit) {
   return false;
 }
 
+Status check_port(Supervisor& supervisor, const DaemonSpec& spec) {
+  const ReadinessSpec& ready = spec.readiness;
+  if (ready.type != ReadinessSpec::Type::tcp && ready.type != ReadinessSpec::Type::http) return {};
+  if (!connect_to(ready.address, ready.port, Steady::now() + Duration(200)).valid()) return {};
+  // Its supervisor may just have started it again.
+  if (TRY(supervisor.status(spec.name)).running) return {};
+  return fail(ErrorCode::conflict,
+              fmt::format("{}:{} answers before {} is started: another process has its port",
+                          ready.address, ready.port, spec.name))
+      .hint(fmt::format("find it with: ss -tlnp 'sport = {}'", ready.port));
+}
+
 Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec) {
   const auto end = Steady::now() + spec.readiness.timeout;
   Duration pause(2);

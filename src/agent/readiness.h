@@ -9,6 +9,10 @@ namespace consort::agent {
 // are always true here, the supervisor knows them. `limit` bounds the probe.
 [[nodiscard]] bool probe(const ReadinessSpec& spec, Duration limit);
 
+// Before a daemon is started: nobody else may answer where it will be looked for, or it would count
+// as ready without having got its port. Error conflict.
+[[nodiscard]] Status check_port(Supervisor& supervisor, const DaemonSpec& spec);
+
 // Until the deadline spec.readiness.timeout has passed. Errors: timeout, or unavailable as soon as
 // the daemon has ended for good or again and again (3 times; 8 with a readiness check of its own);
 // both end with the last lines of its output.

@@ -28,7 +28,10 @@ class Follower {
       const auto rollout = load();
       if (rollout) {
         last_answer = clock.now();
-        if (rollout->result != rollout::Result::open) return finish(*rollout);
+        if (rollout->result != rollout::Result::open) {
+          show_the_rest();
+          return finish(*rollout);
+        }
         show(*rollout);
         listen();
         continue;
@@ -67,6 +70,16 @@ class Follower {
                                                   : http::Client::Next::more;
         });
     if (!status) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  }
+
+  // What was told before the end and not seen yet.
+  void show_the_rest() {
+    const auto answer = client_.get_json("/v1/log?rollout=" + id_);
+    const Json* events = answer ? answer->find("events") : nullptr;
+    if (events == nullptr || !events->is_array()) return;
+    for (const Json& event : events->as_array()) {
+      if (static_cast<std::uint64_t>(event.int_or("number")) > last_event_) show_event(event);
+    }
   }
 
   void show_event(const Json& event) {
@@ -114,10 +127,13 @@ class Follower {
           !waits)
         continue;
       if (lines.size() < 10) {
-        lines.push_back(fmt::format(
-            "  {} {:<11} {}@{}{}", waits ? "…" : "▸",
-            run.phase == rollout::StepPhase::soaking ? "soaking" : plan::action_name(step.action),
-            step.service, step.host, run.waiting.empty() ? "" : "  " + run.waiting));
+        lines.push_back(fmt::format("  {} {:<11} {}@{}{}", waits ? "…" : "▸",
+                                    run.phase == rollout::StepPhase::soaking
+                                        ? "soaking"
+                                        : fmt::format("{}{}", rollout.reverting ? "undo " : "",
+                                                      plan::action_name(step.action)),
+                                    step.service, step.host,
+                                    run.waiting.empty() ? "" : "  " + run.waiting));
       }
     }
     lines.push_back(fmt::format("{} {}: {} of {} steps, wave {} of {}", rollout.id,
@@ -210,8 +226,8 @@ class Follower {
         print(paint(Colour::yellow, fmt::format("partial after {}", took)) +
               fmt::format(": generation {}; {}\nhosts that were away catch up when they return, "
                           "what failed does "
-                          "not; see: consort status; once more: consort rollback --to {}\n",
-                          rollout.generation, rollout.summary, rollout.generation));
+                          "not; see: consort status; once more: consort deploy\n",
+                          rollout.generation, rollout.summary));
         break;
       case rollout::Result::reverted:
         print(

@@ -109,22 +109,32 @@ complete -F _consort consort
       cases);
 }
 
+// In single quotes fish knows \\ and \' only.
+std::string fish_quoted(std::string_view text) {
+  std::string out = "'";
+  for (const char c : text) {
+    if (c == '\'' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + "'";
+}
+
 std::string fish_completions() {
   std::string out = "# fish completion for consort\n";
   for (const Command& command : commands()) {
     if (command.hidden) continue;
     const auto parts = split(command.name, ' ');
     if (parts.size() == 1) {
-      out += fmt::format("complete -c consort -n __fish_use_subcommand -a {} -d '{}'\n", parts[0],
-                         command.summary);
+      out += fmt::format("complete -c consort -n __fish_use_subcommand -a {} -d {}\n", parts[0],
+                         fish_quoted(command.summary));
     } else {
-      out += fmt::format("complete -c consort -n '__fish_seen_subcommand_from {}' -a {} -d '{}'\n",
-                         parts[0], parts[1], command.summary);
+      out += fmt::format("complete -c consort -n '__fish_seen_subcommand_from {}' -a {} -d {}\n",
+                         parts[0], parts[1], fish_quoted(command.summary));
     }
     for (const Option& option : command.options) {
-      out += fmt::format(
-          "complete -c consort -n '__fish_seen_subcommand_from {}' -l {} {}-d '{}'\n", parts.back(),
-          option.name.substr(2), option.value.empty() ? "" : "-r ", option.doc);
+      out += fmt::format("complete -c consort -n '__fish_seen_subcommand_from {}' -l {} {}-d {}\n",
+                         parts.back(), option.name.substr(2), option.value.empty() ? "" : "-r ",
+                         fish_quoted(option.doc));
     }
   }
   return out;

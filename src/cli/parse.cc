@@ -37,6 +37,13 @@ void add_option(Binding& binding, const Option& option) {
   binding.options[std::string(option.name)] = made;
 }
 
+std::string_view group_summary(std::string_view group) {
+  if (group == "rollout") return "Pause, resume or abort a rollout.";
+  if (group == "host") return "The hosts that the controller knows.";
+  if (group == "lab") return "Fleets of this machine's own, to try things.";
+  return "";
+}
+
 // "host list" lives below "host", which is made when it is first needed.
 CLI::App* app_for(CLI::App& root, const std::string& name, const std::string& summary) {
   CLI::App* at = &root;
@@ -47,7 +54,8 @@ CLI::App* app_for(CLI::App& root, const std::string& name, const std::string& su
       if (candidate->get_name() == parts[i]) child = candidate;
     }
     if (child == nullptr)
-      child = at->add_subcommand(parts[i], i + 1 == parts.size() ? summary : "");
+      child = at->add_subcommand(
+          parts[i], i + 1 == parts.size() ? summary : std::string(group_summary(parts[i])));
     at = child;
   }
   return at;
@@ -63,6 +71,17 @@ Failure unknown_command(const std::vector<std::string>& argv) {
   return fail(ErrorCode::usage, fmt::format("there is no command '{}'", typed))
       .hint(guess.empty() ? "see them all with: consort --help"
                           : fmt::format("did you mean: consort {}", guess));
+}
+
+// What people type because other programs know it.
+std::vector<std::string> as_everywhere(std::vector<std::string> argv) {
+  if (argv == std::vector<std::string>{"--version"} || argv == std::vector<std::string>{"-V"})
+    return {"version"};
+  if (!argv.empty() && argv.front() == "help") {
+    argv.erase(argv.begin());
+    argv.emplace_back("--help");
+  }
+  return argv;
 }
 
 // Of a command that passes the rest on: what follows "--", which CLI11 would take for words of a
@@ -100,7 +119,7 @@ std::string Arguments::word(std::size_t index, std::string_view otherwise) const
 }
 
 Result<Parsed> parse(const std::vector<std::string>& typed) {
-  std::vector<std::string> argv = typed;
+  std::vector<std::string> argv = as_everywhere(typed);
   const std::vector<std::string> rest_of_line = take_rest(argv);
   CLI::App root("Consort deploys, upgrades and keeps whole distributed systems.", "consort");
   root.require_subcommand(0, 1);

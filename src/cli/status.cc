@@ -55,7 +55,7 @@ Result<int> run_status(const Arguments& arguments) {
       std::string note = instance.string_or("reason");
       if (!instance.string_or("step").empty()) note = "at step " + instance.string_or("step");
       if (!instance.bool_or("current") && note.empty()) note = "not the current manifest";
-      rows.push_back({name, service.string_or("version", "-"), instance.string_or("host"),
+      rows.push_back({name, instance.string_or("version", "-"), instance.string_or("host"),
                       health_text(instance), brief(instance.string_or("manifest", "-")), note});
     }
   }

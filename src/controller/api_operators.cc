@@ -130,6 +130,7 @@ Json status_json(const Core& core) {
       rows.push_back(Json::object(
           {{"host", host},
            {"reachable", core.hosts().at(host).reachable},
+           {"version", core.version_of(service, report->applied->manifest)},
            {"manifest", report->applied->manifest.str()},
            {"mode", plan::mode_name(report->applied->mode)},
            {"health", plan::health_name(report->health)},

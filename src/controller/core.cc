@@ -464,6 +464,21 @@ std::set<Digest> Core::manifests_in_use() const {
   return out;
 }
 
+std::string Core::version_of(const std::string& service, const Digest& manifest) const {
+  const auto in = [&](const plan::Generation& generation) -> const plan::ServiceRecord* {
+    const auto it = generation.services.find(service);
+    return it == generation.services.end() || it->second.manifest != manifest ? nullptr
+                                                                              : &it->second;
+  };
+  for (auto it = generations_.rbegin(); it != generations_.rend(); ++it) {
+    if (const auto* record = in(it->second)) return record->version;
+  }
+  for (const auto& [id, candidate] : candidates_) {
+    if (const auto* record = in(candidate)) return record->version;
+  }
+  return "";
+}
+
 std::set<Digest> Core::manifests_kept() const {
   std::set<Digest> out = manifests_in_use();
   const auto keep = [&](const plan::Generation& generation) {

@@ -131,6 +131,9 @@ class Core {
   // Those of the current generation. The others may come from a life of the store that is lost, or
   // from another controller: plan() and deploy() do without them.
   [[nodiscard]] std::set<Digest> manifests_required() const;
+  // The version of the service that this manifest is; "" when neither a generation nor an open
+  // candidate has it.
+  [[nodiscard]] std::string version_of(const std::string& service, const Digest& manifest) const;
   // All that anything stored refers to, old generations and open candidates too: what the collector
   // keeps.
   [[nodiscard]] std::set<Digest> manifests_kept() const;
@@ -140,6 +143,7 @@ class Core {
   [[nodiscard]] Result<plan::Plan> make_plan(const DeployRequest& request) const;
   [[nodiscard]] Status check_locks(const std::set<std::string>& services) const;
   [[nodiscard]] Status check_shrink(const DeployRequest& request) const;
+  [[nodiscard]] Status check_slots(const plan::Plan& plan) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         const std::set<std::string>& scope) const;
   void size_budgets(const plan::Generation& generation);

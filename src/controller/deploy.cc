@@ -110,6 +110,36 @@ void Core::size_budgets(const plan::Generation& generation) {
   }
 }
 
+// Hosts that are away take slots. Where they take all, the rollout would wait for their return.
+Status Core::check_slots(const plan::Plan& plan) const {
+  const std::set<std::string> away(plan.unreachable.begin(), plan.unreachable.end());
+  if (away.empty()) return {};
+  for (const plan::Step& step : plan.steps) {
+    if (!step.disrupts || away.contains(step.host)) continue;
+    for (const std::string& name : plan.budgets.at(step.host)) {
+      const auto size = plan.class_sizes.find(name);
+      if (size == plan.class_sizes.end()) continue;
+      std::vector<std::string> down;
+      for (const std::string& host : away) {
+        const auto budgets = plan.budgets.find(host);
+        if (budgets != plan.budgets.end() &&
+            std::count(budgets->second.begin(), budgets->second.end(), name) > 0)
+          down.push_back(host);
+      }
+      const std::int64_t slots = budget::amount_of(
+          plan.policy.max_unavailable.value_or(budget::default_max_unavailable(size->second)),
+          size->second);
+      if (static_cast<std::int64_t>(down.size()) < slots) continue;
+      return fail(ErrorCode::refused,
+                  fmt::format("{} of the {} hosts of {} may be away, and {} cannot be reached: {} "
+                              "would wait for its return; nothing was changed",
+                              slots, size->second, name, join(down, ", "), step.host))
+          .hint("bring it back, take it out of the inventory, or raise policy.maxUnavailable");
+    }
+  }
+  return {};
+}
+
 Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Output& out) {
   TRYV(check_shrink(request));
   plan::Plan plan = TRY(make_plan(request));
@@ -137,6 +167,7 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
                             allowed))
         .hint("bring them back, take them out of the inventory, or raise policy.maxFailures");
   }
+  TRYV(check_slots(plan));
   // Attempts are named after it: a host must not remember the name from a life of the store that
   // was lost, and no two lives share an epoch.
   const std::string id = fmt::format("r{:06}{}", next_rollout_++,

@@ -204,7 +204,31 @@ Result<std::vector<Host>> hosts_from_json(const Json& json, const std::string& g
       .hint("write hosts: { web1: { address: 10.0.0.1, labels: {…} } }");
 }
 
+namespace {
+
+// A line "[web]" and more below it: to YAML that is a list, followed by words that it ignores.
+bool looks_like_ini(std::string_view text) {
+  bool section = false;
+  for (const std::string& raw : split(text, '\n')) {
+    const std::string_view line = trim(raw);
+    if (line.empty() || line.front() == '#' || line.front() == ';') continue;
+    if (section) return true;
+    if (line.front() != '[' || line.back() != ']' || line.find(',') != std::string_view::npos)
+      return false;
+    section = true;
+  }
+  return false;
+}
+
+}  // namespace
+
 Result<Json> yaml_to_json(std::string_view text, const std::string& origin) {
+  if (looks_like_ini(text))
+    return fail(
+               ErrorCode::invalid_input,
+               fmt::format("{} is neither YAML nor JSON; it looks like an INI inventory of Ansible",
+                           origin))
+        .hint("let Ansible read it: c.inventory.exec(['ansible-inventory', '--list', '-i', FILE])");
   try {
     std::istringstream stream{std::string(text)};
     YAML::Parser parser(stream);

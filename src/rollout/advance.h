@@ -22,6 +22,10 @@ class Advance {
   [[nodiscard]] StepRun& run_of(const Step& step) {
     return course().runs[static_cast<std::size_t>(step.id)];
   }
+  // "upgrade", or on the way back "undo upgrade".
+  [[nodiscard]] std::string activity(const Step& step) const {
+    return std::string(r_.reverting ? "undo " : "") + std::string(action_name(step.action));
+  }
   [[nodiscard]] std::string reason() const { return "rollout:" + r_.id; }
   // Since when limits count for it: a pause does not count.
   [[nodiscard]] Instant since(const StepRun& run) const { return std::max(run.since, r_.resumed); }

@@ -84,7 +84,7 @@ void Advance::try_start(const Step& step) {
     if (step.disrupts) {
       const auto grant =
           budget::acquire(budgets_, budgets_of(step.host), censuses_, step.host, reason(),
-                          fmt::format("{} {}", action_name(step.action), step.service), now_);
+                          fmt::format("{} {}", activity(step), step.service), now_);
       if (!grant.granted) {
         // Going forward can wait for other people's slots. The way back must come to an end, and
         // say so.
@@ -94,7 +94,7 @@ void Advance::try_start(const Step& step) {
     }
   }
   out_.targets[step.host][step.service] = target_entry(r_, step);
-  set_phase(step, StepPhase::active, "step-started", std::string(action_name(step.action)));
+  set_phase(step, StepPhase::active, "step-started", activity(step));
   run_of(step).sent = true;
   wake_at(now_ + r_.plan.policy.step_timeout);
 }

@@ -153,7 +153,7 @@ void Advance::fail_soaking(const Step& step, StepPhase phase, const std::string&
 }
 
 void Advance::finish_step(const Step& step) {
-  set_phase(step, StepPhase::done, "step-done", std::string(action_name(step.action)));
+  set_phase(step, StepPhase::done, "step-done", activity(step));
   const bool is_back = !step.to || step.to->mode == Mode::running;
   if (is_back && !step.duty) give_back_slot(step);
 }

@@ -35,6 +35,12 @@ bool is_amount(const Json& json) {
          text.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
+bool is_some(const Json& json) {
+  if (!is_amount(json)) return false;
+  return json.is_int() ? json.as_int() > 0
+                       : json.as_string().find_first_of("123456789") != std::string::npos;
+}
+
 Status check_list(const Json& json, const std::string& path, std::string_view what,
                   const std::function<bool(const Json&)>& good) {
   if (!json.is_array()) return wrong(path, fmt::format("a list of {}", what), json);
@@ -87,12 +93,19 @@ Status check_field(const Field& field, const Json& json, const std::string& path
     case Kind::integer:
       return json.is_int() && json.as_int() >= 0 ? Status()
                                                  : wrong(path, "an integer of at least 0", json);
+    case Kind::port:
+      return json.is_int() && json.as_int() >= 1 && json.as_int() <= 65535
+                 ? Status()
+                 : wrong(path, "a port, 1 to 65535", json);
     case Kind::boolean:
       return json.is_bool() ? Status() : wrong(path, "true or false", json);
     case Kind::octal:
       return is_octal(json) ? Status() : wrong(path, "permission bits like '0644'", json);
     case Kind::amount:
       return is_amount(json) ? Status() : wrong(path, "a number or a percentage like '30%'", json);
+    case Kind::some:
+      return is_some(json) ? Status()
+                           : wrong(path, "a number of at least 1 or a percentage like '30%'", json);
     case Kind::duration: {
       if (!json.is_string()) return wrong(path, "a duration like '90s'", json);
       auto parsed = parse_duration(json.as_string());
@@ -102,7 +115,9 @@ Status check_field(const Field& field, const Json& json, const std::string& path
     case Kind::strings:
       return check_list(json, path, "strings", [](const Json& j) { return j.is_string(); });
     case Kind::amounts:
-      return check_list(json, path, "numbers or percentages", is_amount);
+      if (json.is_array() && json.as_array().empty())
+        return wrong(path, "at least one number or percentage", json);
+      return check_list(json, path, "numbers of at least 1 or percentages", is_some);
     case Kind::integers:
       return check_list(json, path, "integers", [](const Json& j) { return j.is_int(); });
     case Kind::text_map:
@@ -168,6 +183,9 @@ Json schema_of(const Field& field) {
   };
   const Json amount = Json::object(
       {{"type", Json::Array{"integer", "string"}}, {"pattern", "^[0-9]+%?$"}, {"minimum", 0}});
+  const Json some = Json::object({{"type", Json::Array{"integer", "string"}},
+                                  {"pattern", "^0*[1-9][0-9]*%?$"},
+                                  {"minimum", 1}});
   switch (field.kind) {
     case Kind::string:
     case Kind::path:
@@ -183,6 +201,11 @@ Json schema_of(const Field& field) {
       out["type"] = "integer";
       out["minimum"] = 0;
       break;
+    case Kind::port:
+      out["type"] = "integer";
+      out["minimum"] = 1;
+      out["maximum"] = 65535;
+      break;
     case Kind::boolean:
       out["type"] = "boolean";
       break;
@@ -197,6 +220,9 @@ Json schema_of(const Field& field) {
     case Kind::amount:
       for (const auto& [key, value] : amount.as_object()) out[key] = value;
       break;
+    case Kind::some:
+      for (const auto& [key, value] : some.as_object()) out[key] = value;
+      break;
     case Kind::strings:
       list_of(Json::object({{"type", "string"}}));
       break;
@@ -204,7 +230,8 @@ Json schema_of(const Field& field) {
       list_of(Json::object({{"type", "integer"}}));
       break;
     case Kind::amounts:
-      list_of(amount);
+      list_of(some);
+      out["minItems"] = 1;
       break;
     case Kind::text_map:
       out["type"] = "object";
@@ -239,11 +266,14 @@ std::string_view kind_name(const Field& field) {
       return "path";
     case Kind::integer:
       return "integer";
+    case Kind::port:
+      return "port";
     case Kind::boolean:
       return "boolean";
     case Kind::duration:
       return "duration";
     case Kind::amount:
+    case Kind::some:
       return "count or %";
     case Kind::octal:
       return "octal string";

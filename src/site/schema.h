@@ -16,13 +16,15 @@ enum class Kind : std::uint8_t {
   name,
   path,
   integer,
+  port,  // 1 to 65535
   boolean,
   duration,
   amount,
+  some,  // an amount that is not 0
   octal,
   selector,
   strings,    // a list of strings
-  amounts,    // a list of amounts
+  amounts,    // a list of amounts that are not 0, not empty
   integers,   // a list of integers
   text_map,   // an object of strings
   object,     // an object of `schema`

@@ -51,7 +51,7 @@ const Schema kReadiness{
          nullptr,
          nullptr,
          {"none", "notify", "tcp", "http", "command"}},
-        {"port", Kind::integer, "The port to try (tcp, http)."},
+        {"port", Kind::port, "The port to try (tcp, http)."},
         {"address", Kind::string, "The address to try; the host's own when not given."},
         {"path", Kind::string, "The path to get (http)."},
         {"argv", Kind::strings, "The program that answers with exit status 0 (command)."},
@@ -151,7 +151,7 @@ const Schema kEndpoint{
     "endpoint",
     "Something that a service offers to others.",
     {
-        {"port", Kind::integer, "The TCP port."},
+        {"port", Kind::port, "The TCP port."},
         {"health", Kind::object, "How others can see that it works.", false, &kReadiness},
         {"purpose", Kind::string, "What it is for."},
     }};
@@ -188,7 +188,7 @@ const Schema kPolicy{
     {
         {"batches", Kind::amounts,
          "How many hosts of a class change at a time, the last entry repeats: [1, '30%', '100%']."},
-        {"maxUnavailable", Kind::amount,
+        {"maxUnavailable", Kind::some,
          "So many hosts of a class may be away at any moment; default 1, above ten hosts 10%."},
         {"maxFailures", Kind::amount,
          "So many hosts may fail or be unreachable before the rollout stops; default 0."},

@@ -69,6 +69,7 @@ class DaemonResource final : public Resource {
         spec.groups.push_back(TRY(context.accounts.gid_of(group)));
     }
     if (!spec.group.empty()) spec.gid = TRY(context.accounts.gid_of(spec.group));
+    if (verdict.changes_what("daemon")) TRYV(check_port(*context.supervisor, spec));
     out.changed = TRY(context.supervisor->ensure(spec)) != EnsureOutcome::kept;
     TRYV(wait_until_ready(*context.supervisor, spec));
     return out;

@@ -48,6 +48,23 @@ TEST_F(ControllerCore, S34_DeployingTheSameAgainStartsNoRolloutAndNoGeneration) 
   EXPECT_EQ(core->rollouts().size(), 1U);
 }
 
+TEST_F(ControllerCore, ARolloutThatCouldOnlyWaitForAHostThatIsAwayIsRefused) {
+  given_v1_is_deployed();
+  now += minutes(5);
+  for (const std::string host : {"w1", "w2", "d1"}) report(host);
+  take(core->tick(now));
+  Model v2 = site("v2");
+  v2.generation.policy.max_failures = budget::Amount{1, false};
+  v2.generation.policy.max_unavailable = budget::Amount{1, false};
+  const auto refused = deploy(request(v2));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::refused);
+  EXPECT_THAT(render_error(refused.error()),
+              ::testing::AllOf(HasSubstr("w3 cannot be reached"), HasSubstr("maxUnavailable")));
+  v2.generation.policy.max_unavailable = budget::Amount{2, false};
+  EXPECT_TRUE(deploy(request(v2)));
+}
+
 TEST_F(ControllerCore, WhatAHostTellsLateIsToldOnceWithItsOwnTime) {
   given_v1_is_deployed();
   const std::string then = format_instant(now - std::chrono::hours(2));

@@ -71,6 +71,15 @@ JSON
   EXPECT_EQ(fleet->hosts.at("w1").labels, (std::map<std::string, std::string>{{"dc", "north"}}));
 }
 
+TEST_F(FleetTest, AnIniFileIsNotTakenForYaml) {
+  given_file("hosts.ini", "# ours\n[web]\nweb1 ansible_host=10.0.0.1\nweb2\n");
+  given_class("web", file("hosts.ini"));
+  const auto fleet = resolve(site_, {});
+  ASSERT_FALSE(fleet);
+  EXPECT_THAT(render_error(fleet.error()),
+              ::testing::AllOf(HasSubstr("INI inventory"), HasSubstr("ansible-inventory")));
+}
+
 TEST_F(FleetTest, AsksAUrl) {
   http::EventLoop loop;
   auto server = http::Server::create(loop, {{"127.0.0.1:0"}, {}});

@@ -145,6 +145,12 @@ TEST_F(SiteTest, S04_MistakesNameThePlaceAndTheLikelyFix) {
                        HasSubstr("did you mean 'file'?")));
   EXPECT_THAT(error_of("{ name: 's', " + classes + ", policy: { soak: 'soon' } }"),
               HasSubstr("'soon' is not a duration"));
+  EXPECT_THAT(error_of("{ name: 's', " + classes + ", policy: { maxUnavailable: 0 } }"),
+              HasSubstr("policy.maxUnavailable: expected a number of at least 1"));
+  EXPECT_THAT(error_of("{ name: 's', " + classes + ", policy: { batches: [] } }"),
+              HasSubstr("policy.batches: expected at least one"));
+  EXPECT_THAT(error_of(site("{ x: { on: 'web', provides: { e: { port: 808080 } } } }")),
+              HasSubstr("port: expected a port, 1 to 65535"));
 }
 
 TEST_F(SiteTest, ASoftCycleIsFineAndAHardOneIsNot) {
