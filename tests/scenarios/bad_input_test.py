@@ -658,6 +658,19 @@ class HookAnswers(SharedScenario):
         self.assert_went_back(self.upgrade("#!/no/such/interpreter\n"), "start", "/no/such/interpreter")
         self.assert_went_back(self.upgrade(b"\x7fELF nonsense"), "start")
 
+    def test_another_process_has_the_port_of_its_daemon(self):
+        address = self.inventory["h1"]
+        with socket.create_server((address, 0)) as foreign:
+            port = foreign.getsockname()[1]
+            daemon = {"argv": ["/usr/bin/python3", "-m", "http.server", str(port), "--bind", address],
+                      "readiness": {"type": "tcp", "port": port, "timeout": "20s"}}
+            service = {"on": "a", "daemon": daemon, "provides": {"http": {"port": port}}}
+            site = self.site({"a": ["h1"]}, {"taken": service}, name="taken.json")
+            outcome = self.deploy(site, "--only", "taken")
+            self.assertEqual(outcome.status, 4, str(outcome))
+            self.assertIn(f"{address}:{port} answers before taken is started: another process has its port", outcome.out)
+        self.must_deploy(site, "--only", "taken")
+
     def test_z_after_all_of_it(self):
         self.must_be_well()
 
