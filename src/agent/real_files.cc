@@ -221,13 +221,14 @@ Result<HostFiles::Sight> RealFiles::look_and_read(const std::string& path,
   struct stat info {};
   if (!fd.valid() || ::fstat(fd.get(), &info) != 0 || !S_ISREG(info.st_mode))
     return HostFiles::look_and_read(path, size);
-  Sight out{{EntryKind::file, stamp_of(info), {}}, std::string(size + 1, '\0')};
-  const ssize_t n = ::read(fd.get(), out.bytes->data(), out.bytes->size());
+  std::string bytes(size + 1, '\0');
+  const ssize_t n = ::read(fd.get(), bytes.data(), bytes.size());
+  const Stamp now = stamp_of(info);
   // Cut short, or it grows: both are seen by those who look again.
-  if (n < 0 || static_cast<std::uint64_t>(n) != size || out.entry.stamp.size != size)
+  if (n < 0 || static_cast<std::uint64_t>(n) != size || now.size != size)
     return HostFiles::look_and_read(path, size);
-  out.bytes->resize(size);
-  return out;
+  bytes.resize(size);
+  return Sight{{EntryKind::file, now, {}}, std::move(bytes)};
 }
 
 Result<Digest> RealFiles::digest(const std::string& path) const {
