@@ -125,8 +125,7 @@ Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec) {
     const bool over =
         !status.running && (spec.restart == RestartPolicy::never || status.restarts >= tries);
     if (over || Steady::now() >= end) {
-      const std::string tail = supervisor.log_tail(spec.name, 10);
-      const std::string text = tail.empty() ? "" : "; its last output: " + tail;
+      const std::string text = last_words(supervisor.log_tail(spec.name, 10));
       if (over)
         return fail(ErrorCode::unavailable, fmt::format("{} ended with status {}{}", spec.name,
                                                         status.exit_status.value_or(-1), text));

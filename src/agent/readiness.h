@@ -15,7 +15,7 @@ namespace consort::agent {
 
 // Until the deadline spec.readiness.timeout has passed. Errors: timeout, or unavailable as soon as
 // the daemon has ended for good or again and again (3 times; 8 with a readiness check of its own);
-// both end with the last lines of its output.
+// both end with the last line of its output.
 [[nodiscard]] Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec);
 
 }  // namespace consort::agent

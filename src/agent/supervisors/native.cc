@@ -200,8 +200,8 @@ class NativeSupervisor final : public Supervisor {
     TRYV(write_file_atomic(folder / "spec.json", daemon_spec_to_json(spec).dump() + "\n", 0600));
     follow(spec.name);
     if (Status started = spawn(spec.name, folder); !started) {
-      const std::string tail = log_tail(spec.name, 10);
-      if (!tail.empty()) started.error().add_context("starting it; its last output: " + tail);
+      const std::string words = last_words(log_tail(spec.name, 10));
+      if (!words.empty()) started.error().add_context("while starting it" + words);
       return tl::unexpected<Error>(std::move(started.error()));
     }
     follow(spec.name);

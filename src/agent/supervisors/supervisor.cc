@@ -1,8 +1,11 @@
 #include "agent/supervisors/supervisor.h"
 
+#include <fmt/format.h>
+
 #include <array>
 
 #include "base/json_reader.h"
+#include "base/text.h"
 
 namespace consort::agent {
 namespace {
@@ -87,6 +90,15 @@ Result<DaemonSpec> daemon_spec_from_json(const Json& json) {
         .hint("the next pass of the agent writes it anew");
   out.config_digest = *digest;
   return out;
+}
+
+std::string last_words(std::string_view log_tail) {
+  const std::vector<std::string> lines = split(log_tail, '\n');
+  for (auto line = lines.rbegin(); line != lines.rend(); ++line) {
+    if (!trim(*line).empty() && !line->starts_with("consort: "))
+      return fmt::format("; its last words: {}", std::string_view(trim(*line)).substr(0, 300));
+  }
+  return "";
 }
 
 }  // namespace consort::agent

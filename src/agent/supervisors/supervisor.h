@@ -83,7 +83,7 @@ class Supervisor {
   virtual ~Supervisor() = default;
 
   // Returns when the process runs (not when it is ready: see readiness.h). Errors: io, not_found
-  // (program, user), refused; the message ends with the last lines of the daemon's output.
+  // (program, user), refused; the message ends with the last line of the daemon's output.
   [[nodiscard]] virtual Result<EnsureOutcome> ensure(const DaemonSpec& spec) = 0;
   // Stop signal, then SIGKILL to everything that it started after `timeout`. Not running is fine.
   [[nodiscard]] virtual Status stop(const std::string& name, Duration timeout) = 0;
@@ -97,5 +97,9 @@ class Supervisor {
   using StateChanged = std::function<void(const std::string& name)>;
   virtual void on_state_change(StateChanged callback) = 0;
 };
+
+// "; its last words: LINE" for one-line messages, or "": the last line of a log tail that the
+// daemon wrote itself. The whole tail goes with the step's result.
+[[nodiscard]] std::string last_words(std::string_view log_tail);
 
 }  // namespace consort::agent

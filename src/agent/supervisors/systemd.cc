@@ -329,9 +329,8 @@ class SystemdSupervisor final : public Supervisor {
     }
     const std::string result = ended_[path];
     if (result == "done") return {};
-    const std::string tail = log_tail(name, 10);
     return fail(ErrorCode::io, fmt::format("{} of {} ended as '{}'{}", method, unit, result,
-                                           tail.empty() ? "" : "; its last output: " + tail))
+                                           last_words(log_tail(name, 10))))
         .hint(fmt::format("systemctl status {}", unit));
   }
 
