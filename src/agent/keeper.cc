@@ -80,11 +80,30 @@ Result<std::map<std::string, Json>> Keeper::specs_of(const Version& version,
   return out;
 }
 
+// The agent's folder holds what it needs to keep this host, and the data of all services.
+Status Keeper::check_claim(const std::string& path) const {
+  const std::string data = workshop_.host.data.string();
+  const std::string root = workshop_.host.root == "/" ? "" : workshop_.host.root.string();
+  for (const std::string& real : {path, root + path}) {
+    const bool inside = real == data || real.starts_with(data + "/");
+    if (!inside || real.starts_with(files_.folder().string() + "/")) continue;
+    return fail(ErrorCode::refused, fmt::format("{} belongs to the agent", path))
+        .hint(fmt::format("below {} a service may use its own folders alone: ${{service.data}}, "
+                          "${{service.run}}, ${{service.dir}}",
+                          data));
+  }
+  return {};
+}
+
 Status Keeper::check(const Version& version) const {
   const auto specs = TRY(specs_of(version, DaemonPart::with));
   std::vector<std::unique_ptr<Resource>> resources;
-  for (const auto& [name, spec] : specs)
+  for (const auto& [name, spec] : specs) {
     resources.push_back(TRY(parse_resource(name, spec, workshop_.host.root)));
+    for (const std::string& claim : resources.back()->claims()) {
+      if (claim.starts_with('/')) TRYV(check_claim(claim));
+    }
+  }
   TRY(build_graph(resources));
   return {};
 }

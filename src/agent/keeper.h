@@ -47,6 +47,7 @@ class Keeper {
   }
 
  private:
+  [[nodiscard]] Status check_claim(const std::string& path) const;
   Keeper(Workshop& workshop, std::string service)
       : workshop_(workshop), service_(std::move(service)), files_(workshop.host, service_) {}
   [[nodiscard]] Result<std::map<std::string, Json>> specs_of(const Version& version,

@@ -276,8 +276,11 @@ Result<std::string> RealFiles::write(const std::string& path, const Content& con
     if (replaces) {
       const Fd old_fd(
           ::openat(parent.get(), base.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
-      if (old_fd.valid()) copy_attributes(old_fd.get(), fd.get());
-      if (!final_meta.mode) final_meta.mode = old.st_mode & 07777U;
+      // What somebody else's file permits is not taken over with its place.
+      const bool stays = final_meta.uid.value_or(old.st_uid) == old.st_uid &&
+                         final_meta.gid.value_or(old.st_gid) == old.st_gid;
+      if (stays && old_fd.valid()) copy_attributes(old_fd.get(), fd.get());
+      if (!final_meta.mode) final_meta.mode = old.st_mode & (stays ? 07777U : 0755U);
       if (!final_meta.uid && old.st_uid != ::geteuid()) final_meta.uid = old.st_uid;
       if (!final_meta.gid && old.st_gid != ::getegid()) final_meta.gid = old.st_gid;
     }
@@ -349,7 +352,9 @@ Status RealFiles::set_metadata(const std::string& path, const Metadata& meta) {
                           meta.gid.value_or(static_cast<gid_t>(-1)), AT_EMPTY_PATH) != 0) {
     return fail_errno(errno, fmt::format("cannot set the owner of {}", path));
   }
-  const mode_t mode = meta.mode.value_or(info.st_mode & 07777U);
+  const bool stays = meta.uid.value_or(info.st_uid) == info.st_uid &&
+                     meta.gid.value_or(info.st_gid) == info.st_gid;
+  const mode_t mode = meta.mode.value_or(info.st_mode & (stays ? 07777U : 0755U));
   if ((meta.mode || owner) &&
       ::chmod(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), mode) != 0) {
     return fail_errno(errno, fmt::format("cannot set the mode of {}", path));

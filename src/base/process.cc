@@ -31,12 +31,17 @@ Result<Pipe> make_pipe() {
   return Pipe{Fd(fds[0]), Fd(fds[1])};
 }
 
-// Keeps the first and the last half of what comes.
-void append_bounded(std::string& out, std::string_view bytes, std::size_t limit) {
-  out.append(bytes);
+// Keeps the first and the last half of what came.
+void shorten(std::string& out, std::size_t limit) {
   if (out.size() <= limit) return;
   const std::size_t half = limit / 2;
   out = out.substr(0, half) + "\n[…]\n" + out.substr(out.size() - half);
+}
+
+// Shortened seldom: moving a large half for each piece would be slower than the program writes.
+void append_bounded(std::string& out, std::string_view bytes, std::size_t limit) {
+  out.append(bytes);
+  if (out.size() > 2 * limit) shorten(out, limit);
 }
 
 std::vector<std::string> environment_of(const ProcessSpec& spec) {
@@ -119,6 +124,8 @@ class Conversation {
     }
     drain(out_, outcome_.output);
     drain(err_, outcome_.errors);
+    for (std::string* text : {&outcome_.output, &outcome_.errors})
+      shorten(*text, spec_.output_limit);
     if (WIFSIGNALED(status)) {
       outcome_.signal = WTERMSIG(status);
       outcome_.status = 128 + outcome_.signal;
@@ -171,9 +178,10 @@ class Conversation {
     if ((n < 0 && errno != EAGAIN && errno != EINTR) || fed_ == spec_.input.size()) in_.reset();
   }
 
+  // A megabyte at a time: the limits are looked at between, however fast it writes.
   void drain(Fd& fd, std::string& into) {
     std::array<char, 65536> buffer{};
-    while (fd.valid()) {
+    for (int pieces = 0; pieces < 16 && fd.valid(); ++pieces) {
       const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
       if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
       if (n <= 0) return fd.reset();

@@ -14,6 +14,20 @@ constexpr std::size_t kKeptEvents = 5000;
 std::string generation_key(std::uint64_t number) {
   return fmt::format("generations/{:010}", number);
 }
+// What a host says is shown on terminals: nothing in it may steer them.
+std::string printable(std::string text) {
+  for (char& c : text) {
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f) c = '?';
+  }
+  return text;
+}
+
+std::string name_of(const Json& event, std::string_view member, std::string_view otherwise) {
+  std::string name = event.string_or(member, otherwise);
+  const std::size_t prefix = name.starts_with("class:") ? 6 : 0;
+  return is_name(std::string_view(name).substr(prefix)) ? name : std::string(otherwise);
+}
+
 std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", number); }
 
 }  // namespace
@@ -151,15 +165,16 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
     const std::pair id(item.int_or("n"), item.string_or("at"));
     if (id.first > 0) told.insert(id);
     if (host.told.contains(id)) continue;
-    std::string text = item.string_or("text");
-    if (const std::string resource = item.string_or("resource"); !resource.empty())
+    std::string text = printable(item.string_or("text"));
+    if (const std::string resource = printable(item.string_or("resource")); !resource.empty())
       text = resource + ": " + text;
-    if (const std::string diff = item.string_or("diff"); !diff.empty() && diff.size() < 4000)
+    if (const std::string diff = printable(item.string_or("diff"));
+        !diff.empty() && diff.size() < 4000)
       text += "\n" + diff;
     // It may have waited long for its delivery; a clock that is ahead cannot tell of the future.
     const Instant at = std::min(parse_instant(id.second).value_or(now), now);
-    tell(out, {0, at, item.string_or("kind", "report"), "", item.string_or("service"), report.host,
-               std::move(text)});
+    tell(out, {0, at, name_of(item, "kind", "report"), "", name_of(item, "service", ""),
+               report.host, std::move(text)});
   }
   host.told = std::move(told);
   host.report = report;

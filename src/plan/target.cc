@@ -5,6 +5,7 @@
 #include <array>
 
 #include "base/json_reader.h"
+#include "base/text.h"
 
 namespace consort::plan {
 namespace {
@@ -209,10 +210,17 @@ Result<HostReport> host_report_from_json(const Json& json) {
     if (value.is_string()) report.facts.emplace(key, value.as_string());
   }
   for (const auto& [service, instance] : reader.object("instances")) {
+    const std::string_view name = std::string_view(service).substr(
+        service.starts_with("class:") ? std::string_view("class:").size() : 0);
+    if (!is_name(name))
+      return fail(ErrorCode::invalid_input, "report.instances: a service's name is no name");
     report.instances.emplace(
         service, TRY(instance_report_from_json(instance, "report.instances." + service)));
   }
   report.events = reader.array("events");
+  if (report.events.size() > kMostEventsPerReport)
+    return fail(ErrorCode::too_large, fmt::format("report.events: {} events; at most {} at once",
+                                                  report.events.size(), kMostEventsPerReport));
   TRYV(reader.finish(UnknownMembers::ignore));
   return report;
 }

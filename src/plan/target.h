@@ -97,6 +97,9 @@ struct HostReport {
   Json::Array events;  // { at, kind, service, resource, text, diff, … }
 };
 
+// An agent sends a few hundred at most; the rest waits for its next report.
+inline constexpr std::size_t kMostEventsPerReport = 1000;
+
 [[nodiscard]] Json instance_state_to_json(const InstanceState& state);
 [[nodiscard]] Result<InstanceState> instance_state_from_json(const Json& json,
                                                              const std::string& path);

@@ -121,6 +121,16 @@ class DirectoryResource final : public Resource {
   friend Result<std::unique_ptr<Resource>> consort::agent::parse_directory(JsonReader& reader,
                                                                            const fs::path& root);
 
+  // Where the agent, or `apply`, keeps its own state: that folder, and those that lead to it.
+  [[nodiscard]] static bool is_state(const Context& context, const std::string& path) {
+    const std::string state = context.state_folder.string();
+    const std::string below_root = context.root == "/" ? path : context.root.string() + path;
+    const auto leads = [&](const std::string& folder) {
+      return state == folder || state.starts_with(folder + "/");
+    };
+    return !state.empty() && (leads(path) || leads(below_root));
+  }
+
   // What a purge or a removal must leave alone: the excluded and what other resources decide on.
   [[nodiscard]] bool is_protected(const Context& context, const std::string& path) const {
     const std::string relative = path.substr(path_.size() + 1);
@@ -128,6 +138,7 @@ class DirectoryResource final : public Resource {
     for (const std::string& glob : exclude_) {
       if (glob_match(glob, relative) || glob_match(glob, base)) return true;
     }
+    if (is_state(context, path)) return true;
     // The new content of a file that is being written just now.
     if (base.starts_with('.') && base.ends_with(".consort-new")) return true;
     return (context.claimed != nullptr && touches(*context.claimed, path)) ||
