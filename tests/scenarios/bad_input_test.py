@@ -658,6 +658,20 @@ class HookAnswers(SharedScenario):
         self.assert_went_back(self.upgrade("#!/no/such/interpreter\n"), "start", "/no/such/interpreter")
         self.assert_went_back(self.upgrade(b"\x7fELF nonsense"), "start")
 
+    def test_the_agents_folder_is_nobodys_to_purge(self):
+        data = self.lab / "hosts/h1/root/var/lib/consort"
+        self.must_deploy(self.site({"a": ["h1"]}, {"s": self.service("s", "a", version="kept", data=1)}, name="kept.json"))
+        before = sorted(str(path) for path in data.rglob("*") if "objects" not in path.parts)
+        self.assertTrue(any("services/s" in path for path in before))
+        for path in (data / "state", data / "services/s/data", pathlib.Path("/var/lib/consort/services")):
+            purge = {"type": "directory", "path": str(path), "purge": True, "maxPurge": 1000}
+            site = self.site({"a": ["h1"]}, {"p": {"on": "a", "resources": {"x": purge}}}, name="purge.json")
+            outcome = self.deploy(site, "--only", "p")
+            self.assertEqual(outcome.status, 4, str(outcome))
+            self.assertIn("belongs to the agent", outcome.out)
+        for path in before:
+            self.assertTrue(os.path.lexists(path) or "/scratch" in path or path.endswith("/p") or "/p/" in path, path)
+
     def test_another_process_has_the_port_of_its_daemon(self):
         address = self.inventory["h1"]
         with socket.create_server((address, 0)) as foreign:

@@ -62,6 +62,19 @@ TEST(File, WrongContentIsReplacedShownAndKeptAsABackup) {
   EXPECT_EQ(host.mode("/etc/app.conf"), 0644U) << "the old mode is kept when none is asked for";
 }
 
+TEST(File, ANewOwnerTakesOverNoPermissions) {
+  if (::geteuid() != 0) GTEST_SKIP() << "only root can give files away";
+  HostFolder host;
+  host.put("/srv/x", "theirs\n");
+  const fs::path file = host.at("/srv/x");
+  ASSERT_EQ(::chown(file.c_str(), 65534, 65534), 0);
+  ASSERT_EQ(::chmod(file.c_str(), 06777), 0);
+  Json spec = Json::object(
+      {{"type", "file"}, {"path", "/srv/x"}, {"content", "ours\n"}, {"owner", "root"}});
+  ASSERT_EQ(host.pass({{"x", spec}}).failed, 0U);
+  EXPECT_EQ(host.mode("/srv/x"), 0755U);
+}
+
 TEST(File, ASecretIsNeverShown) {
   HostFolder host;
   host.put("/etc/key", "old-secret");

@@ -84,6 +84,17 @@ TEST_F(ControllerCore, WhatAHostTellsLateIsToldOnceWithItsOwnTime) {
   EXPECT_EQ(story.size(), 3U);
 }
 
+TEST_F(ControllerCore, WhatAHostTellsSteersNoTerminal) {
+  given_v1_is_deployed();
+  story.clear();
+  report("w1", {Json::object({{"kind", "\x1b[31mEVIL"},
+                              {"service", "../../x"},
+                              {"resource", "a\rb"},
+                              {"text", "clear \x1b[2J"}})});
+  EXPECT_THAT(story, ::testing::ElementsAre("report@w1"));
+  EXPECT_EQ(texts.back(), "a?b: clear ?[2J");
+}
+
 TEST_F(ControllerCore, S32_AStalePlanIsRefusedAndSaysWhatCameBetween) {
   given_v1_is_deployed();
   DeployRequest mine = request(site("v2"));

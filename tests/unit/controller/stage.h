@@ -25,6 +25,7 @@ class Stage : public ::testing::Test {
     controller::apply_writes(store, output.writes);
     for (const controller::Event& event : output.events) {
       told.push_back(event.at);
+      texts.push_back(event.text);
       story.push_back(event.kind + (event.service.empty() ? "" : " " + event.service) +
                       (event.host.empty() ? "" : "@" + event.host));
     }
@@ -136,6 +137,7 @@ class Stage : public ::testing::Test {
   std::map<Digest, plan::Manifest> manifests;
   std::vector<std::string> story;
   std::vector<Instant> told;  // when each of the story happened
+  std::vector<std::string> texts;
 
  private:
   void act(const std::string& host, Agent& agent, const std::string& service,
