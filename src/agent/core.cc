@@ -100,15 +100,19 @@ Result<Core> Core::restore(const Store& store) {
   Core core;
   for (const auto& [key, value] : store) {
     const auto load = [&, &key = key, &value = value]() -> Status {
-      const Json json = TRY(parse_json(value));
+      const Json json = TRY(parse_json(value, fmt::format("state/{}.json", key)));
       if (key == "target") core.target_ = TRY(plan::target_from_json(json));
       if (key.starts_with("instances/"))
         core.instances_.emplace(key.substr(10), TRY(instance_from_json(json)));
       return {};
     };
     if (auto status = load(); !status)
-      return fail(
-          std::move(status).error().context(fmt::format("in the agent's record '{}'", key)));
+      return fail(std::move(status).error().context(fmt::format("in the agent's record '{}'", key)))
+          .hint(
+              key == "target"
+                  ? "delete that file below the agent's data folder: the controller sends it anew"
+                  : "put that file below the agent's data folder back from a backup: it says what "
+                    "of the service's data is where");
   }
   return core;
 }

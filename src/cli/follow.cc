@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <thread>
+#include <utility>
 
 #include "base/text.h"
 #include "cli/terminal.h"
@@ -28,6 +29,7 @@ class Follower {
       const auto rollout = load();
       if (rollout) {
         last_answer = clock.now();
+        complained_ = false;
         if (rollout->result != rollout::Result::open) {
           show_the_rest();
           return finish(*rollout);
@@ -43,8 +45,13 @@ class Follower {
                 .context(fmt::format("while following rollout {}; it goes on without us", id_))
                 .hint("look later with: consort status"));
       }
-      block_.draw(
-          {paint_for_stderr(Colour::yellow, "the controller does not answer; trying again …")});
+      const std::string line =
+          paint_for_stderr(Colour::yellow, "the controller does not answer; trying again …");
+      if (block_.live()) {
+        block_.draw({line});
+      } else if (!std::exchange(complained_, true)) {
+        print_to_stderr(line + "\n");
+      }
       std::this_thread::sleep_for(std::chrono::milliseconds(500));
     }
   }
@@ -249,6 +256,7 @@ class Follower {
   const Arguments& arguments_;
   LiveBlock block_;
   std::uint64_t last_event_ = 1;
+  bool complained_ = false;  // told once where no live block shows it
 };
 
 }  // namespace
