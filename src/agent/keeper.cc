@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
+
 #include "agent/graph.h"
 #include "agent/history.h"
 
@@ -9,6 +12,9 @@ namespace consort::agent {
 namespace {
 
 constexpr std::size_t kDiffBytes = 8192;
+// What there is in the agent's folder, besides the history (shell.h).
+constexpr std::array<std::string_view, 6> kOwnFolders = {"state",    "objects", "backups",
+                                                         "services", "daemons", "commands"};
 
 // Where the wish lives: a resource that keeps its name but moves elsewhere leaves something behind.
 Digest place_of(const Json& spec) {
@@ -85,8 +91,12 @@ Status Keeper::check_claim(const std::string& path) const {
   const std::string data = workshop_.host.data.string();
   const std::string root = workshop_.host.root == "/" ? "" : workshop_.host.root.string();
   for (const std::string& real : {path, root + path}) {
-    const bool inside = real == data || real.starts_with(data + "/");
-    if (!inside || real.starts_with(files_.folder().string() + "/")) continue;
+    if (real.starts_with(files_.folder().string() + "/")) continue;
+    const bool its = std::any_of(kOwnFolders.begin(), kOwnFolders.end(), [&](const auto& name) {
+      const std::string folder = data + "/" + std::string(name);
+      return real == folder || real.starts_with(folder + "/");
+    });
+    if (real != data && !its) continue;
     return fail(ErrorCode::refused, fmt::format("{} belongs to the agent", path))
         .hint(fmt::format("below {} a service may use its own folders alone: ${{service.data}}, "
                           "${{service.run}}, ${{service.dir}}",

@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from harness import CONSORT, SharedScenario, run_tests
+from harness import CONSORT, SharedScenario, found, run_tests
 
 endless_loop = None
 
@@ -459,7 +459,7 @@ class Stores(SharedScenario):
 
     def installed(self, host, content):
         """Whether that very content is somewhere on the host, outside of its store."""
-        for path in (self.lab / "hosts" / host / "root").rglob("*"):
+        for path in found(self.lab / "hosts" / host / "root", "*"):
             if path.is_file() and not path.is_symlink() and "objects" not in path.parts and path.stat().st_size == len(content):
                 if path.read_bytes() == content.encode():
                     return True
@@ -612,7 +612,7 @@ class HookAnswers(SharedScenario):
             self.assertIn(word, outcome.out)
         self.assert_no_crash(outcome.out + outcome.err)
         self.wait_until("the sound version is well", lambda: self.instances()["s@h1"]["health"] == "healthy")
-        self.assertEqual([path.read_text().strip() for path in (self.lab / "hosts/h1").rglob("services/s/**/running")], ["sound"])
+        self.assertEqual([path.read_text().strip() for path in found(self.lab / "hosts/h1", "services/s/**/running")], ["sound"])
 
     def test_it_lies(self):
         self.assert_went_back(self.upgrade("#!/bin/sh\nexit 0\n"), '"step":"validate"')
@@ -620,7 +620,7 @@ class HookAnswers(SharedScenario):
     def test_it_shouts_100_megabytes(self):
         outcome = self.upgrade("#!/bin/sh\nyes 'all work and no play' | head -c 100000000\n@\n")
         self.assertEqual(outcome.status, 0, str(outcome)[:2000])
-        kept = sum(path.stat().st_size for path in (self.lab / "hosts/h1").rglob("*log*") if path.is_file())
+        kept = sum(path.stat().st_size for path in found(self.lab / "hosts/h1", "*log*") if path.is_file())
         self.assertLess(kept, 8 << 20)
         self.assertLess(len(outcome.out), 1 << 20)
 
@@ -661,7 +661,7 @@ class HookAnswers(SharedScenario):
     def test_the_agents_folder_is_nobodys_to_purge(self):
         data = self.lab / "hosts/h1/root/var/lib/consort"
         self.must_deploy(self.site({"a": ["h1"]}, {"s": self.service("s", "a", version="kept", data=1)}, name="kept.json"))
-        before = sorted(str(path) for path in data.rglob("*") if "objects" not in path.parts)
+        before = sorted(str(path) for path in found(data, "*") if "objects" not in path.parts)
         self.assertTrue(any("services/s" in path for path in before))
         for path in (data / "state", data / "services/s/data", pathlib.Path("/var/lib/consort/services")):
             purge = {"type": "directory", "path": str(path), "purge": True, "maxPurge": 1000}

@@ -69,6 +69,16 @@ exit "$status"
 """
 
 
+def found(folder, pattern):
+    """Path.rglob() that does not mind folders that vanish meanwhile."""
+    for _ in range(1000):
+        try:
+            return list(folder.rglob(pattern))
+        except FileNotFoundError:
+            continue
+    raise AssertionError(f"{folder} never rests")
+
+
 class Outcome:
     def __init__(self, process):
         self.status = process.returncode
@@ -235,8 +245,8 @@ class Scenario(unittest.TestCase):
     def state_of(self, service, host):
         if PLATFORM == "nspawn":
             return self.on_host(host, "/bin/cat", f"/var/lib/consort/services/{service}/data/state").out
-        found = list((self.lab / "hosts" / host).rglob(f"services/{service}/data/state"))
-        return found[0].read_text() if found else ""
+        states = found(self.lab / "hosts" / host, f"services/{service}/data/state")
+        return states[0].read_text() if states else ""
 
     def instances(self):
         out = {}
@@ -294,7 +304,7 @@ class SharedScenario(Scenario):
         site = self.site({"a": sorted(self.inventory)}, {"well": self.service("well", "a", version=version)}, {"allowOutage": True, "maxUnavailable": "100%"}, name="well.json")
         self.must_deploy(site)
         self.assertEqual(self.plan(site).status, 0)
-        for log in self.lab.rglob("*log*"):
+        for log in found(self.lab, "*log*"):
             if log.is_file() and "services" not in log.parts:
                 self.assert_no_crash(log.read_text(errors="replace"))
 

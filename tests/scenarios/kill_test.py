@@ -4,7 +4,7 @@ import subprocess
 import threading
 import unittest
 
-from harness import SharedScenario, run_tests
+from harness import SharedScenario, found, run_tests
 
 VERBS = ("drain", "stop", "backup", "migrate", "start", "validate", "contract", "undrain")
 
@@ -52,7 +52,7 @@ class Killed(SharedScenario):
         self.knob("s", version, verb, value, host=host)
 
     def running(self, host):
-        return [path.read_text().strip() for path in (self.lab / "hosts" / host).rglob("running") if "services" in path.parts]
+        return [path.read_text().strip() for path in found(self.lab / "hosts" / host, "running") if "services" in path.parts]
 
     def assert_all_on(self, number, site, states):
         for host in ("h1", "h2"):
