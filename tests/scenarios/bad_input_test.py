@@ -660,7 +660,7 @@ class HookAnswers(SharedScenario):
 
     def test_the_agents_folder_is_nobodys_to_purge(self):
         data = self.lab / "hosts/h1/root/var/lib/consort"
-        self.must_deploy(self.site({"a": ["h1"]}, {"s": self.service("s", "a", version="kept", data=1)}, name="kept.json"))
+        self.must_deploy(self.site({"a": ["h1"]}, {"s": self.service("s", "a", version="kept")}, name="kept.json"))
         before = sorted(str(path) for path in found(data, "*") if "objects" not in path.parts)
         self.assertTrue(any("services/s" in path for path in before))
         for path in (data / "state", data / "services/s/data", pathlib.Path("/var/lib/consort/services")):
