@@ -31,16 +31,16 @@ bool worth_another_try(const Error& error) {
 
 }  // namespace
 
-Result<std::unique_ptr<Fetcher>> Fetcher::create(const std::string& url,
+Result<std::unique_ptr<Fetcher>> Fetcher::create(const Upstream& upstream,
                                                  const objects::ObjectStore& store) {
   auto out = std::unique_ptr<Fetcher>(new Fetcher(store));
-  out->url_ = url;
-  if (url.empty()) return out;
-  out->client_ = std::make_unique<http::Client>(TRY(http::Client::create(url)));
+  out->url_ = upstream.url;
+  if (upstream.url.empty()) return out;
+  out->client_ = std::make_unique<http::Client>(TRY(upstream.client()));
   http::ClientOptions quick;
   quick.connect_timeout = seconds(3);
   quick.timeout = seconds(5);
-  out->ping_ = std::make_unique<http::Client>(TRY(http::Client::create(url, quick)));
+  out->ping_ = std::make_unique<http::Client>(TRY(upstream.client(quick)));
   return out;
 }
 

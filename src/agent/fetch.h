@@ -9,7 +9,7 @@
 #include <string>
 
 #include "base/time.h"
-#include "http/client.h"
+#include "agent/upstream.h"
 #include "objects/store.h"
 
 namespace consort::agent {
@@ -17,7 +17,7 @@ namespace consort::agent {
 class Fetcher {
  public:
   // `url` may be empty: then everything that is not here is the error unavailable.
-  [[nodiscard]] static Result<std::unique_ptr<Fetcher>> create(const std::string& url,
+  [[nodiscard]] static Result<std::unique_ptr<Fetcher>> create(const Upstream& upstream,
                                                                const objects::ObjectStore& store);
 
   // Errors: unavailable, timeout (the controller); not_found (it has no such object); corrupt.

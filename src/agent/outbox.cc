@@ -42,9 +42,9 @@ std::uint64_t Outbox::last_delivered(const fs::path& file) {
   return out;
 }
 
-Result<std::unique_ptr<Outbox>> Outbox::create(const std::string& url, fs::path delivered,
+Result<std::unique_ptr<Outbox>> Outbox::create(const Upstream& upstream, fs::path delivered,
                                                std::vector<Json> waiting) {
-  http::Client client = TRY(http::Client::create(url));
+  http::Client client = TRY(upstream.client());
   std::unique_ptr<Outbox> out(
       new Outbox(std::move(client), std::move(delivered), std::move(waiting)));
   out->thread_ = std::thread([self = out.get()] { self->run(); });

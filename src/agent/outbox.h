@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/files.h"
-#include "http/client.h"
+#include "agent/upstream.h"
 #include "plan/target.h"
 
 namespace consort::agent {
@@ -22,7 +22,7 @@ class Outbox {
   static constexpr std::size_t kMostEvents = 1000;
   // `waiting`: events of an earlier life, oldest first. `delivered`: the file with the number of
   // the newest event that was acknowledged. Errors: invalid_input, unsupported (the URL).
-  [[nodiscard]] static Result<std::unique_ptr<Outbox>> create(const std::string& url,
+  [[nodiscard]] static Result<std::unique_ptr<Outbox>> create(const Upstream& upstream,
                                                               fs::path delivered,
                                                               std::vector<Json> waiting);
   // What the file says; 0 where there is none.

@@ -17,6 +17,7 @@
 #include "agent/facts.h"
 #include "agent/history.h"
 #include "agent/outbox.h"
+#include "agent/renewal.h"
 #include "agent/supervisors/native.h"
 #include "agent/supervisors/systemd.h"
 #include "agent/target_poll.h"
@@ -92,6 +93,51 @@ Result<std::unique_ptr<Supervisor>> make_supervisor(const AgentOptions& options,
   return make_native_supervisor({host.data / "daemons", options.shim_argv});
 }
 
+// How this agent speaks to its controller, and who it is there.
+struct Membership {
+  Upstream upstream;
+  std::shared_ptr<Identity> identity;  // null: plain http, or no controller
+};
+
+Result<Membership> take_part(AgentOptions& options, const std::function<bool(Duration)>& stopped) {
+  const fs::path folder = options.data / "identity";
+  if (options.controller_url.starts_with("http://")) {
+    log_warn("{}: no TLS; whoever can answer there instructs this host", options.controller_url);
+    return Membership{{options.controller_url, nullptr}, nullptr};
+  }
+  auto identity = Identity::open(folder);
+  if (!identity && identity.error().code() == ErrorCode::not_found) {
+    if (options.controller_url.empty() && options.join_token.empty()) return Membership{};
+    if (options.join_token.empty() || options.controller_url.empty())
+      return fail(std::move(identity).error());
+    auto facts = gather_facts(options.root);
+    identity = Identity::join(
+        folder,
+        {options.join_token, options.controller_url,
+         options.name.empty() ? facts["hostname"] : options.name, facts["machine.id"]},
+        stopped ? stopped : [](Duration wait) {
+          std::this_thread::sleep_for(wait);
+          return false;
+        });
+    if (identity) log_info("joined {} as {}", (*identity)->controller(), (*identity)->name());
+  }
+  if (!identity && identity.error().code() == ErrorCode::corrupt) {
+    // What runs here must not suffer: it is kept as it was last told.
+    log_error("{}; going on without the controller", identity.error().message());
+    options.controller_url.clear();
+    return Membership{};
+  }
+  if (!identity) return fail(std::move(identity).error());
+  if (!options.name.empty() && options.name != (*identity)->name())
+    return fail(ErrorCode::refused, fmt::format("this host joined as '{}', not as '{}'",
+                                                (*identity)->name(), options.name))
+        .hint(fmt::format("leave --name out; or, to join anew, remove {} and give a new token",
+                          folder.string()));
+  options.name = (*identity)->name();
+  if (options.controller_url.empty()) options.controller_url = (*identity)->controller();
+  return Membership{{options.controller_url, (*identity)->tls()}, std::move(*identity)};
+}
+
 // A hook that an agent was just starting when it was killed holds its lock for a moment more, until
 // it has become its own program.
 Result<FileLock> acquire_lock(const fs::path& data) {
@@ -115,20 +161,24 @@ Result<SupervisorChoice> supervisor_choice_from_name(std::string_view name) {
 }
 
 struct Agent::Impl {
-  Impl(AgentOptions given, FileLock held, Workshop made)
+  Impl(AgentOptions given, Membership part, FileLock held, Workshop made)
       : options(std::move(given)),
+        membership(std::move(part)),
         lock(std::move(held)),
         workshop(std::move(made)),
         history(workshop.host.data / "history.jsonl",
                 Outbox::last_delivered(workshop.host.data / "delivered")) {}
 
   AgentOptions options;
+  Membership membership;
   FileLock lock;
+  SystemClock clock;
   Workshop workshop;
   History history;
   http::EventLoop loop;
   std::unique_ptr<Caretaker> caretaker;
   std::unique_ptr<Outbox> outbox;
+  std::unique_ptr<Renewal> renewal;
   std::unique_ptr<TargetPoll> poll;
   bool stopped = false;
 
@@ -155,7 +205,7 @@ struct Agent::Impl {
     if (!url.empty()) {
       const fs::path delivered = workshop.host.data / "delivered";
       outbox = TRY(Outbox::create(
-          url, delivered, history.after(Outbox::last_delivered(delivered), Outbox::kMostEvents)));
+          membership.upstream, delivered, history.after(Outbox::last_delivered(delivered), Outbox::kMostEvents)));
     }
     Core core = TRY(Core::restore(TRY(Caretaker::load(workshop.host.data / "state"))));
     caretaker = std::make_unique<Caretaker>(
@@ -177,13 +227,19 @@ struct Agent::Impl {
       outbox->resend();
       loop.post([this] { caretaker->on_connected(); });
     };
-    poll = TRY(TargetPoll::create(url, workshop.host.name, std::move(callbacks)));
+    if (membership.identity) {
+      renewal = std::make_unique<Renewal>(membership.identity, clock);
+      callbacks.refused = [this] { renewal->refused(); };
+    }
+    poll = TRY(
+        TargetPoll::create(membership.upstream, workshop.host.name, std::move(callbacks)));
     return {};
   }
 
   bool stop() {
     if (std::exchange(stopped, true)) return true;
     if (poll) poll->stop();
+    if (renewal) renewal->stop();
     const bool done = !caretaker || caretaker->close(options.stop_grace);
     workshop.supervisor->on_state_change({});
     if (outbox) outbox->stop();
@@ -197,12 +253,14 @@ Agent::~Agent() { impl_->stop(); }
 bool Agent::stop() { return impl_->stop(); }
 const std::string& Agent::name() const { return impl_->workshop.host.name; }
 
-Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
+Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
+                                             const std::function<bool(Duration)>& stopped) {
   if (options.data.empty())
     return fail(ErrorCode::invalid_input, "the agent needs a folder for its data")
         .hint("--data /var/lib/consort");
   TRYV(make_layout(options.data));
   FileLock lock = TRY(acquire_lock(options.data));
+  Membership membership = TRY(take_part(options, stopped));
   HostIdentity host = TRY(identify(options));
   const fs::path data = host.data;
   objects::ObjectStore store = TRY(objects::ObjectStore::open(data / "objects"));
@@ -219,9 +277,10 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options) {
                     KeptFiles(data / "state/kept"),
                     nothing,
                     nothing};
-  auto impl = std::make_unique<Impl>(std::move(options), std::move(lock), std::move(workshop));
+  auto impl = std::make_unique<Impl>(std::move(options), std::move(membership), std::move(lock),
+                                     std::move(workshop));
   // Only now: it keeps a reference to the store at its final place.
-  impl->workshop.fetcher = TRY(Fetcher::create(impl->options.controller_url, impl->workshop.store));
+  impl->workshop.fetcher = TRY(Fetcher::create(impl->membership.upstream, impl->workshop.store));
   auto agent = std::unique_ptr<Agent>(new Agent(std::move(impl)));
   TRYV(agent->impl_->begin());
   log_info("agent {} ({}) keeps this host; data in {}", agent->name(),
@@ -233,14 +292,17 @@ Status run_agent(AgentOptions options) {
   // One heap for all threads: an agent is idle most of its life and should be small then.
   ::mallopt(M_ARENA_MAX, 1);
   std::promise<int> signalled;
+  const std::shared_future<int> stopping = signalled.get_future().share();
   std::atomic<bool> once = false;
   http::EventLoop signals;
   signals.on_signal([&](int number) {
     if (!once.exchange(true)) signalled.set_value(number);
   });
   signals.start();
-  auto agent = TRY(Agent::start(std::move(options)));
-  signalled.get_future().wait();
+  auto agent = TRY(Agent::start(std::move(options), [stopping](Duration wait) {
+    return stopping.wait_for(wait) == std::future_status::ready;
+  }));
+  stopping.wait();
   log_info("agent {} ends; its services go on", agent->name());
   // A worker that hangs in the kernel or waits for a daemon must not keep the agent from ending:
   // what it did is in the journal.

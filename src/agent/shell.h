@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "agent/workshop.h"
+#include "crypto/secret.h"
 
 namespace consort::agent {
 
@@ -20,8 +21,11 @@ enum class SupervisorChoice : std::uint8_t { automatic, systemd, native };
 
 struct AgentOptions {
   fs::path data;               // made when absent
-  std::string controller_url;  // empty: never connected
-  std::string name;            // empty: the hostname
+  // https://…: this host must have joined, or joins with `join_token`. http://…: a controller that was
+  // started with --insecure. Empty: the one that was joined; never connected when there is none.
+  std::string controller_url;
+  crypto::SecretText join_token{};  // of `consort token create`; not looked at once joined
+  std::string name;                 // empty: the one that it joined as, or the hostname
   std::string address;         // empty: the one that reaches the controller
   std::map<std::string, std::string> labels;
   fs::path root = "/";  // where resources and account files are
@@ -37,9 +41,12 @@ struct AgentOptions {
 // An agent that runs on threads of its own. Services outlive it.
 class Agent {
  public:
-  // Errors: invalid_input (name, URL), locked (another agent uses DATA), io, corrupt (its records),
+  // Joining may take as long as an admin takes to let this host in; `stopped` waits so long and says
+  // whether to give up. Errors: invalid_input (name, URL, token), refused (it joined as another
+  // name), locked (another agent uses DATA), io, corrupt (its records),
   // unavailable (no system bus).
-  [[nodiscard]] static Result<std::unique_ptr<Agent>> start(AgentOptions options);
+  [[nodiscard]] static Result<std::unique_ptr<Agent>> start(
+      AgentOptions options, const std::function<bool(Duration)>& stopped = {});
   ~Agent();
   Agent(const Agent&) = delete;
   Agent& operator=(const Agent&) = delete;

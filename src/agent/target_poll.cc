@@ -18,11 +18,11 @@ constexpr Duration kShortestPoll = seconds(1);
 
 }  // namespace
 
-Result<std::unique_ptr<TargetPoll>> TargetPoll::create(const std::string& url,
+Result<std::unique_ptr<TargetPoll>> TargetPoll::create(const Upstream& upstream,
                                                        const std::string& host,
                                                        Callbacks callbacks) {
   auto out = std::unique_ptr<TargetPoll>(
-      new TargetPoll(TRY(http::Client::create(url)), host, std::move(callbacks)));
+      new TargetPoll(TRY(upstream.client()), host, std::move(callbacks)));
   out->thread_ = std::thread([self = out.get()] { self->run(); });
   return out;
 }
@@ -90,6 +90,8 @@ void TargetPoll::run() {
       log_warn("no target from the controller: {}", status.error().message());
     complaint = status.error().message();
     connected_ = false;
+    if (status.error().code() == ErrorCode::unauthenticated && callbacks_.refused)
+      callbacks_.refused();
     pause(backoff.next(asked));
   }
 }

@@ -10,7 +10,7 @@
 #include <string>
 #include <thread>
 
-#include "http/client.h"
+#include "agent/upstream.h"
 #include "plan/target.h"
 
 namespace consort::agent {
@@ -24,9 +24,11 @@ class TargetPoll {
     std::function<Status(const plan::Target&)> take;
     // The controller answers, after it did not (or for the first time).
     std::function<void()> connected;
+    // The controller does not believe who this is.
+    std::function<void()> refused;
   };
   // Errors: invalid_input, unsupported (the URL).
-  [[nodiscard]] static Result<std::unique_ptr<TargetPoll>> create(const std::string& url,
+  [[nodiscard]] static Result<std::unique_ptr<TargetPoll>> create(const Upstream& upstream,
                                                                   const std::string& host,
                                                                   Callbacks callbacks);
   ~TargetPoll();

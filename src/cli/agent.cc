@@ -4,6 +4,8 @@
 #include <cstdlib>
 
 #include "agent/shell.h"
+#include "base/files.h"
+#include "base/text.h"
 #include "cli/command.h"
 #include "cli/rows.h"
 
@@ -23,12 +25,36 @@ Result<std::map<std::string, std::string>> labels_of(const Arguments& arguments)
   return out;
 }
 
+// "TOKEN@URL" or a file with a token: how this host gets in the first time.
+Status read_join(const Arguments& arguments, agent::AgentOptions& options) {
+  const std::string join = arguments.value("--join");
+  if (!join.empty()) {
+    const std::size_t at = join.find('@');
+    if (at == std::string::npos)
+      return fail(ErrorCode::usage, "--join wants TOKEN@URL")
+          .hint("--join cj1.…@https://10.0.0.1:8440; or keep the token out of the process list: "
+                "--join-file FILE --controller URL");
+    options.join_token = crypto::SecretText(std::string_view(join).substr(0, at));
+    options.controller_url = join.substr(at + 1);
+  }
+  const std::string file = arguments.value("--join-file");
+  if (file.empty()) return {};
+  auto text = read_file(file, 4096);
+  // Once a host has joined its token is worth nothing; nobody needs to keep the file.
+  if (!text && text.error().code() == ErrorCode::not_found) return {};
+  if (!text) return fail(std::move(text).error());
+  options.join_token = crypto::SecretText(trim(*text));
+  crypto::wipe(*text);
+  return {};
+}
+
 Result<int> run(const Arguments& arguments) {
   agent::AgentOptions options;
   options.data = arguments.value("--data", "/var/lib/consort");
   const char* environment = std::getenv("CONSORT_CONTROLLER");
   options.controller_url =
       arguments.value("--controller", environment == nullptr ? "" : environment);
+  TRYV(read_join(arguments, options));
   options.name = arguments.value("--name");
   options.address = arguments.value("--address");
   options.labels = TRY(labels_of(arguments));
@@ -48,9 +74,13 @@ Command agent_command() {
   out.description =
       "Runs until SIGTERM or SIGINT; the services that it keeps outlive it, and the next start "
       "goes on where this one ended. "
-      "Without --controller (and CONSORT_CONTROLLER) it keeps what it was last told.";
+      "A host joins once, with a token; its key never leaves it, and its certificate is renewed by "
+      "itself. Without a controller it keeps what it was last told.";
   out.options = {
       {"--data", "DIR", "its records, objects and the services' folders; default /var/lib/consort"},
+      {"--join", "TOKEN@URL",
+       "join this controller, with a token of `consort token create`; not looked at once joined"},
+      {"--join-file", "FILE", "where the token is, so that no process list shows it"},
       {"--name", "NAME", "the host's name; default the hostname"},
       {"--address", "ADDRESS",
        "where other hosts reach this one; default the address that reaches the controller"},
@@ -59,8 +89,8 @@ Command agent_command() {
       {"--supervisor", "KIND", "auto (systemd where it is init), systemd or native"}};
   out.run = &run;
   out.example =
-      "consort agent --data /var/lib/consort --controller http://10.0.0.1:8440 --label "
-      "datacenter=east";
+      "consort agent --data /var/lib/consort --join-file /run/consort.token --controller "
+      "https://10.0.0.1:8440 --label datacenter=east";
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "cli/credentials.h"
 #include "cli/terminal.h"
 
 namespace consort::cli {
@@ -64,23 +65,21 @@ const Option& site_option() {
 }
 
 std::optional<std::string> controller_url(const Arguments& arguments) {
-  if (arguments.has("--controller")) return arguments.value("--controller");
-  const char* environment = std::getenv("CONSORT_CONTROLLER");
-  if (environment != nullptr && *environment != '\0') return std::string(environment);
-  return std::nullopt;
+  const auto context = chosen_context(arguments);
+  // A context that cannot be read is told by who needs it.
+  if (!context) return std::string();
+  return *context ? std::optional((*context)->controller) : std::nullopt;
 }
 
 Result<http::Client> controller_client(const Arguments& arguments) {
-  const auto url = controller_url(arguments);
-  if (!url) {
+  const auto context = TRY(chosen_context(arguments));
+  if (!context) {
     return fail(ErrorCode::usage, "which controller?")
         .hint(
-            "name it: --controller http://127.0.0.1:8440, or export CONSORT_CONTROLLER=…; a fleet "
-            "to try things on: consort lab up --hosts web=2,db=1 --dir lab");
+            "log in: consort login https://…; a controller of your own: consort controller init; a "
+            "fleet to try things on: consort lab up --hosts web=2,db=1 --dir lab");
   }
-  http::ClientOptions options;
-  options.only_consort = true;
-  return http::Client::create(*url, options);
+  return client_of(*context);
 }
 
 Result<fs::path> site_file(const Arguments& arguments) {

@@ -14,7 +14,7 @@
 
 namespace consort::cli {
 
-// --controller, or CONSORT_CONTROLLER; nullopt when neither is given.
+// Of the chosen context (credentials.h); nullopt when nothing names a controller.
 [[nodiscard]] std::optional<std::string> controller_url(const Arguments& arguments);
 // Error usage when no controller is named.
 [[nodiscard]] Result<http::Client> controller_client(const Arguments& arguments);

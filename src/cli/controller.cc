@@ -1,5 +1,13 @@
 // consort controller: the controller process.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <array>
+
+#include "cli/credentials.h"
 #include "cli/rows.h"
+#include "cli/terminal.h"
+#include "controller/init.h"
 #include "controller/server.h"
 
 namespace consort::cli {
@@ -13,24 +21,124 @@ Result<int> run(const Arguments& arguments) {
         .hint("say --data DIR, for example --data /var/lib/consort/controller");
   options.listen = arguments.values("--listen");
   if (options.listen.empty()) options.listen = {"127.0.0.1:8440"};
-  options.insecure_listen = arguments.has("--insecure-listen");
+  options.insecure = arguments.has("--insecure");
+  options.unlock = arguments.value("--unlock");
   options.port_file = arguments.value("--url-file");
   TRYV(controller::run_controller(options));
   return kOk;
 }
 
+// A name is taken as it is, an address as one.
+crypto::ExtraNames names_of(const Arguments& arguments) {
+  crypto::ExtraNames out;
+  std::vector<std::string> given = arguments.values("--address");
+  if (given.empty()) given = {"127.0.0.1", "localhost"};
+  for (const std::string& name : given) {
+    const bool is_address = name.find(':') != std::string::npos ||
+                            name.find_first_not_of("0123456789.") == std::string::npos;
+    (is_address ? out.ips : out.dns).push_back(name);
+  }
+  return out;
+}
+
+Result<int> run_init(const Arguments& arguments) {
+  const fs::path data = arguments.value("--data");
+  if (data.empty())
+    return fail(ErrorCode::usage, "where does the controller keep its state?")
+        .hint("say --data DIR, for example --data /var/lib/consort-controller");
+  controller::AuthorityOptions options;
+  options.partition = arguments.value("--partition", "main");
+  options.names = names_of(arguments);
+  std::array<char, 256> host{};
+  ::gethostname(host.data(), host.size() - 1);
+  options.controller = arguments.value("--name", host.data());
+  options.unlock = arguments.value("--unlock");
+  options.chain = arguments.value("--authority-certificate");
+  options.key = arguments.value("--authority-key");
+  const std::string url = arguments.value(
+      "--url", fmt::format("https://{}:8440", options.names.ips.empty() ? options.names.dns.front()
+                                                                        : options.names.ips.front()));
+  const std::string admin = arguments.value("--admin", "admin");
+  const SystemClock clock;
+  // Where it goes must be known before there is something to lose.
+  const std::string file = arguments.value("--context-file");
+  if (file.empty()) TRYV(config_folder().map([](const fs::path&) {}));
+  const controller::Initialised made =
+      TRY(controller::initialise_controller(data, options, admin, clock));
+  Context context{options.partition, url, made.authority_pem, made.certificate_pem, made.key_pem, ""};
+  if (file.empty()) {
+    TRYV(save_context(context));
+    TRYV(use_context(context.name));
+  } else {
+    TRYV(save_context(context, file));
+  }
+  if (arguments.json()) {
+    print(Json::object({{"partition", options.partition},
+                        {"fingerprint", made.fingerprint},
+                        {"admin", admin},
+                        {"context", file.empty() ? context.name : file},
+                        {"controller", url}})
+              .dump() +
+          "\n");
+    return kOk;
+  }
+  print(fmt::format(
+      "the authority of partition {} is made: {}\n"
+      "{} may do everything; the credential is in the context {}, for {}\n\n"
+      "next:\n"
+      "  consort controller --data {} --listen 0.0.0.0:8440\n"
+      "  consort token create --uses 3     # for machines: consort agent --join-file FILE\n"
+      "  consort operator create NAME --role deployer --service '*'\n",
+      options.partition, made.fingerprint, admin, file.empty() ? context.name : file, url,
+      data.string()));
+  if (options.unlock.empty())
+    print(fmt::format("\nThe authority's key is encrypted; its passphrase is beside it, in {}. Who "
+                      "copies the whole folder has both: keep the passphrase elsewhere with "
+                      "--unlock FILE.\n",
+                      (data / "authority/unlock").string()));
+  return kOk;
+}
+
 }  // namespace
+
+Command controller_init_command() {
+  return {"controller init",
+          "Make the authority of a new controller and its first admin, once.",
+          "Hosts, operators and the controller know each other by certificates of this authority. Its "
+          "key is encrypted on disk. The first admin's certificate goes to this person's contexts "
+          "(mode 0600).",
+          {},
+          {{"--data", "DIR", "The controller's folder."},
+           {"--partition", "NAME", "Which part of the world it is for; default main."},
+           {"--name", "NAME", "The controller's name; default the host name."},
+           {"--address", "ADDRESS",
+            "A name or address under which it is reached; may be repeated; default 127.0.0.1 and "
+            "localhost.",
+            true},
+           {"--url", "URL", "What the admin's context calls; default https://ADDRESS:8440."},
+           {"--admin", "NAME", "The first admin; default admin."},
+           {"--context-file", "FILE", "Where the admin's credential goes, instead of the contexts."},
+           {"--unlock", "FILE", "The passphrase of the authority's key, kept by you."},
+           {"--authority-certificate", "FILE",
+            "An intermediate of your own authority (PEM, with its chain), in place of a new root."},
+           {"--authority-key", "FILE", "Its key (PEM)."}},
+          run_init,
+          false,
+          false,
+          "consort controller init --data /var/lib/consort-controller --address 10.0.0.1"};
+}
 
 Command controller_command() {
   return {
       "controller",
       "Run a controller.",
       "State is in --data (SQLite and objects). Stops on SIGTERM; after any end it goes on where "
-      "it was.",
+      "it was. It needs an authority: consort controller init.",
       {},
       {{"--data", "DIR", "Its folder."},
        {"--listen", "ADDRESS", "Where it listens; default 127.0.0.1:8440. May be repeated.", true},
-       {"--insecure-listen", "", "Allow addresses beyond loopback, without TLS."},
+       {"--unlock", "FILE", "The passphrase of the authority's key; default DIR/authority/unlock."},
+       {"--insecure", "", "No TLS, and no questions asked: on loopback, to try things."},
        {"--url-file", "FILE", "Write the URL here once it listens (port 0 takes any free port)."}},
       run,
       false,

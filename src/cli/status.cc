@@ -202,6 +202,29 @@ Result<int> run_host_show(const Arguments& arguments) {
   return kOk;
 }
 
+Result<int> run_host_approve(const Arguments& arguments) {
+  http::Client client = TRY(controller_client(arguments));
+  Json body = Json::object();
+  if (arguments.has("--key")) body["key"] = arguments.value("--key");
+  const std::string host = arguments.word(0);
+  const Json answer = TRY(
+      client.send_json("POST", fmt::format("/v1/hosts/{}/approve", url_encode(host)), body));
+  print(arguments.json() ? answer.dump() + "\n" : fmt::format("{} is let in\n", host));
+  return kOk;
+}
+
+Result<int> run_host_revoke(const Arguments& arguments) {
+  http::Client client = TRY(controller_client(arguments));
+  const std::string host = arguments.word(0);
+  const Json answer =
+      TRY(client.send_json("POST", fmt::format("/v1/hosts/{}/revoke", url_encode(host)),
+                           Json::object()));
+  print(arguments.json()
+            ? answer.dump() + "\n"
+            : fmt::format("{} is let in no more; what it runs goes on\n", host));
+  return kOk;
+}
+
 Result<int> run_host_remove(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const http::Response response =
@@ -247,6 +270,24 @@ Command host_show_command() {
   return {"host show", "Show all that is known of a host.",
           "",          {{"HOST", "Its name.", Positional::Count::one}},
           {},          run_host_show};
+}
+Command host_approve_command() {
+  return {"host approve",
+          "Let a host in that waits, or one of several that claim a name.",
+          "Hosts that joined with a token that approves by itself need none. When two machines claim "
+          "one name, --key says which; the other one's certificates are worth nothing then.",
+          {{"HOST", "Its name.", Positional::Count::one}},
+          {{"--key", "DIGEST", "The key of the machine, as `consort host show` tells it."}},
+          run_host_approve};
+}
+Command host_revoke_command() {
+  return {"host revoke",
+          "Let a host in no more.",
+          "Within one long-poll its agent learns nothing new and its reports are refused. What it "
+          "runs it keeps. Its name stays taken; `consort host remove` frees it.",
+          {{"HOST", "Its name.", Positional::Count::one}},
+          {},
+          run_host_revoke};
 }
 Command host_remove_command() {
   return {"host remove",

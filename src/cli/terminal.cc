@@ -1,6 +1,7 @@
 #include "cli/terminal.h"
 
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -75,6 +76,30 @@ void print(std::string_view text) { write_out(STDOUT_FILENO, text); }
 void print_to_stderr(std::string_view text) { write_out(STDERR_FILENO, text); }
 bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
+bool stdin_is_terminal() { return ::isatty(STDIN_FILENO) == 1; }
+
+Result<std::string> read_secret_line() {
+  constexpr std::size_t kLongest = 64U << 10U;
+  termios before{};
+  const bool hide = ::tcgetattr(STDIN_FILENO, &before) == 0;
+  if (hide) {
+    termios quiet = before;
+    quiet.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+  }
+  std::string out;
+  char c = 0;
+  ssize_t got = 0;
+  while (out.size() < kLongest && (got = ::read(STDIN_FILENO, &c, 1)) == 1 && c != '\n') out += c;
+  const int error = errno;
+  if (hide) {
+    ::tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
+    print_to_stderr("\n");
+  }
+  if (got < 0) return fail_errno(error, "cannot read standard input");
+  return out;
+}
+
 void forbid_colour() { colour_forbidden = true; }
 std::string paint(Colour colour, std::string_view text) {
   return paint_on(STDOUT_FILENO, colour, text);

@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
+
 namespace consort::cli {
 
 enum class Colour : std::uint8_t { plain, bold, dim, red, green, yellow, blue, cyan };
@@ -16,6 +18,9 @@ void print_to_stderr(std::string_view text);
 
 [[nodiscard]] bool stdout_is_terminal();
 [[nodiscard]] bool stderr_is_terminal();
+[[nodiscard]] bool stdin_is_terminal();
+// One line of standard input, at most 64 KiB, without its end; not echoed on a terminal. Error io.
+[[nodiscard]] Result<std::string> read_secret_line();
 void forbid_colour();  // --no-color
 // The text in that colour when stdout (or stderr) shows colours, else as it is.
 [[nodiscard]] std::string paint(Colour colour, std::string_view text);

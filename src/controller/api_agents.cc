@@ -131,9 +131,10 @@ Status check_report(const Shell& shell, const plan::HostReport& report) {
 
 }  // namespace
 
-void add_agent_routes(http::Server& server, Shell& shell) {
-  server.route("GET", "/v1/agents/{name}/target",
-               [&shell](const http::Request& request, const http::Responder& responder) {
+void add_agent_routes(Gate& gate, Shell& shell) {
+  gate.route("GET", "/v1/agents/{name}/target",
+               [&shell](const http::Request& request, const http::Responder& responder,
+                        const Asker& asker) {
                  const auto host = host_name(request);
                  const auto epoch = number(request, "epoch");
                  const auto seq = number(request, "seq");
@@ -149,9 +150,9 @@ void add_agent_routes(http::Server& server, Shell& shell) {
                    responder.send(status.error());
                    return;
                  }
-                 shell.hold_poll(*host, *epoch, *seq, responder);
+                 shell.hold_poll(*host, *epoch, *seq, responder, asker.still_believed);
                });
-  server.route("POST", "/v1/agents/{name}/reports",
+  gate.route("POST", "/v1/agents/{name}/reports",
                [&shell](const http::Request& request, const http::Responder& responder) {
                  const auto host = host_name(request);
                  const auto json = request.json();
@@ -182,7 +183,7 @@ void add_agent_routes(http::Server& server, Shell& shell) {
                {kReportBytes});
 }
 
-void add_object_routes(http::Server& server, Shell& shell) {
+void add_object_routes(Gate& gate, Shell& shell) {
   const auto with_digest = [&shell](auto work) {
     return [&shell, work](const http::Request& request, const http::Responder& responder) {
       const auto digest = Digest::parse(request.param("digest"));
@@ -195,8 +196,8 @@ void add_object_routes(http::Server& server, Shell& shell) {
       });
     };
   };
-  server.route("GET", "/v1/objects/{digest}", with_digest(read_object));
-  server.route("PUT", "/v1/objects/{digest}",
+  gate.route("GET", "/v1/objects/{digest}", with_digest(read_object));
+  gate.route("PUT", "/v1/objects/{digest}",
                with_digest([](const objects::ObjectStore& store, const Digest& digest,
                               const http::Request& request) {
                  const auto offset = number(request, "offset");
@@ -204,7 +205,7 @@ void add_object_routes(http::Server& server, Shell& shell) {
                                : http::Response::error(offset.error());
                }),
                {kUploadBytes});
-  server.route("GET", "/v1/uploads/{digest}",
+  gate.route("GET", "/v1/uploads/{digest}",
                with_digest([](const objects::ObjectStore& store, const Digest& digest,
                               const http::Request&) {
                  const auto size = store.partial_size(digest);
@@ -212,7 +213,7 @@ void add_object_routes(http::Server& server, Shell& shell) {
                  return http::Response::json(
                      Json::object({{"complete", store.has(digest)}, {"received", *size}}));
                }));
-  server.route(
+  gate.route(
       "POST", "/v1/objects/missing",
       [&shell](const http::Request& request, const http::Responder& responder) {
         const auto json = request.json();

@@ -6,6 +6,7 @@
 #include "base/json_reader.h"
 #include "base/selector.h"
 #include "base/text.h"
+#include "access/subject.h"
 #include "controller/shell.h"
 
 namespace consort::controller {
@@ -37,7 +38,7 @@ Result<DeployRequest> request_from(const http::Request& http_request) {
 
 // Loads every manifest that the request needs, then runs `use` on the loop.
 void with_request(Shell& shell, const http::Request& http_request, const http::Responder& responder,
-                  std::function<void(const DeployRequest&)> use) {
+                  std::function<void(DeployRequest)> use) {
   auto request = request_from(http_request);
   const Status writable = shell.writable();
   if (!request || !writable) {
@@ -59,8 +60,32 @@ void with_request(Shell& shell, const http::Request& http_request, const http::R
                            return;
                          }
                          request.manifests = std::move(*manifests);
-                         use(request);
+                         use(std::move(request));
                        });
+}
+
+// May this operator change what this plan changes? `touched`: the services, for the audit log.
+Status permit_deploy(Shell& shell, Gate& gate, const access::Known& who, const plan::Plan& plan,
+                     const plan::Generation& candidate, std::string& touched) {
+  const plan::Generation* base = shell.core().current();
+  access::Subject subject;
+  subject.services = access::services_changed(plan, base, candidate);
+  for (const access::ServiceSubject& service : *subject.services)
+    touched += (touched.empty() ? "" : ", ") + service.name;
+  TRYV(gate.permits(who, access::Action::deploy, subject));
+  if (!access::changes_shared_policy(base, candidate)) return {};
+  return gate.permits(who, access::Action::change_policy, {});
+}
+
+Status permit_control(Shell& shell, Gate& gate, const access::Known& who, const std::string& id) {
+  const auto it = shell.core().rollouts().find(id);
+  if (it == shell.core().rollouts().end()) return {};  // which the core says better
+  std::set<std::string> names;
+  for (const plan::Step& step : it->second.forward.steps) names.insert(step.service);
+  access::Subject subject;
+  subject.services =
+      access::services_named(names, shell.core().current(), shell.core().candidate_of(id));
+  return gate.permits(who, access::Action::steer_rollout, subject);
 }
 
 Json host_to_json(const Core& core, const std::string& name, const HostState& host) {
@@ -177,15 +202,15 @@ Json status_json(const Core& core) {
        {"budgets", budget::budgets_to_json(core.budgets())}});
 }
 
-void add_rollout_routes(http::Server& server, Shell& shell) {
-  server.route("GET", "/v1/rollouts",
+void add_rollout_routes(Gate& gate, Shell& shell) {
+  gate.route("GET", "/v1/rollouts",
                [&shell](const http::Request&, const http::Responder& responder) {
                  Json::Array out;
                  for (const auto& [id, rollout] : shell.core().rollouts())
                    out.push_back(rollout_summary(rollout));
                  responder.send(http::Response::json(Json::object({{"rollouts", out}})));
                });
-  server.route("GET", "/v1/rollouts/{id}",
+  gate.route("GET", "/v1/rollouts/{id}",
                [&shell](const http::Request& request, const http::Responder& responder) {
                  const auto it = shell.core().rollouts().find(request.param("id"));
                  if (it == shell.core().rollouts().end()) {
@@ -196,9 +221,10 @@ void add_rollout_routes(http::Server& server, Shell& shell) {
                  }
                  responder.send(http::Response::json(rollout::rollout_to_json(it->second)));
                });
-  server.route(
+  gate.route(
       "POST", "/v1/rollouts/{id}/{verb}",
-      [&shell](const http::Request& request, const http::Responder& responder) {
+      [&shell, &gate](const http::Request& request, const http::Responder& responder,
+                      const Asker& asker) {
         const std::string verb = request.param("verb");
         if (verb != "pause" && verb != "resume" && verb != "abort") {
           responder.send(
@@ -213,21 +239,28 @@ void add_rollout_routes(http::Server& server, Shell& shell) {
           responder.send(status.error());
           return;
         }
-        Output output;
-        if (auto status = shell.core().control(request.param("id"), what, shell.now(), output);
-            !status) {
+        const std::string id = request.param("id");
+        if (auto status = permit_control(shell, gate, asker.known, id); !status) {
           responder.send(status.error());
           return;
         }
-        shell.carry_out(std::move(output), [responder](const Status& status) {
+        Output output;
+        if (auto status = shell.core().control(id, what, shell.now(), output); !status) {
+          responder.send(status.error());
+          return;
+        }
+        access::AuditNote note = note_of(asker.known, access::Action::steer_rollout,
+                                         "rollout " + id, shell.now());
+        note.after = verb;
+        shell.carry_out(std::move(output), std::move(note), [responder](const Status& status) {
           responder.send(status ? http::Response::json(Json::object())
                                 : http::Response::error(status.error()));
         });
       });
 }
 
-void add_plan_routes(http::Server& server, Shell& shell) {
-  server.route("POST", "/v1/plan",
+void add_plan_routes(Gate& gate, Shell& shell) {
+  gate.route("POST", "/v1/plan",
                [&shell](const http::Request& request, const http::Responder& responder) {
                  with_request(
                      shell, request, responder, [&shell, responder](const DeployRequest& deploy) {
@@ -237,17 +270,37 @@ void add_plan_routes(http::Server& server, Shell& shell) {
                      });
                },
                {kPlanBytes});
-  server.route(
+  gate.route(
       "POST", "/v1/deploy",
-      [&shell](const http::Request& request, const http::Responder& responder) {
-        with_request(shell, request, responder, [&shell, responder](const DeployRequest& deploy) {
+      [&shell, &gate](const http::Request& request, const http::Responder& responder,
+                      const Asker& asker) {
+        with_request(shell, request, responder, [&shell, &gate, responder, who = asker.known](
+                                                    DeployRequest deploy) {
+          std::string touched;
+          deploy.permit = [&](const plan::Plan& plan, const plan::Generation& candidate) {
+            return permit_deploy(shell, gate, who, plan, candidate, touched);
+          };
+          // Nobody deploys in another's name; on loopback without TLS it is what the client says.
+          if (who.principal.kind != access::Principal::Kind::local) deploy.by = who.principal.name;
           Output output;
           const auto id = shell.core().deploy(deploy, shell.now(), output);
           if (!id) {
             responder.send(id.error());
             return;
           }
-          shell.carry_out(std::move(output), [responder, id = *id](const Status& status) {
+          std::optional<access::AuditNote> note;
+          if (!id->empty()) {
+            note = note_of(who,
+                           deploy.candidate.rollback_of != 0 ? access::Action::roll_back
+                                                             : access::Action::deploy,
+                           touched, shell.now());
+            note->before = shell.core().current() == nullptr
+                               ? ""
+                               : fmt::format("generation {}", shell.core().current()->number);
+            note->after = "rollout " + *id;
+            note->reason = deploy.message;
+          }
+          shell.carry_out(std::move(output), std::move(note), [responder, id = *id](const Status& status) {
             responder.send(status ? http::Response::json(
                                         Json::object({{"rollout", id.empty() ? Json() : Json(id)}}))
                                   : http::Response::error(status.error()));
@@ -255,7 +308,7 @@ void add_plan_routes(http::Server& server, Shell& shell) {
         });
       },
       {kPlanBytes});
-  server.route(
+  gate.route(
       "GET", "/v1/rollback",
       [&shell](const http::Request& request, const http::Responder& responder) {
         const std::string to = request.query_value("to").value_or("0");
@@ -272,12 +325,12 @@ void add_plan_routes(http::Server& server, Shell& shell) {
       });
 }
 
-void add_state_routes(http::Server& server, Shell& shell) {
-  server.route("GET", "/v1/status",
+void add_state_routes(Gate& gate, Shell& shell) {
+  gate.route("GET", "/v1/status",
                [&shell](const http::Request&, const http::Responder& responder) {
                  responder.send(http::Response::json(status_json(shell.core())));
                });
-  server.route(
+  gate.route(
       "GET", "/v1/generations", [&shell](const http::Request&, const http::Responder& responder) {
         Json::Array out;
         for (const auto& [number, generation] : shell.core().generations()) {
@@ -293,7 +346,7 @@ void add_state_routes(http::Server& server, Shell& shell) {
         }
         responder.send(http::Response::json(Json::object({{"generations", out}})));
       });
-  server.route("GET", "/v1/generations/{number}",
+  gate.route("GET", "/v1/generations/{number}",
                [&shell](const http::Request& request, const http::Responder& responder) {
                  const std::string text = request.param("number");
                  const auto& all = shell.core().generations();
@@ -313,14 +366,14 @@ void add_state_routes(http::Server& server, Shell& shell) {
                  }
                  responder.send(http::Response::json(plan::generation_to_json(*found)));
                });
-  server.route("GET", "/v1/hosts",
+  gate.route("GET", "/v1/hosts",
                [&shell](const http::Request&, const http::Responder& responder) {
                  Json::Array out;
                  for (const auto& [name, host] : shell.core().hosts())
                    out.push_back(host_to_json(shell.core(), name, host));
                  responder.send(http::Response::json(Json::object({{"hosts", out}})));
                });
-  server.route(
+  gate.route(
       "GET", "/v1/hosts/{name}",
       [&shell](const http::Request& request, const http::Responder& responder) {
         const auto it = shell.core().hosts().find(request.param("name"));
@@ -332,7 +385,7 @@ void add_state_routes(http::Server& server, Shell& shell) {
         }
         responder.send(http::Response::json(host_to_json(shell.core(), it->first, it->second)));
       });
-  server.route(
+  gate.route(
       "DELETE", "/v1/hosts/{name}",
       [&shell](const http::Request& request, const http::Responder& responder) {
         if (const Status status = shell.writable(); !status) {
@@ -351,7 +404,7 @@ void add_state_routes(http::Server& server, Shell& shell) {
         });
       });
   // The registry: hosts that have joined, by label selector over their facts.
-  server.route(
+  gate.route(
       "GET", "/v1/registry",
       [&shell](const http::Request& request, const http::Responder& responder) {
         const auto selector = Selector::parse(request.query_value("selector").value_or(""));
@@ -382,18 +435,20 @@ void add_state_routes(http::Server& server, Shell& shell) {
       });
 }
 
-void add_event_routes(http::Server& server, Shell& shell) {
-  server.route("GET", "/v1/events",
-               [&shell](const http::Request& request, const http::Responder& responder) {
+void add_event_routes(Gate& gate, Shell& shell) {
+  gate.route("GET", "/v1/events",
+               [&shell](const http::Request& request, const http::Responder& responder,
+                        const Asker& asker) {
                  const std::string after(request.headers.get("last-event-id")
                                              .value_or(request.query_value("after").value_or("")));
                  const bool numeric = !after.empty() && after.size() < 18 &&
                                       after.find_first_not_of("0123456789") == std::string::npos;
                  const std::uint64_t newest =
                      shell.events().empty() ? 0 : shell.events().back().number;
-                 shell.add_stream(responder.open_stream(), numeric ? std::stoull(after) : newest);
+                 shell.add_stream(responder.open_stream(), numeric ? std::stoull(after) : newest,
+                                  asker.still_believed);
                });
-  server.route("GET", "/v1/log",
+  gate.route("GET", "/v1/log",
                [&shell](const http::Request& request, const http::Responder& responder) {
                  const auto matches = [&](std::string_view key, const std::string& value) {
                    const auto wanted = request.query_value(key);
@@ -411,22 +466,22 @@ void add_event_routes(http::Server& server, Shell& shell) {
 
 }  // namespace
 
-void add_operator_routes(http::Server& server, Shell& shell) {
-  add_plan_routes(server, shell);
-  add_rollout_routes(server, shell);
-  add_state_routes(server, shell);
-  add_event_routes(server, shell);
+void add_operator_routes(Gate& gate, Shell& shell) {
+  add_plan_routes(gate, shell);
+  add_rollout_routes(gate, shell);
+  add_state_routes(gate, shell);
+  add_event_routes(gate, shell);
 }
 
-void add_health_routes(http::Server& server, Shell& shell) {
-  server.route("GET", "/healthz", [](const http::Request&, const http::Responder& responder) {
+void add_health_routes(Gate& gate, http::Server& server, Shell& shell) {
+  gate.route("GET", "/healthz", [](const http::Request&, const http::Responder& responder) {
     responder.send(http::Response::text("ok\n"));
   });
-  server.route("GET", "/readyz", [&shell](const http::Request&, const http::Responder& responder) {
+  gate.route("GET", "/readyz", [&shell](const http::Request&, const http::Responder& responder) {
     const Status status = shell.writable();
     responder.send(status ? http::Response::text("ok\n") : http::Response::error(status.error()));
   });
-  server.route(
+  gate.route(
       "GET", "/metrics", [&shell, &server](const http::Request&, const http::Responder& responder) {
         const Core& core = shell.core();
         std::int64_t reachable = 0;

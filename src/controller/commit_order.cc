@@ -17,6 +17,8 @@ Rank rank_of(std::string_view key, bool erases) {
   if (kind == "hosts") return Rank::hosts;
   if (kind == "targets") return Rank::targets;
   if (kind == "log") return Rank::log;
+  // The head of the audit log after its entries.
+  if (kind == "audited") return Rank::hosts;
   if (kind != "rollouts") return Rank::facts;
   const std::string_view rest = key.substr(kind.size() + 1);
   if (rest.find('/') == std::string_view::npos) return Rank::heads;

@@ -423,6 +423,11 @@ void Core::converge_tail(Instant now, Output& out) {
 // --- questions
 // ---------------------------------------------------------------------------------------------
 
+const plan::Generation* Core::candidate_of(const std::string& rollout) const {
+  const auto it = candidates_.find(rollout);
+  return it == candidates_.end() ? nullptr : &it->second;
+}
+
 const plan::Generation* Core::current() const {
   const auto it = generations_.find(current_);
   return it == generations_.end() ? nullptr : &it->second;

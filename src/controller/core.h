@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -72,6 +73,8 @@ struct DeployRequest {
   std::optional<Digest> expect;  // the plan that the operator saw; stale when it differs
   std::string by;
   std::string message;
+  // Whether who asks may do what the plan says; asked once the plan is known.
+  std::function<Status(const plan::Plan&, const plan::Generation& candidate)> permit{};
 };
 
 class Core {
@@ -122,6 +125,8 @@ class Core {
     return generations_;
   }
   [[nodiscard]] const plan::Generation* current() const;
+  // What an open rollout brings; null when there is no such rollout.
+  [[nodiscard]] const plan::Generation* candidate_of(const std::string& rollout) const;
   [[nodiscard]] const budget::Budgets& budgets() const { return budgets_; }
   [[nodiscard]] budget::Censuses censuses() const;
   [[nodiscard]] plan::Observed observed() const;

@@ -154,6 +154,7 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
         .hint("look at the difference and plan again: consort plan");
   }
   if (plan.empty()) return std::string();
+  if (request.permit) TRYV(request.permit(plan, request.candidate));
   TRYV(check_locks(plan.services()));
   std::set<std::string> hosts;
   for (const plan::Step& step : plan.steps) hosts.insert(step.host);

@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <memory>
+#include <optional>
+
 #include "base/log.h"
+#include "controller/authority.h"
 #include "controller/shell.h"
 #include "http/url.h"
 #include "state/sqlite_store.h"
@@ -10,41 +14,103 @@
 namespace consort::controller {
 namespace {
 
-// Until TLS is there, only this machine may talk to a controller, unless the operator says
-// otherwise.
-Status check_listen(const ServerOptions& options) {
+constexpr Duration kRenewalLook = hours(1);
+
+// Without TLS only this machine may talk to a controller.
+Status check_insecure(const ServerOptions& options) {
   for (const std::string& address : options.listen) {
     const http::HostPort at = TRY(http::parse_host_port(address));
-    const bool loopback = at.host.starts_with("127.") || at.host == "::1" || at.host == "localhost";
-    if (loopback || options.insecure_listen) continue;
-    return fail(ErrorCode::refused, fmt::format("{} is not a loopback address, and there is no "
-                                                "TLS: whoever reaches it could change every host",
-                                                address))
-        .hint("listen on 127.0.0.1, or say --insecure-listen inside a network that is yours alone");
+    if (at.host.starts_with("127.") || at.host == "::1" || at.host == "localhost") continue;
+    return fail(ErrorCode::refused,
+                fmt::format("{} is not a loopback address, and --insecure means no TLS: whoever "
+                            "reaches it could change every host",
+                            address))
+        .hint(fmt::format("make an authority, once, and leave --insecure out: consort controller "
+                          "init --data {}",
+                          options.data.string()));
   }
   return {};
 }
 
+// The controller's own certificate, replaced at two thirds of its life. Lives as long as the loop.
+class OwnCertificate {
+ public:
+  static Result<std::unique_ptr<OwnCertificate>> create(http::EventLoop& loop,
+                                                        const AuthorityFolder& folder,
+                                                        const Clock& clock) {
+    auto tls = TRY(http::ServerTls::create(TRY(folder.server_identity(clock.now())),
+                                           {folder.trust_pem()},
+                                           http::ClientCertificates::optional));
+    auto out = std::unique_ptr<OwnCertificate>(
+        new OwnCertificate(loop, folder, clock, std::move(tls)));
+    out->schedule();
+    return out;
+  }
+  [[nodiscard]] const std::shared_ptr<http::ServerTls>& tls() const { return tls_; }
+
+ private:
+  OwnCertificate(http::EventLoop& loop, const AuthorityFolder& folder, const Clock& clock,
+                 std::shared_ptr<http::ServerTls> tls)
+      : loop_(loop), folder_(folder), clock_(clock), tls_(std::move(tls)), made_(clock.now()) {}
+
+  void schedule() {
+    timer_ = loop_.after(kRenewalLook, [this] {
+      if (clock_.now() - made_ > kControllerLifetime * 2 / 3) renew();
+      schedule();
+    });
+  }
+  void renew() {
+    const auto identity = folder_.server_identity(clock_.now());
+    const Status status =
+        identity ? tls_->replace(*identity, {folder_.trust_pem()}) : Status(fail(identity.error()));
+    if (status) {
+      made_ = clock_.now();
+    } else {
+      log_error("the controller's own certificate is not renewed: {}", status.error().message());
+    }
+  }
+
+  http::EventLoop& loop_;
+  const AuthorityFolder& folder_;
+  const Clock& clock_;
+  std::shared_ptr<http::ServerTls> tls_;
+  Instant made_;
+  http::Timer timer_;
+};
+
 }  // namespace
 
 Status run_controller(const ServerOptions& options) {
-  TRYV(check_listen(options));
+  if (options.insecure) TRYV(check_insecure(options));
+  std::optional<AuthorityFolder> folder;
+  if (!options.insecure) folder.emplace(TRY(AuthorityFolder::open(options.data, options.unlock)));
   TRYV(make_folders(options.data, 0700));
   static const SystemClock clock;
   const auto store = TRY(state::open_sqlite_store(options.data / "state.sqlite", clock));
   http::EventLoop loop;
   Shell shell(loop, *store, TRY(objects::ObjectStore::open(options.data / "objects")), clock);
-  http::Server server = TRY(http::Server::create(loop, {options.listen, {}}));
-  add_agent_routes(server, shell);
-  add_object_routes(server, shell);
-  add_operator_routes(server, shell);
-  add_health_routes(server, shell);
+  std::unique_ptr<OwnCertificate> certificate;
+  http::ServerOptions listen{options.listen, {}};
+  if (folder) {
+    certificate = TRY(OwnCertificate::create(loop, *folder, clock));
+    listen.tls = certificate->tls();
+    shell.use_authority(&*folder);
+  }
+  http::Server server = TRY(http::Server::create(loop, std::move(listen)));
+  Gate gate(server, shell, folder ? Protection::tls : Protection::none,
+            folder ? folder->partition() : "");
+  add_agent_routes(gate, shell);
+  add_object_routes(gate, shell);
+  add_operator_routes(gate, shell);
+  add_access_routes(gate, shell);
+  add_join_routes(gate, shell);
+  add_health_routes(gate, server, shell);
   TRYV(shell.start());
   server.start();
-  for (const std::string& address : server.addresses()) log_info("listening on http://{}", address);
-  if (options.insecure_listen)
-    log_warn(
-        "--insecure-listen: no TLS, everybody who reaches these addresses may change every host");
+  for (const std::string& address : server.addresses())
+    log_info("listening on {}://{}", folder ? "https" : "http", address);
+  if (options.insecure)
+    log_warn("--insecure: no TLS; everybody on this machine may change every host");
   if (!options.port_file.empty()) TRYV(write_file_atomic(options.port_file, server.url() + "\n"));
   loop.on_signal([&](int signal) {
     log_info("stopping on signal {}", signal);

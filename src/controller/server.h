@@ -11,14 +11,15 @@
 namespace consort::controller {
 
 struct ServerOptions {
-  fs::path data;                    // made when absent; holds state.sqlite and objects/
+  fs::path data;                    // made when absent; holds state.sqlite, objects/ and authority/
   std::vector<std::string> listen;  // "127.0.0.1:8440"
-  bool insecure_listen = false;     // beyond loopback without TLS
+  bool insecure = false;            // no TLS and no questions asked; on loopback only
+  fs::path unlock;  // the passphrase of the authority's key; "": DATA/authority/unlock
   fs::path port_file;               // where to write the URL once it listens; "" for nowhere
 };
 
 // Blocks until SIGINT or SIGTERM. Errors: locked (another controller uses the folder), io (address
-// in use), refused (an address beyond loopback without insecure_listen), corrupt.
+// in use), refused (an address beyond loopback with insecure), not_found (no authority), corrupt.
 [[nodiscard]] Status run_controller(const ServerOptions& options);
 
 }  // namespace consort::controller

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/log.h"
 
@@ -13,11 +14,29 @@ constexpr std::size_t kRecentEvents = 2000;
 constexpr std::size_t kWorkers = 3;
 constexpr Duration kStartOverAfter = seconds(5);
 
+// Twelve digits: in the order of the keys.
+std::string audit_key(std::uint64_t number) { return fmt::format("audit/{:012}", number); }
+
+std::string audit_head_to_text(const access::AuditHead& head) {
+  return fmt::format("{} {}", head.number, head.hash.str());
+}
+
+Result<access::AuditHead> audit_head_from_text(std::string_view text) {
+  access::AuditHead out;
+  const std::size_t space = text.find(' ');
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), out.number);
+  if (space == std::string_view::npos || parsed.ptr != text.data() + space)
+    return fail(ErrorCode::corrupt, "the store's key audited is damaged");
+  out.hash = TRY(Digest::parse(text.substr(space + 1)));
+  return out;
+}
+
 }  // namespace
 
 Shell::Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectStore objects,
              const Clock& clock)
     : loop_(loop),
+      store_(store),
       objects_(std::move(objects)),
       journal_(store, objects_, [&loop](std::function<void()> act) { loop.post(std::move(act)); }),
       clock_(clock),
@@ -26,6 +45,8 @@ Shell::Shell(http::EventLoop& loop, state::StateStore& store, objects::ObjectSto
 Status Shell::start() {
   const Store stored = TRY(journal_.load());
   core_.emplace(TRY(Core::restore(stored)));
+  registry_ = TRY(access::Registry::restore(stored));
+  TRYV(load_audit_head(stored));
   failed_ = false;
   ++life_;
   events_.clear();
@@ -78,7 +99,18 @@ Status Shell::writable() const {
 }
 
 void Shell::carry_out(Output output, std::function<void(Status)> done) {
+  carry_out(std::move(output), std::nullopt, std::move(done));
+}
+
+void Shell::carry_out(Output output, std::optional<access::AuditNote> note,
+                      std::function<void(Status)> done) {
   schedule_tick();
+  if (note) {
+    const access::AuditEntry entry = access::append(audit_head_, std::move(*note));
+    audit_head_ = access::head_of(entry);
+    output.writes[audit_key(entry.number)] = access::audit_entry_to_json(entry).dump();
+    output.writes["audited"] = audit_head_to_text(audit_head_);
+  }
   std::map<std::string, plan::Target> targets;
   for (const std::string& host : output.targets) {
     if (const auto target = core_->target_of(host)) targets.emplace(host, *target);
@@ -109,31 +141,32 @@ void Shell::published(const std::map<std::string, plan::Target>& targets,
     events_.push_back(event);
     if (events_.size() > kRecentEvents) events_.pop_front();
     const std::string data = event_to_json(event).dump();
-    std::erase_if(streams_, [&](const http::EventStream& stream) {
-      return !stream.send(event.kind, std::to_string(event.number), data);
+    std::erase_if(streams_, [&](const Stream& to) {
+      return !to.stream.send(event.kind, std::to_string(event.number), data);
     });
     log_debug("event {} {} {}@{} {}", event.number, event.kind, event.service, event.host,
               event.text);
   }
 }
 
-void Shell::add_stream(const http::EventStream& stream, std::uint64_t after) {
+void Shell::add_stream(const http::EventStream& stream, std::uint64_t after,
+                       std::function<bool()> still_believed) {
   for (const Event& event : events_) {
     if (event.number > after)
       stream.send(event.kind, std::to_string(event.number), event_to_json(event).dump());
   }
-  streams_.push_back(stream);
+  streams_.push_back({stream, std::move(still_believed)});
 }
 
 void Shell::hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq,
-                      const http::Responder& responder) {
+                      const http::Responder& responder, std::function<bool()> still_believed) {
   ++metrics_.polls;
   // A second poll of the same host takes the place of the first, whose connection is most likely
   // dead.
   if (const auto old = polls_.find(host); old != polls_.end())
     old->second.responder.send(http::Response::empty(204));
   const std::uint64_t number = next_poll_++;
-  polls_.insert_or_assign(host, Poll{number, epoch, seq, responder});
+  polls_.insert_or_assign(host, Poll{number, epoch, seq, responder, std::move(still_believed)});
   carry_out(core_->on_poll(host, epoch, seq, now()));
   responder.on_close([this, host, number] {
     const auto it = polls_.find(host);
@@ -163,6 +196,59 @@ void Shell::answer_poll(const std::string& host) {
   const http::Responder responder = poll->second.responder;
   polls_.erase(poll);
   responder.send(http::Response::json(plan::target_to_json(target->second)));
+}
+
+void Shell::change_access(access::Writes writes, std::optional<access::AuditNote> note,
+                          std::function<void(Status)> done) {
+  // What the registry made itself it can read; else the store is the truth.
+  if (auto status = registry_.apply(writes); !status) return start_over(status.error());
+  Output output;
+  for (auto& [key, value] : writes) output.writes[key] = std::move(value);
+  carry_out(std::move(output), std::move(note), [this, done = std::move(done)](const Status& status) {
+    if (status) end_what_is_no_more_believed();
+    if (done) done(status);
+  });
+}
+
+void Shell::end_what_is_no_more_believed() {
+  const Error error = fail(ErrorCode::unauthenticated, "this credential is believed no more");
+  for (auto it = polls_.begin(); it != polls_.end();) {
+    if (!it->second.still_believed || it->second.still_believed()) {
+      ++it;
+      continue;
+    }
+    const http::Responder responder = it->second.responder;
+    it = polls_.erase(it);
+    http::Response response = http::Response::error(error);
+    response.headers.set("Connection", "close");
+    responder.send(std::move(response));
+  }
+  std::erase_if(streams_, [](const Stream& to) {
+    if (!to.still_believed || to.still_believed()) return false;
+    to.stream.end();
+    return true;
+  });
+}
+
+// The head may be older than the last entries: it is written after them.
+Status Shell::load_audit_head(const Store& stored) {
+  audit_head_ = {};
+  if (const auto it = stored.find("audited"); it != stored.end())
+    audit_head_ = TRY(audit_head_from_text(it->second));
+  for (const access::AuditEntry& entry : TRY(audit(audit_head_.number, 1000)))
+    audit_head_ = access::head_of(entry);
+  return {};
+}
+
+Result<std::vector<access::AuditEntry>> Shell::audit(std::uint64_t after, std::size_t limit) const {
+  std::vector<access::AuditEntry> out;
+  for (const state::Entry& entry : TRY(store_.range("audit/", limit, audit_key(after)))) {
+    auto read = access::audit_entry_from_json(TRY(parse_json(entry.value, entry.key)));
+    if (!read) return fail(ErrorCode::corrupt, fmt::format("the store's key {}: {}", entry.key,
+                                                           read.error().message()));
+    out.push_back(std::move(*read));
+  }
+  return out;
 }
 
 void Shell::schedule_tick() {

@@ -10,7 +10,11 @@
 #include <string>
 #include <vector>
 
+#include "access/audit.h"
+#include "access/registry.h"
+#include "controller/authority.h"
 #include "controller/core.h"
+#include "controller/gate.h"
 #include "controller/journal.h"
 #include "controller/workers.h"
 #include "http/event_loop.h"
@@ -39,12 +43,27 @@ class Shell {
 
   // Makes the output durable; then publishes targets and events and calls `done` with how it went.
   void carry_out(Output output, std::function<void(Status)> done = {});
+  // The same, with what the audit log says of it, in one commit.
+  void carry_out(Output output, std::optional<access::AuditNote> note,
+                 std::function<void(Status)> done);
+  // Changes who is let in. Polls and streams of those who are no more believed end.
+  void change_access(access::Writes writes, std::optional<access::AuditNote> note,
+                     std::function<void(Status)> done = {});
+  [[nodiscard]] const access::Registry& registry() const { return registry_; }
+  // Entries after `after`, at most `limit`. Errors: io, corrupt.
+  [[nodiscard]] Result<std::vector<access::AuditEntry>> audit(std::uint64_t after,
+                                                              std::size_t limit) const;
+  [[nodiscard]] const access::AuditHead& audit_head() const { return audit_head_; }
+  // Null with --insecure.
+  void use_authority(const AuthorityFolder* authority) { authority_ = authority; }
+  [[nodiscard]] const AuthorityFolder* authority() const { return authority_; }
 
   // A poll that is answered when the host's target is another than (epoch, seq), or after
   // kPollHold. Precondition: writable(), and the position has been checked.
   void hold_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq,
-                 const http::Responder& responder);
-  void add_stream(const http::EventStream& stream, std::uint64_t after);
+                 const http::Responder& responder, std::function<bool()> still_believed);
+  void add_stream(const http::EventStream& stream, std::uint64_t after,
+                  std::function<bool()> still_believed);
 
   // Loads the manifests of these digests on a worker; calls back on the loop. Cached. Those of
   // `others` that the store does not have are left out.
@@ -70,6 +89,11 @@ class Shell {
     std::uint64_t epoch;
     std::uint64_t seq;
     http::Responder responder;
+    std::function<bool()> still_believed;
+  };
+  struct Stream {
+    http::EventStream stream;
+    std::function<bool()> still_believed;
   };
 
   void published(const std::map<std::string, plan::Target>& targets,
@@ -78,8 +102,11 @@ class Shell {
   void schedule_tick();
   void schedule_collection();
   void start_over(const Error& error);
+  void end_what_is_no_more_believed();
+  [[nodiscard]] Status load_audit_head(const Store& stored);
 
   http::EventLoop& loop_;
+  state::StateStore& store_;
   objects::ObjectStore objects_;
   Journal journal_;
   const Clock& clock_;
@@ -90,7 +117,10 @@ class Shell {
   std::map<std::string, plan::Target> targets_;  // durable ones only
   std::map<std::string, Poll> polls_;
   std::uint64_t next_poll_ = 1;
-  std::vector<http::EventStream> streams_;
+  std::vector<Stream> streams_;
+  access::Registry registry_;
+  access::AuditHead audit_head_;
+  const AuthorityFolder* authority_ = nullptr;
   std::deque<Event> events_;
   std::map<Digest, plan::Manifest> manifests_;
   std::optional<Instant> tick_at_;
@@ -106,9 +136,11 @@ class Shell {
                                                              const std::set<Digest>& values,
                                                              std::int64_t grace_seconds);
 
-void add_agent_routes(http::Server& server, Shell& shell);
-void add_object_routes(http::Server& server, Shell& shell);
-void add_operator_routes(http::Server& server, Shell& shell);
-void add_health_routes(http::Server& server, Shell& shell);
+void add_agent_routes(Gate& gate, Shell& shell);
+void add_object_routes(Gate& gate, Shell& shell);
+void add_operator_routes(Gate& gate, Shell& shell);
+void add_access_routes(Gate& gate, Shell& shell);
+void add_join_routes(Gate& gate, Shell& shell);
+void add_health_routes(Gate& gate, http::Server& server, Shell& shell);
 
 }  // namespace consort::controller

@@ -1,0 +1,107 @@
+// consort audit: who changed what, and whether the log tells the truth.
+#include <fmt/format.h>
+
+#include "access/audit.h"
+#include "base/text.h"
+#include "cli/context.h"
+#include "cli/rows.h"
+#include "cli/terminal.h"
+
+namespace consort::cli {
+namespace {
+
+constexpr std::size_t kPage = 1000;
+
+// All entries after `after`, page by page.
+Result<std::vector<Json>> fetch(http::Client& client, std::uint64_t after, std::size_t limit) {
+  std::vector<Json> out;
+  while (out.size() < limit) {
+    const Json page = TRY(client.get_json(fmt::format("/v1/audit?after={}&limit={}", after,
+                                                      std::min(kPage, limit - out.size()))));
+    const Json* entries = page.find("entries");
+    if (entries == nullptr || !entries->is_array() || entries->as_array().empty()) break;
+    for (const Json& entry : entries->as_array()) {
+      after = static_cast<std::uint64_t>(entry.int_or("number"));
+      out.push_back(entry);
+    }
+  }
+  return out;
+}
+
+std::string_view shown(access::AuditNote::Outcome outcome) {
+  return outcome == access::AuditNote::Outcome::done ? "" : access::outcome_name(outcome);
+}
+
+// Checks the whole chain against the head that the controller names, and against one that was kept.
+Result<int> verify_all(http::Client& client, const Arguments& arguments) {
+  access::AuditHead head;
+  std::uint64_t count = 0;
+  const std::string kept = arguments.value("--head");
+  bool kept_seen = kept.empty();
+  while (true) {
+    const auto page = TRY(fetch(client, head.number, kPage));
+    if (page.empty()) break;
+    std::vector<access::AuditEntry> entries;
+    for (const Json& json : page) entries.push_back(TRY(access::audit_entry_from_json(json)));
+    if (const auto broken = access::verify(entries, head)) {
+      return fail(ErrorCode::corrupt, fmt::format("the audit log is broken at entry {}: {}",
+                                                  broken->number, broken->what))
+          .hint("somebody changed the store; compare with an exported copy: consort audit --json");
+    }
+    for (const access::AuditEntry& entry : entries) kept_seen = kept_seen || entry.hash.str() == kept;
+    head = access::head_of(entries.back());
+    count += entries.size();
+  }
+  const Json told = TRY(client.get_json("/v1/audit?after=0&limit=1"));
+  const Json* end = told.find("head");
+  if (end == nullptr || end->string_or("hash") != (head.number == 0 ? end->string_or("hash") : head.hash.str()))
+    return fail(ErrorCode::corrupt, "the audit log ends before its head: entries are missing")
+        .hint("compare with an exported copy: consort audit --json");
+  if (!kept_seen)
+    return fail(ErrorCode::corrupt,
+                fmt::format("no entry has the hash {}: the log was written anew", kept.substr(0, 80)))
+        .hint("compare with an exported copy: consort audit --json");
+  print(arguments.json()
+            ? Json::object({{"entries", count}, {"head", head.hash.str()}}).dump() + "\n"
+            : fmt::format("{} entries, unbroken; keep the head elsewhere, and next time say --head:\n{}\n",
+                          count, head.hash.str()));
+  return kOk;
+}
+
+Result<int> run(const Arguments& arguments) {
+  http::Client client = TRY(controller_client(arguments));
+  if (arguments.has("--verify")) return verify_all(client, arguments);
+  const auto entries = TRY(fetch(client, 0, SIZE_MAX));
+  if (arguments.json()) {
+    for (const Json& entry : entries) print(entry.dump() + "\n");
+    return kOk;
+  }
+  std::vector<std::vector<std::string>> rows = {{"#", "WHEN", "WHO", "FROM", "DID", "TO", "AFTER", "WHY"}};
+  for (const Json& json : entries) {
+    const access::AuditEntry entry = TRY(access::audit_entry_from_json(json));
+    const access::AuditNote& note = entry.note;
+    rows.push_back({std::to_string(entry.number), format_instant(note.at).substr(0, 19) + "Z", note.who,
+                    note.from, fmt::format("{} {}", note.action, shown(note.outcome)), note.subject,
+                    note.after, note.reason});
+  }
+  print(rows.size() > 1 ? table(rows) : "nothing has been changed yet\n");
+  return kOk;
+}
+
+}  // namespace
+
+Command audit_command() {
+  return {"audit",
+          "Show who changed what, from where, and why; check that nobody changed the log.",
+          "Every entry carries the hash of the one before. Whoever keeps the last hash elsewhere can "
+          "tell whether the log was written anew. With --json: one entry a line, for other systems.",
+          {},
+          {{"--verify", "", "Check the whole chain."},
+           {"--head", "DIGEST", "With --verify: a hash from an earlier time, which must still be there."}},
+          run,
+          false,
+          false,
+          "consort audit --verify"};
+}
+
+}  // namespace consort::cli

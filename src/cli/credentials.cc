@@ -1,0 +1,188 @@
+#include "cli/credentials.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+#include "access/tokens.h"
+#include "base/json_reader.h"
+#include "base/text.h"
+#include "crypto/certificates.h"
+
+namespace consort::cli {
+namespace {
+
+constexpr std::size_t kContextBytes = 256U << 10U;
+
+std::string from_environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+Result<fs::path> file_of(const std::string& name) {
+  if (!is_name(name))
+    return fail(ErrorCode::invalid_input,
+                fmt::format("'{}' is no name for a context", name.substr(0, 80)))
+        .hint("letters, digits, '.', '_', '-'; at most 63");
+  return TRY(config_folder()) / "contexts" / (name + ".json");
+}
+
+// A key that others can read is no secret any more.
+Status check_mode(const fs::path& file) {
+  struct stat info {};
+  if (::stat(file.c_str(), &info) != 0 || (info.st_mode & 077U) == 0) return {};
+  return fail(ErrorCode::refused,
+              fmt::format("{} can be read by others (mode {:04o})", file.string(),
+                          info.st_mode & 07777U))
+      .hint(fmt::format("chmod 600 {}; and have the credential replaced if they might have read it",
+                        file.string()));
+}
+
+}  // namespace
+
+Json context_to_json(const Context& context) {
+  return Json::object({{"name", context.name},
+                       {"controller", context.controller},
+                       {"authority", context.authority_pem},
+                       {"certificate", context.certificate_pem},
+                       {"key", context.key_pem},
+                       {"token", context.token}});
+}
+
+Result<Context> context_from_json(const Json& json) {
+  JsonReader reader(json, "");
+  Context out;
+  out.name = reader.string("name");
+  out.controller = reader.string("controller");
+  out.authority_pem = reader.string("authority", "");
+  out.certificate_pem = reader.string("certificate", "");
+  out.key_pem = reader.string("key", "");
+  out.token = reader.string("token", "");
+  TRYV(reader.finish());
+  return out;
+}
+
+Result<fs::path> config_folder() {
+  if (const std::string xdg = from_environment("XDG_CONFIG_HOME"); !xdg.empty())
+    return fs::path(xdg) / "consort";
+  if (const std::string home = from_environment("HOME"); !home.empty())
+    return fs::path(home) / ".config" / "consort";
+  return fail(ErrorCode::io, "neither HOME nor XDG_CONFIG_HOME says where credentials are kept")
+      .hint("export HOME, or name a file: --context FILE");
+}
+
+Result<Context> load_context(const std::string& name_or_path) {
+  const bool is_path = name_or_path.find('/') != std::string::npos;
+  const fs::path file = is_path ? fs::path(name_or_path) : TRY(file_of(name_or_path));
+  auto text = read_file(file, kContextBytes);
+  if (!text && text.error().code() == ErrorCode::not_found) {
+    if (is_path) return fail(std::move(text).error());
+    const std::vector<std::string> names = TRY(context_names());
+    return fail(ErrorCode::not_found, fmt::format("there is no context '{}'", name_or_path))
+        .hint(names.empty() ? "log in first: consort login URL --token-file FILE"
+                            : fmt::format("there are: {}", join(names, ", ")));
+  }
+  if (!text) return fail(std::move(text).error());
+  TRYV(check_mode(file));
+  const Json json = TRY(parse_json(*text, file.string()));
+  auto context = context_from_json(json);
+  if (!context) return fail(std::move(context).error().context("in " + file.string()));
+  return context;
+}
+
+Status save_context(const Context& context, const fs::path& file) {
+  return write_file_atomic(file, context_to_json(context).dump() + "\n", 0600);
+}
+
+Status save_context(const Context& context) {
+  const fs::path file = TRY(file_of(context.name));
+  TRYV(make_folders(file.parent_path(), 0700));
+  return save_context(context, file);
+}
+
+Status remove_context(const std::string& name) {
+  const fs::path file = TRY(file_of(name));
+  TRYV(load_context(name).map([](const Context&) {}));
+  TRYV(remove_tree(file));
+  if (TRY(current_context_name()) == name) TRYV(remove_tree(TRY(config_folder()) / "current"));
+  return {};
+}
+
+Result<std::vector<std::string>> context_names() {
+  std::vector<std::string> out;
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(TRY(config_folder()) / "contexts", ec)) {
+    if (entry.path().extension() == ".json") out.push_back(entry.path().stem().string());
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+Result<std::optional<std::string>> current_context_name() {
+  const auto folder = config_folder();
+  if (!folder) return std::nullopt;
+  const auto text = read_file(*folder / "current", 256);
+  if (!text && text.error().code() == ErrorCode::not_found) return std::nullopt;
+  if (!text) return fail(text.error());
+  return std::string(trim(*text));
+}
+
+Status use_context(const std::string& name) {
+  TRYV(load_context(name).map([](const Context&) {}));
+  return write_file_atomic(TRY(config_folder()) / "current", name + "\n", 0600);
+}
+
+Result<std::optional<Context>> chosen_context(const Arguments& arguments) {
+  std::string name = arguments.value("--context", from_environment("CONSORT_CONTEXT"));
+  const std::string url =
+      arguments.value("--controller", from_environment("CONSORT_CONTROLLER"));
+  if (url.starts_with("http://")) return Context{"", url, "", "", "", ""};
+  if (name.empty()) name = TRY(current_context_name()).value_or("");
+  if (name.empty()) {
+    if (url.empty()) return std::nullopt;
+    return Context{"", url, "", "", "", ""};
+  }
+  Context out = TRY(load_context(name));
+  if (!url.empty()) out.controller = url;
+  return out;
+}
+
+Result<http::Client> client_of(const Context& context) {
+  http::ClientOptions options;
+  options.only_consort = true;
+  if (context.controller.starts_with("http://"))
+    return http::Client::create(context.controller, options);
+  if (context.authority_pem.empty())
+    return fail(ErrorCode::usage, fmt::format("whom to trust at {}?", context.controller))
+        .hint(fmt::format("log in: consort login {} --token-file FILE; or choose a context: "
+                          "--context NAME",
+                          context.controller));
+  http::ClientTlsOptions tls;
+  tls.trust.roots_pem = context.authority_pem;
+  if (!context.certificate_pem.empty())
+    tls.identity = http::TlsIdentity{context.certificate_pem, context.key_pem};
+  options.tls = TRY(http::ClientTls::create(tls));
+  options.token = context.token;
+  return http::Client::create(context.controller, options);
+}
+
+Result<std::string> fetch_authority(const std::string& url, const std::string& token) {
+  if (!url.starts_with("https://"))
+    return fail(ErrorCode::invalid_input, fmt::format("{} is not an https:// address", url))
+        .hint("credentials never travel in the clear; a controller with --insecure wants none");
+  const access::OperatorTokenText parsed = TRY(access::OperatorTokenText::parse(token));
+  http::ClientTlsOptions tls;
+  tls.pinned_root = parsed.ca;
+  http::ClientOptions options;
+  options.only_consort = true;
+  options.tls = TRY(http::ClientTls::create(tls));
+  http::Client client = TRY(http::Client::create(url, options));
+  const std::string pem = TRY(client.get_json("/v1/ca")).string_or("certificate");
+  if (TRY(crypto::Certificate::from_pem(pem)).fingerprint() != parsed.ca)
+    return fail(ErrorCode::refused, fmt::format("{} shows another authority than the token's", url));
+  return pem;
+}
+
+}  // namespace consort::cli

@@ -1,0 +1,146 @@
+// consort login and consort context: what this person has in hand to be let in.
+#include <fmt/format.h>
+
+#include "base/text.h"
+#include "cli/context.h"
+#include "cli/rows.h"
+#include "cli/terminal.h"
+
+namespace consort::cli {
+namespace {
+
+// "name@host" of the URL's host, without dots that a file name would not mind but people do.
+std::string name_from(const std::string& url) {
+  std::string host = url.substr(url.find("//") + 2);
+  host = host.substr(0, host.find_first_of(":/"));
+  return is_name(host) ? host : "default";
+}
+
+Result<std::string> read_token(const Arguments& arguments) {
+  std::string text;
+  if (arguments.has("--token-file")) {
+    text = TRY(read_file(arguments.value("--token-file"), 4096));
+  } else {
+    if (stdin_is_terminal()) print_to_stderr("token (it is not shown): ");
+    text = TRY(read_secret_line());
+  }
+  const std::string token(trim(text));
+  if (token.empty())
+    return fail(ErrorCode::usage, "no token was given")
+        .hint("name its file: --token-file FILE; or pipe it in");
+  return token;
+}
+
+Result<int> run_login(const Arguments& arguments) {
+  const std::string url = arguments.word(0);
+  Context context;
+  context.controller = url;
+  context.name = arguments.value("--name", name_from(url));
+  context.token = TRY(read_token(arguments));
+  context.authority_pem = TRY(fetch_authority(url, context.token));
+  http::Client client = TRY(client_of(context));
+  const Json me = TRY(client.get_json("/v1/whoami"));
+  TRYV(save_context(context));
+  if (!arguments.has("--keep-current")) TRYV(use_context(context.name));
+  if (arguments.json()) {
+    print(me.dump() + "\n");
+  } else {
+    print(fmt::format("you are {}, {}; the context is called {}\n", me.string_or("name"),
+                      me.string_or("may"), context.name));
+  }
+  return kOk;
+}
+
+Result<int> run_list(const Arguments& arguments) {
+  const std::vector<std::string> names = TRY(context_names());
+  const std::string current = TRY(current_context_name()).value_or("");
+  Json records = Json::array();
+  std::vector<std::vector<std::string>> rows = {{"", "CONTEXT", "CONTROLLER", "WITH"}};
+  for (const std::string& name : names) {
+    const auto context = load_context(name);
+    const std::string with = !context                          ? "unreadable: " + context.error().message()
+                             : !context->certificate_pem.empty() ? "certificate"
+                             : !context->token.empty()           ? "token"
+                                                                 : "nothing";
+    records.push_back(Json::object({{"name", name},
+                                    {"current", name == current},
+                                    {"controller", context ? context->controller : ""},
+                                    {"with", with}}));
+    rows.push_back({name == current ? "*" : "", name, context ? context->controller : "-", with});
+  }
+  if (arguments.json()) {
+    print(Json::object({{"contexts", records}}).dump() + "\n");
+    return kOk;
+  }
+  print(names.empty() ? "no context yet: consort login URL --token-file FILE\n" : table(rows));
+  return kOk;
+}
+
+Result<int> run_use(const Arguments& arguments) {
+  TRYV(use_context(arguments.word(0)));
+  print(arguments.json() ? Json::object({{"current", arguments.word(0)}}).dump() + "\n"
+                         : fmt::format("commands now go to {}\n", arguments.word(0)));
+  return kOk;
+}
+
+Result<int> run_show(const Arguments& arguments) {
+  http::Client client = TRY(controller_client(arguments));
+  const Json me = TRY(client.get_json("/v1/whoami"));
+  if (arguments.json()) {
+    print(me.dump() + "\n");
+    return kOk;
+  }
+  print(fmt::format("at {} you are {} ({}), with {}\n", client.url(), me.string_or("name"),
+                    me.string_or("may"), me.string_or("how")));
+  return kOk;
+}
+
+Result<int> run_remove(const Arguments& arguments) {
+  TRYV(remove_context(arguments.word(0)));
+  print(arguments.json() ? Json::object({{"removed", arguments.word(0)}}).dump() + "\n"
+                         : fmt::format("context {} is gone from this machine; its credential is "
+                                       "still valid: consort operator revoke takes it away\n",
+                                       arguments.word(0)));
+  return kOk;
+}
+
+}  // namespace
+
+Command login_command() {
+  return {"login",
+          "Keep a credential for a controller, and use it from now on.",
+          "The token is read from --token-file or standard input, never from the command line. It "
+          "carries the fingerprint of the controller's authority: a false controller gets nothing.",
+          {{"URL", "The controller: https://…", Positional::Count::one}},
+          {{"--token-file", "FILE", "Where the token is; default: standard input."},
+           {"--name", "NAME", "What to call the context; default: the controller's host name."},
+           {"--keep-current", "", "Do not make it the current context."}},
+          run_login,
+          false,
+          false,
+          "consort login https://controller.example:8440 --token-file ann.token"};
+}
+Command context_list_command() {
+  return {"context list", "List the controllers that this person has credentials for.", "", {}, {}, run_list};
+}
+Command context_use_command() {
+  return {"context use",
+          "Choose the controller that commands go to.",
+          "One command only: --context NAME, or CONSORT_CONTEXT.",
+          {{"NAME", "The context.", Positional::Count::one}},
+          {},
+          run_use};
+}
+Command context_show_command() {
+  return {"context show", "Ask the controller who you are and what you may do.", "", {}, {}, run_show};
+}
+Command context_remove_command() {
+  return {"context remove",
+          "Remove a credential from this machine.",
+          "",
+          {{"NAME", "The context.", Positional::Count::one}},
+          {},
+          run_remove};
+}
+
+}  // namespace consort::cli

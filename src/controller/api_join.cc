@@ -1,0 +1,221 @@
+// How machines get in, and everybody gets a new certificate: the authority's certificate, joining,
+// renewal. ADR 0010.
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "base/json_reader.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "controller/shell.h"
+#include "crypto/certificates.h"
+
+namespace consort::controller {
+namespace {
+
+constexpr std::size_t kJoinBytes = 64U << 10U;
+// A host that never got its new certificate asks again with the old one.
+constexpr Duration kOverlap = hours(24);
+
+Result<const AuthorityFolder*> authority_of(const Shell& shell) {
+  TRYV(shell.writable());
+  if (shell.authority() != nullptr) return shell.authority();
+  return fail(ErrorCode::unsupported, "this controller runs with --insecure: nobody joins it")
+      .hint("agents of it say --controller http://…, and need no token");
+}
+
+struct SignedRequest {
+  crypto::CertificateRequest certificate;
+  std::string machine;
+};
+
+Result<SignedRequest> read_request(const http::Request& request) {
+  const Json json = TRY(request.json());
+  JsonReader reader(json, "");
+  const std::string pem = reader.string("request");
+  const std::string machine = reader.string("machine", "");
+  TRYV(reader.finish(UnknownMembers::ignore));
+  return SignedRequest{TRY(crypto::parse_request(pem)), machine};
+}
+
+access::IssuedCertificate issued(const crypto::Certificate& certificate, const Digest& key) {
+  return {certificate.serial(), key, certificate.not_after(), certificate.not_after()};
+}
+
+Json certificate_record(const AuthorityFolder& folder, const crypto::Certificate& certificate) {
+  return Json::object({{"certificate", folder.authority().chain_pem_for(certificate)},
+                       {"authority", folder.trust_pem()},
+                       {"partition", folder.partition()},
+                       {"expires", format_instant(certificate.not_after())}});
+}
+
+// The certificate of a host that is let in, and what the registry keeps of it.
+struct Issue {
+  crypto::Certificate certificate;
+  access::Writes writes;
+};
+Result<Issue> issue_for_host(const Shell& shell, const AuthorityFolder& folder,
+                             const std::string& name, const crypto::PublicKey& key) {
+  const crypto::Certificate certificate = TRY(folder.authority().issue(
+      {key, {crypto::IdentityKind::host, folder.partition(), name}, {}, kHostLifetime},
+      shell.now()));
+  auto writes = TRY(access::add_host_certificate(shell.registry(), name, issued(certificate, key.id()),
+                                                 kOverlap, shell.now()));
+  return Issue{certificate, std::move(writes)};
+}
+
+// "Bearer cj1.…", which the gate has believed.
+Result<access::JoinTokenText> token_of(const http::Request& request) {
+  return access::JoinTokenText::parse(request.bearer_token().value_or(""));
+}
+
+void join(Shell& shell, const http::Request& request, const http::Responder& responder,
+          const Asker& asker) {
+  const auto folder = authority_of(shell);
+  const auto token = token_of(request);
+  auto signed_request = read_request(request);
+  if (!folder || !token || !signed_request) {
+    responder.send(!folder ? folder.error() : !token ? token.error() : signed_request.error());
+    return;
+  }
+  const std::string& name = signed_request->certificate.identity.name;
+  if (!is_name(name)) {
+    responder.send(Error(fail(ErrorCode::invalid_input,
+                              fmt::format("'{}' is no name for a host", name.substr(0, 80)))
+                             .hint("letters, digits, '.', '_', '-'; at most 63")));
+    return;
+  }
+  const crypto::PublicKey& key = signed_request->certificate.key;
+  auto outcome = access::join(shell.registry(),
+                              {token->id, token->secret, name, key.id(), signed_request->machine,
+                               request.peer.address},
+                              shell.now());
+  if (!outcome) {
+    responder.send(outcome.error());
+    return;
+  }
+  access::AuditNote note = note_of(asker.known, access::Action::join_fleet, name, shell.now());
+  for (const access::Finding& finding : outcome->findings) {
+    log_warn("{}", finding.text);
+    note.reason += (note.reason.empty() ? "" : "; ") + finding.text;
+  }
+  using Verdict = access::JoinOutcome::Verdict;
+  http::Response answer;
+  if (outcome->verdict == Verdict::approved) {
+    // First the place, then the certificate: a crash between the two makes the host ask again.
+    shell.change_access(std::exchange(outcome->writes, {}), std::nullopt);
+    auto made = issue_for_host(shell, **folder, name, key);
+    if (!made) {
+      responder.send(made.error());
+      return;
+    }
+    note.after = "certificate " + made->certificate.serial();
+    outcome->writes = std::move(made->writes);
+    answer = http::Response::json(certificate_record(**folder, made->certificate));
+  } else if (outcome->verdict == Verdict::pending) {
+    note.after = "waits for an admin";
+    answer = http::Response::json(Json::object({{"state", "pending"}}), 202);
+  } else {
+    note.outcome = access::AuditNote::Outcome::refused;
+    answer = http::Response::error(outcome->refusal.value());
+  }
+  // A host that waits asks again and again: that is told once.
+  const bool news = !outcome->writes.empty() || !outcome->findings.empty();
+  shell.change_access(std::move(outcome->writes),
+                      news ? std::optional(std::move(note)) : std::nullopt,
+                      [responder, answer = std::move(answer)](const Status& status) {
+                        responder.send(status ? answer : http::Response::error(status.error()));
+                      });
+}
+
+Result<Issue> issue_for_operator(const Shell& shell, const AuthorityFolder& folder,
+                                 const std::string& name, const crypto::PublicKey& key) {
+  const crypto::Certificate certificate = TRY(folder.authority().issue(
+      {key, {crypto::IdentityKind::operator_, folder.partition(), name}, {}, kOperatorLifetime},
+      shell.now()));
+  auto writes = TRY(access::add_operator_certificate(
+      shell.registry(), name, issued(certificate, key.id()), shell.now()));
+  return Issue{certificate, std::move(writes)};
+}
+
+// A host whose certificate has expired, or was replaced: its request is signed with the key that it is
+// known by, which nobody else has.
+Status check_known_key(const Shell& shell, const crypto::CertificateRequest& request) {
+  const auto it = shell.registry().hosts.find(request.identity.name);
+  const bool known = request.identity.kind == crypto::IdentityKind::host &&
+                     it != shell.registry().hosts.end() &&
+                     it->second.state == access::HostState::approved &&
+                     it->second.key == request.key.id();
+  if (known) return {};
+  return fail(ErrorCode::unauthenticated,
+              fmt::format("no host '{}' is known by this key", request.identity.name))
+      .hint("show the certificate that is to be renewed; or join anew with a token of: consort token "
+            "create");
+}
+
+Result<Issue> renewed(const Shell& shell, const AuthorityFolder& folder, const access::Known& who,
+                      const http::Request& request, const crypto::CertificateRequest& asked) {
+  using Kind = access::Principal::Kind;
+  const access::Principal& principal = who.principal;
+  if (principal.kind == Kind::operator_)
+    return issue_for_operator(shell, folder, principal.name, asked.key);
+  if (principal.kind == Kind::host) {
+    TRYV(access::check_renewal(shell.registry(), principal.name, request.peer.serial,
+                               asked.key.id(), shell.now()));
+    return issue_for_host(shell, folder, principal.name, asked.key);
+  }
+  TRYV(check_known_key(shell, asked));
+  return issue_for_host(shell, folder, asked.identity.name, asked.key);
+}
+
+void renew(Shell& shell, const http::Request& request, const http::Responder& responder,
+           const Asker& asker) {
+  const auto folder = authority_of(shell);
+  const auto asked = read_request(request);
+  if (!folder || !asked) {
+    responder.send(!folder ? folder.error() : asked.error());
+    return;
+  }
+  auto made = renewed(shell, **folder, asker.known, request, asked->certificate);
+  if (!made) {
+    responder.send(made.error());
+    return;
+  }
+  const auto identity = made->certificate.identity();
+  access::AuditNote note = note_of(asker.known, access::Action::renew_certificate,
+                                   identity ? identity->uri() : "", shell.now());
+  note.before = request.peer.serial.empty() ? "" : "certificate " + request.peer.serial;
+  note.after = "certificate " + made->certificate.serial();
+  shell.change_access(
+      std::move(made->writes), std::move(note),
+      [responder, answer = certificate_record(**folder, made->certificate)](const Status& status) {
+        responder.send(status ? http::Response::json(answer)
+                              : http::Response::error(status.error()));
+      });
+}
+
+}  // namespace
+
+void add_join_routes(Gate& gate, Shell& shell) {
+  gate.route("GET", "/v1/ca", [&shell](const http::Request&, const http::Responder& responder) {
+    const auto folder = authority_of(shell);
+    if (!folder) {
+      responder.send(folder.error());
+      return;
+    }
+    responder.send(http::Response::json(Json::object(
+        {{"certificate", (*folder)->trust_pem()},
+         {"fingerprint", (*folder)->authority().certificate().fingerprint().str()},
+         {"partition", (*folder)->partition()}})));
+  });
+  gate.route("POST", "/v1/join",
+             [&shell](const http::Request& request, const http::Responder& responder,
+                      const Asker& asker) { join(shell, request, responder, asker); },
+             {kJoinBytes});
+  gate.route("POST", "/v1/renew",
+             [&shell](const http::Request& request, const http::Responder& responder,
+                      const Asker& asker) { renew(shell, request, responder, asker); },
+             {kJoinBytes});
+}
+
+}  // namespace consort::controller

@@ -1,0 +1,144 @@
+#include "controller/gate.h"
+
+#include <fmt/format.h>
+
+#include <stdexcept>
+
+#include "base/log.h"
+#include "controller/shell.h"
+#include "crypto/identity.h"
+
+namespace consort::controller {
+namespace {
+
+using access::ActionRow;
+
+const ActionRow& row_of(access::Action action) {
+  return access::action_table()[static_cast<std::size_t>(action)];
+}
+
+std::string address_of(const http::Peer& peer) { return fmt::format("{}:{}", peer.address, peer.port); }
+
+// An answer to somebody who is not believed ends the connection: the next one may show another
+// certificate.
+http::Response refusal(const Error& error) {
+  http::Response out = http::Response::error(error);
+  if (error.code() == ErrorCode::unauthenticated) {
+    out.headers.set("WWW-Authenticate", "Bearer");
+    out.headers.set("Connection", "close");
+  }
+  return out;
+}
+
+}  // namespace
+
+access::AuditNote note_of(const access::Known& who, access::Action action, std::string subject,
+                          Instant now) {
+  access::AuditNote note;
+  note.at = now;
+  note.who = access::principal_text(who.principal);
+  note.from = who.principal.address;
+  note.action = access::action_name(action);
+  note.subject = std::move(subject);
+  return note;
+}
+
+void Gate::route(std::string_view method, std::string_view pattern, Handler handler,
+                 http::RouteOptions options) {
+  const auto action = access::action_of_route(method, pattern);
+  if (!action)
+    throw std::logic_error(fmt::format("access/actions.def does not name {} {}", method, pattern));
+  server_.route(method, pattern,
+                [this, action = *action, handler = std::move(handler)](
+                    const http::Request& request, const http::Responder& responder) {
+                  handle(action, handler, request, responder);
+                },
+                options);
+}
+
+Result<access::Known> Gate::identify(const http::Request& request) const {
+  const std::string address = address_of(request.peer);
+  if (protection_ == Protection::none) {
+    access::Known local;
+    local.principal.kind = access::Principal::Kind::local;
+    local.principal.address = address;
+    return local;
+  }
+  const Instant now = shell_.now();
+  if (const auto header = request.headers.get("Authorization"))
+    return access::identify_bearer(shell_.registry(), *header, address, now);
+  if (request.peer.identity.empty()) {
+    access::Known nobody;
+    nobody.principal.address = address;
+    return nobody;
+  }
+  const crypto::Identity identity = TRY(crypto::identity_from_uri(request.peer.identity));
+  const access::ShownCertificate shown{identity.name, identity.partition, request.peer.serial};
+  if (identity.partition != partition_)
+    return fail(ErrorCode::unauthenticated,
+                fmt::format("the certificate is of the partition '{}', this is '{}'",
+                            identity.partition, partition_));
+  if (identity.kind == crypto::IdentityKind::host)
+    return access::identify_host(shell_.registry(), shown, address, now);
+  if (identity.kind == crypto::IdentityKind::operator_)
+    return access::identify_operator(shell_.registry(), shown, address, now);
+  return fail(ErrorCode::unauthenticated, "a controller is nobody's client here");
+}
+
+void Gate::handle(access::Action action, const Handler& handler, const http::Request& request,
+                  const http::Responder& responder) {
+  const ActionRow& row = row_of(action);
+  auto known = identify(request);
+  if (!known) {
+    if (row.least != ActionRow::Least::anyone) {
+      log_info("{} {} from {}: {}", request.method, request.path, address_of(request.peer),
+               known.error().message());
+      return responder.send(refusal(known.error()));
+    }
+    known = access::Known{};
+    known->principal.address = address_of(request.peer);
+  }
+  access::Subject subject;
+  subject.name = request.param("name");
+  subject.partition = partition_;
+  // Which services it is about is the handler's to find out.
+  if (row.on == ActionRow::On::services) subject.services.emplace();
+  const access::Decision decision = access::decide(known->principal, known->grants, action, subject);
+  if (!decision.allowed) {
+    log_info("{} {} by {}: {}", request.method, request.path,
+             access::principal_text(known->principal), decision.reason);
+    return responder.send(refusal(decision.status().error()));
+  }
+  // An operator's token was used: to the hour, so that a question costs no write.
+  if (known->principal.kind == access::Principal::Kind::operator_ && shell_.ready() &&
+      request.headers.has("Authorization")) {
+    access::Writes used =
+        access::note_use(shell_.registry(), known->principal.how, shell_.now());
+    if (!used.empty()) shell_.change_access(std::move(used), std::nullopt);
+  }
+  Asker asker{std::move(*known), {}};
+  asker.still_believed = [this, peer = request.peer,
+                          header = request.headers.get("Authorization").has_value()
+                                       ? std::optional(std::string(
+                                             *request.headers.get("Authorization")))
+                                       : std::nullopt] {
+    http::Request again;
+    again.peer = peer;
+    if (header) again.headers.set("Authorization", *header);
+    return identify(again).has_value();
+  };
+  handler(request, responder, asker);
+}
+
+Status Gate::permits(const access::Known& who, access::Action action, access::Subject subject) {
+  subject.partition = partition_;
+  const access::Decision decision = access::decide(who.principal, who.grants, action, subject);
+  if (decision.allowed) return {};
+  access::AuditNote note = note_of(who, action, subject.name, shell_.now());
+  note.outcome = access::AuditNote::Outcome::refused;
+  note.reason = decision.reason;
+  shell_.carry_out({}, std::move(note), {});
+  return decision.status();
+}
+
+}  // namespace consort::controller
