@@ -1,0 +1,84 @@
+// What a deploy changes is more than its steps.
+#include "access/subject.h"
+
+#include <gtest/gtest.h>
+
+namespace consort::access {
+namespace {
+
+plan::ServiceRecord service(const std::string& version, const std::string& owner) {
+  plan::ServiceRecord out;
+  out.manifest = Digest::of(version);
+  out.hosts = {"web1"};
+  out.owner = owner;
+  return out;
+}
+
+plan::Plan plan_of(const std::vector<std::string>& names) {
+  plan::Plan out;
+  for (const std::string& name : names) {
+    plan::Step step;
+    step.id = static_cast<int>(out.steps.size());
+    step.service = name;
+    out.steps.push_back(std::move(step));
+  }
+  return out;
+}
+
+struct DeploySubject : testing::Test {
+  plan::Generation base;
+  plan::Generation candidate;
+  DeploySubject() {
+    base.services = {{"shop", service("1", "team-a")}, {"bank", service("1", "team-b")}};
+    candidate = base;
+    candidate.services["shop"] = service("2", "team-a");
+  }
+  [[nodiscard]] std::vector<std::string> changed() const {
+    std::vector<std::string> out;
+    for (const ServiceSubject& subject : services_changed(plan_of({"shop"}), &base, candidate))
+      out.push_back(subject.name);
+    return out;
+  }
+};
+
+TEST_F(DeploySubject, IsTheServicesOfThePlanWithTheirOwners) {
+  const auto subjects = services_changed(plan_of({"shop"}), &base, candidate);
+  ASSERT_EQ(subjects.size(), 1U);
+  EXPECT_EQ(subjects[0].name, "shop");
+  EXPECT_EQ(subjects[0].owner_before, "team-a");
+  EXPECT_EQ(subjects[0].owner_after, "team-a");
+}
+
+TEST_F(DeploySubject, IncludesAServiceOfWhichOnlyTheOwnerChanges) {
+  candidate.services["bank"].owner = "team-a";
+  EXPECT_EQ(changed(), (std::vector<std::string>{"bank", "shop"}));
+}
+
+TEST_F(DeploySubject, LeavesOutWhatADeployOfSomeServicesLeavesAsItIs) {
+  candidate.services["bank"] = service("2", "team-a");  // no step: not in `only`
+  EXPECT_EQ(changed(), (std::vector<std::string>{"shop"}));
+}
+
+TEST_F(DeploySubject, KnowsWhatComesAndGoes) {
+  candidate.services.erase("bank");
+  candidate.services["new"] = service("1", "team-c");
+  const auto subjects = services_changed(plan_of({"bank", "new"}), &base, candidate);
+  ASSERT_EQ(subjects.size(), 2U);
+  EXPECT_EQ(subjects[0].owner_before, "team-b");
+  EXPECT_EQ(subjects[0].owner_after, std::nullopt);
+  EXPECT_EQ(subjects[1].owner_before, std::nullopt);
+  EXPECT_EQ(subjects[1].owner_after, "team-c");
+  EXPECT_EQ(services_changed(plan_of({"new"}), nullptr, candidate).size(), 1U);
+}
+
+TEST_F(DeploySubject, TheBudgetsAreEverybodys) {
+  EXPECT_FALSE(changes_shared_policy(&base, candidate));
+  candidate.policy.batches = {{1, false}};
+  EXPECT_FALSE(changes_shared_policy(&base, candidate)) << "that is the deploy's own pace";
+  candidate.policy.max_unavailable = budget::Amount{50, true};
+  EXPECT_TRUE(changes_shared_policy(&base, candidate));
+  EXPECT_TRUE(changes_shared_policy(nullptr, candidate));
+}
+
+}  // namespace
+}  // namespace consort::access
