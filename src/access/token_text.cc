@@ -58,7 +58,24 @@ Result<Parts> parts_of(std::string_view text, std::string_view prefix, std::size
 }
 
 constexpr std::string_view kJoinForm = "cj1.ID.SECRET.FINGERPRINT";
-constexpr std::string_view kOperatorForm = "cop1.ID.SECRET";
+constexpr std::string_view kOperatorForm = "cop1.ID.SECRET.FINGERPRINT";
+
+crypto::SecretText made(std::string_view prefix, std::string_view id,
+                        const crypto::SecretText& secret, const Digest& ca) {
+  const std::string_view bytes(reinterpret_cast<const char*>(ca.bytes().data()),
+                               ca.bytes().size());
+  return crypto::SecretText::take(
+      fmt::format("{}.{}.{}.{}", prefix, id, secret.reveal(), crypto::to_base64url(bytes)));
+}
+
+Result<Digest> fingerprint_of(std::string_view text, std::string_view what, std::string_view form) {
+  const auto read = crypto::from_base64url(text);
+  std::array<std::uint8_t, 32> bytes{};
+  if (!read || read->size() != bytes.size())
+    return malformed(what, form, "the fingerprint of the CA at its end is malformed");
+  std::copy(read->begin(), read->end(), bytes.begin());
+  return Digest(bytes);
+}
 
 }  // namespace
 
@@ -76,30 +93,20 @@ bool is_token_id(std::string_view text) {
                      [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); });
 }
 
-crypto::SecretText JoinTokenText::text() const {
-  const std::string_view ca_bytes(reinterpret_cast<const char*>(ca.bytes().data()),
-                                  ca.bytes().size());
-  return crypto::SecretText::take(
-      fmt::format("cj1.{}.{}.{}", id, secret.reveal(), crypto::to_base64url(ca_bytes)));
-}
+crypto::SecretText JoinTokenText::text() const { return made("cj1", id, secret, ca); }
 
 Result<JoinTokenText> JoinTokenText::parse(std::string_view text) {
   const Parts parts = TRY(parts_of(text, "cj1", 4, "join", kJoinForm));
-  const auto ca = crypto::from_base64url(parts.rest);
-  std::array<std::uint8_t, 32> bytes{};
-  if (!ca || ca->size() != bytes.size())
-    return malformed("join", kJoinForm, "the fingerprint of the CA at its end is malformed");
-  std::copy(ca->begin(), ca->end(), bytes.begin());
-  return JoinTokenText{std::string(parts.id), crypto::SecretText(parts.secret), Digest(bytes)};
+  Digest ca = TRY(fingerprint_of(parts.rest, "join", kJoinForm));
+  return JoinTokenText{std::string(parts.id), crypto::SecretText(parts.secret), ca};
 }
 
-crypto::SecretText OperatorTokenText::text() const {
-  return crypto::SecretText::take(fmt::format("cop1.{}.{}", id, secret.reveal()));
-}
+crypto::SecretText OperatorTokenText::text() const { return made("cop1", id, secret, ca); }
 
 Result<OperatorTokenText> OperatorTokenText::parse(std::string_view text) {
-  const Parts parts = TRY(parts_of(text, "cop1", 3, "operator", kOperatorForm));
-  return OperatorTokenText{std::string(parts.id), crypto::SecretText(parts.secret)};
+  const Parts parts = TRY(parts_of(text, "cop1", 4, "operator", kOperatorForm));
+  Digest ca = TRY(fingerprint_of(parts.rest, "operator", kOperatorForm));
+  return OperatorTokenText{std::string(parts.id), crypto::SecretText(parts.secret), ca};
 }
 
 }  // namespace consort::access

@@ -35,10 +35,11 @@ struct JoinTokenText {
   [[nodiscard]] static Result<JoinTokenText> parse(std::string_view text);
 };
 
-// "cop1.<id>.<secret>"
+// "cop1.<id>.<secret>.<the same fingerprint>"
 struct OperatorTokenText {
   std::string id;
   crypto::SecretText secret;
+  Digest ca;
   [[nodiscard]] crypto::SecretText text() const;
   [[nodiscard]] static Result<OperatorTokenText> parse(std::string_view text);
 };

