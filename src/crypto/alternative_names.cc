@@ -48,7 +48,8 @@ Result<std::string> text_of(const ASN1_STRING* value) {
                          static_cast<std::size_t>(ASN1_STRING_length(value)));
   const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 32 || c == 127; };
   if (std::any_of(text.begin(), text.end(), is_control))
-    return fail(ErrorCode::invalid_input, "a name in the certificate has control characters")
+    return fail(ErrorCode::invalid_input,
+                "a certificate or request with control characters in a name")
         .hint("somebody may be trying to pass for another: do not use it");
   return text;
 }
@@ -56,7 +57,7 @@ Result<std::string> text_of(const ASN1_STRING* value) {
 Status add_uri(AlternativeNames& found, int& uris, const ASN1_STRING* value) {
   const std::string uri = TRY(text_of(value));
   if (++uris > 1)
-    return fail(ErrorCode::invalid_input, "the certificate has several URI names")
+    return fail(ErrorCode::invalid_input, "a certificate or request with several URI names")
         .hint("a certificate speaks for one identity: make one for each");
   if (uri.starts_with("consort:")) found.identity = TRY(identity_from_uri(uri));
   return {};

@@ -12,6 +12,7 @@ namespace consort::crypto {
 namespace {
 
 constexpr Duration kShortestLifetime = minutes(1);
+constexpr Duration kLongestLifetime = hours(100 * 366 * 24);
 
 struct Validity {
   Instant from;
@@ -26,8 +27,8 @@ Status check_key(const PublicKey& key) {
 }
 
 Status check_lifetime(Duration lifetime) {
-  if (lifetime >= kShortestLifetime) return {};
-  return fail(ErrorCode::invalid_input, "a certificate lives for a minute at least");
+  if (lifetime >= kShortestLifetime && lifetime <= kLongestLifetime) return {};
+  return fail(ErrorCode::invalid_input, "a certificate lives for a minute to 100 years");
 }
 
 void set_time(ASN1_TIME* time, Instant instant) {
