@@ -1,0 +1,162 @@
+#include "http/tls_certificate.h"
+
+#include <fmt/format.h>
+#include <openssl/err.h>
+#include <openssl/x509v3.h>
+
+#include <algorithm>
+#include <ctime>
+
+namespace consort::http {
+namespace {
+
+constexpr Instant kNever = Instant::max();
+
+Instant instant_of(const ASN1_TIME* time, Instant otherwise) {
+  std::tm parts{};
+  if (time == nullptr || ASN1_TIME_to_tm(time, &parts) != 1) return otherwise;
+  return std::chrono::time_point_cast<Duration>(
+      std::chrono::system_clock::from_time_t(::timegm(&parts)));
+}
+
+std::string text_of(const X509_NAME* name) {
+  const std::unique_ptr<BIO, Freed<BIO_free>> out(BIO_new(BIO_s_mem()));
+  if (out == nullptr || X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253) < 0) return "?";
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(out.get(), &data);
+  return {data, static_cast<std::size_t>(std::clamp(size, 0L, 200L))};
+}
+
+std::string serial_of(const X509* certificate) {
+  const std::unique_ptr<BIGNUM, Freed<BN_free>> number(
+      ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
+  if (number == nullptr) return "";
+  char* hex = BN_bn2hex(number.get());
+  std::string out(hex == nullptr ? "" : hex);
+  OPENSSL_free(hex);
+  for (char& c : out) c = c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
+  return out;
+}
+
+bool is_plain(std::string_view text) {
+  return !text.empty() && text.size() <= 512 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
+}
+
+// Certificates without any word on their use would pass OpenSSL's check; ours must say it.
+bool is_for(X509* certificate, Use use) {
+  const std::uint32_t uses = X509_get_extended_key_usage(certificate);
+  return uses != UINT32_MAX && (uses & (use == Use::client ? XKU_SSL_CLIENT : XKU_SSL_SERVER)) != 0;
+}
+
+Objection objection_of(int error, const X509* leaf, const X509* at, Use use) {
+  const bool own = at == nullptr || at == leaf;
+  const std::string whose = own ? "" : fmt::format("rests on one of {} that ", describe(at));
+  switch (error) {
+    case X509_V_ERR_CERT_HAS_EXPIRED:
+      return {fmt::format("{}expired on {}", whose, format_instant(not_after_of(own ? leaf : at))),
+              "renew it; if it is new, check the clocks of both machines"};
+    case X509_V_ERR_CERT_NOT_YET_VALID:
+      return {fmt::format("{}is valid only from {}", whose,
+                          format_instant(not_before_of(own ? leaf : at))),
+              "check the clocks of both machines"};
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
+    case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
+    case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
+    case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
+    case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
+    case X509_V_ERR_CERT_SIGNATURE_FAILURE:
+    case X509_V_ERR_CERT_UNTRUSTED:
+      return {fmt::format("is signed by another authority ({})", issuer_of(leaf)),
+              "is this the right address? Both sides need certificates of one authority"};
+    case X509_V_ERR_INVALID_PURPOSE:
+      return {use == Use::client ? "is not made for clients" : "is not made for servers",
+              "use the certificate that was issued for this purpose"};
+    default:
+      return {fmt::format("is not accepted: {}", X509_verify_cert_error_string(error)), ""};
+  }
+}
+
+}  // namespace
+
+Instant not_before_of(const X509* certificate) {
+  return instant_of(X509_get0_notBefore(certificate), kNever);
+}
+// What cannot be read has ended.
+Instant not_after_of(const X509* certificate) {
+  return instant_of(X509_get0_notAfter(certificate), Instant());
+}
+
+Instant earliest_end(const STACK_OF(X509) * chain) {
+  Instant end = kNever;
+  for (int i = 0; i < sk_X509_num(chain); ++i)
+    end = std::min(end, not_after_of(sk_X509_value(chain, i)));
+  return end;
+}
+
+Digest fingerprint_of(const X509* certificate) {
+  std::array<std::uint8_t, 32> bytes{};
+  unsigned size = 0;
+  if (X509_digest(certificate, EVP_sha256(), bytes.data(), &size) != 1) return {};
+  return Digest(bytes);
+}
+
+std::string identity_of(const X509* certificate) {
+  const std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>> names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+  std::string found;
+  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
+    if (name->type != GEN_URI) continue;
+    const ASN1_IA5STRING* uri = name->d.uniformResourceIdentifier;
+    const std::string_view text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(uri)),
+                                static_cast<std::size_t>(ASN1_STRING_length(uri)));
+    if (!found.empty() || !is_plain(text)) return "";
+    found = text;
+  }
+  return found;
+}
+
+std::string describe(const X509* certificate) {
+  const std::string identity = identity_of(certificate);
+  return fmt::format("{} (serial {})",
+                     identity.empty() ? text_of(X509_get_subject_name(certificate)) : identity,
+                     serial_of(certificate));
+}
+
+std::string issuer_of(const X509* certificate) {
+  return text_of(X509_get_issuer_name(certificate));
+}
+
+void tell(const X509* certificate, Peer& peer) {
+  peer.identity = identity_of(certificate);
+  peer.serial = serial_of(certificate);
+  peer.not_after = not_after_of(certificate);
+  peer.fingerprint = fingerprint_of(certificate).str();
+}
+
+Objection check_chain(X509_STORE_CTX* store, Use use) {
+  X509* leaf = X509_STORE_CTX_get0_cert(store);
+  if (X509_verify_cert(store) != 1) {
+    // A failure without a reason must not pass for none.
+    if (X509_STORE_CTX_get_error(store) == X509_V_OK)
+      X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED);
+    return objection_of(X509_STORE_CTX_get_error(store), leaf,
+                        X509_STORE_CTX_get_current_cert(store), use);
+  }
+  if (is_for(leaf, use)) return {};
+  X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);
+  return objection_of(X509_V_ERR_INVALID_PURPOSE, leaf, leaf, use);
+}
+
+std::string openssl_errors() {
+  std::string out;
+  while (const unsigned long code = ERR_get_error()) {
+    const char* reason = ERR_reason_error_string(code);
+    if (!out.empty()) out += "; ";
+    out += reason == nullptr ? fmt::format("error {:x}", code) : std::string(reason);
+  }
+  return out.empty() ? "no reason is known" : out;
+}
+
+}  // namespace consort::http
