@@ -113,7 +113,7 @@ void Record::add(const Figure& figure) {
 
 void Record::add_key(const Figure& figure) {
   add(figure);
-  keys_.set(figure.name, rounded(figure.value));
+  keys_[figure.name] = rounded(figure.value);
 }
 
 void Record::print() const {

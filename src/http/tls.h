@@ -12,13 +12,14 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "crypto/secret.h"
 
 namespace consort::http {
 
 // Who this side is.
 struct TlsIdentity {
   std::string certificate_chain_pem;  // its own certificate first, then those that lead to the root
-  std::string private_key_pem;        // not encrypted
+  crypto::SecretText private_key_pem;  // not encrypted
 };
 
 // Whose certificates are believed.

@@ -7,6 +7,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include "crypto/certificates.h"
+
 namespace consort::http {
 namespace {
 
@@ -19,28 +21,13 @@ Instant instant_of(const ASN1_TIME* time, Instant otherwise) {
       std::chrono::system_clock::from_time_t(::timegm(&parts)));
 }
 
-std::string text_of(const X509_NAME* name) {
+std::string issuer_of(const X509* certificate) {
   const std::unique_ptr<BIO, Freed<BIO_free>> out(BIO_new(BIO_s_mem()));
+  const X509_NAME* name = X509_get_issuer_name(certificate);
   if (out == nullptr || X509_NAME_print_ex(out.get(), name, 0, XN_FLAG_RFC2253) < 0) return "?";
   char* data = nullptr;
   const long size = BIO_get_mem_data(out.get(), &data);
   return {data, static_cast<std::size_t>(std::clamp(size, 0L, 200L))};
-}
-
-std::string serial_of(const X509* certificate) {
-  const std::unique_ptr<BIGNUM, Freed<BN_free>> number(
-      ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
-  if (number == nullptr) return "";
-  char* hex = BN_bn2hex(number.get());
-  std::string out(hex == nullptr ? "" : hex);
-  OPENSSL_free(hex);
-  for (char& c : out) c = c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c;
-  return out;
-}
-
-bool is_plain(std::string_view text) {
-  return !text.empty() && text.size() <= 512 &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < '\x7f'; });
 }
 
 // Certificates without any word on their use would pass OpenSSL's check; ours must say it.
@@ -49,7 +36,7 @@ bool is_for(X509* certificate, Use use) {
   return uses != UINT32_MAX && (uses & (use == Use::client ? XKU_SSL_CLIENT : XKU_SSL_SERVER)) != 0;
 }
 
-Objection objection_of(int error, const X509* leaf, const X509* at, Use use) {
+Objection objection_of(int error, X509* leaf, X509* at, Use use) {
   const bool own = at == nullptr || at == leaf;
   const std::string whose = own ? "" : fmt::format("rests on one of {} that ", describe(at));
   switch (error) {
@@ -94,45 +81,22 @@ Instant earliest_end(const STACK_OF(X509) * chain) {
   return end;
 }
 
-Digest fingerprint_of(const X509* certificate) {
-  std::array<std::uint8_t, 32> bytes{};
-  unsigned size = 0;
-  if (X509_digest(certificate, EVP_sha256(), bytes.data(), &size) != 1) return {};
-  return Digest(bytes);
+std::string describe(X509* certificate) {
+  const auto read = crypto::Certificate::from_native(certificate);
+  if (!read) return "a stranger";
+  const auto identity = read->identity();
+  return fmt::format("{} (serial {})", identity ? identity->uri() : read->subject(),
+                     read->serial());
 }
 
-std::string identity_of(const X509* certificate) {
-  const std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>> names(static_cast<GENERAL_NAMES*>(
-      X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-  std::string found;
-  for (int i = 0; i < sk_GENERAL_NAME_num(names.get()); ++i) {
-    const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-    if (name->type != GEN_URI) continue;
-    const ASN1_IA5STRING* uri = name->d.uniformResourceIdentifier;
-    const std::string_view text(reinterpret_cast<const char*>(ASN1_STRING_get0_data(uri)),
-                                static_cast<std::size_t>(ASN1_STRING_length(uri)));
-    if (!found.empty() || !is_plain(text)) return "";
-    found = text;
-  }
-  return found;
-}
-
-std::string describe(const X509* certificate) {
-  const std::string identity = identity_of(certificate);
-  return fmt::format("{} (serial {})",
-                     identity.empty() ? text_of(X509_get_subject_name(certificate)) : identity,
-                     serial_of(certificate));
-}
-
-std::string issuer_of(const X509* certificate) {
-  return text_of(X509_get_issuer_name(certificate));
-}
-
-void tell(const X509* certificate, Peer& peer) {
-  peer.identity = identity_of(certificate);
-  peer.serial = serial_of(certificate);
-  peer.not_after = not_after_of(certificate);
-  peer.fingerprint = fingerprint_of(certificate).str();
+void tell(X509* certificate, Peer& peer) {
+  const auto read = crypto::Certificate::from_native(certificate);
+  if (!read) return;  // check_chain() has refused such
+  const auto identity = read->identity();
+  peer.identity = identity ? identity->uri() : "";
+  peer.serial = read->serial();
+  peer.not_after = read->not_after();
+  peer.fingerprint = read->fingerprint().str();
 }
 
 Objection check_chain(X509_STORE_CTX* store, Use use) {
@@ -143,6 +107,11 @@ Objection check_chain(X509_STORE_CTX* store, Use use) {
       X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED);
     return objection_of(X509_STORE_CTX_get_error(store), leaf,
                         X509_STORE_CTX_get_current_cert(store), use);
+  }
+  // Names that could be taken for another's.
+  if (const auto read = crypto::Certificate::from_native(leaf); !read) {
+    X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
+    return {fmt::format("is not accepted: {}", read.error().message()), read.error().hint_text()};
   }
   if (is_for(leaf, use)) return {};
   X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);

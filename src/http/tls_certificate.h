@@ -6,9 +6,6 @@
 #include <memory>
 #include <string>
 #include <string_view>
-#include <vector>
-
-#include "base/digest.h"
 #include "base/time.h"
 #include "http/message.h"
 
@@ -24,22 +21,15 @@ struct Freed {
 using SslContext = std::unique_ptr<SSL_CTX, Freed<SSL_CTX_free>>;
 using Ssl = std::unique_ptr<SSL, Freed<SSL_free>>;
 using SslSession = std::unique_ptr<SSL_SESSION, Freed<SSL_SESSION_free>>;
-using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
-using PrivateKey = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 
 [[nodiscard]] Instant not_before_of(const X509* certificate);
 [[nodiscard]] Instant not_after_of(const X509* certificate);
 // The earliest end of all that `chain` rests on.
 [[nodiscard]] Instant earliest_end(const STACK_OF(X509) * chain);
-[[nodiscard]] Digest fingerprint_of(const X509* certificate);
-// Its single URI, such as consort://main/host/web1; "" with none, several, or a strange one.
-[[nodiscard]] std::string identity_of(const X509* certificate);
-// "consort://main/host/web1 (serial 4f…)"; without a URI its subject.
-[[nodiscard]] std::string describe(const X509* certificate);
-// "CN=…" for people.
-[[nodiscard]] std::string issuer_of(const X509* certificate);
+// "consort://main/host/web1 (serial 4f…)"; without an identity its subject.
+[[nodiscard]] std::string describe(X509* certificate);
 // Adds to `peer` what this verified certificate says.
-void tell(const X509* certificate, Peer& peer);
+void tell(X509* certificate, Peer& peer);
 
 // Why a certificate is not accepted; empty: it is. `why` completes "the certificate of … ".
 struct Objection {

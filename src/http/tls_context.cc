@@ -2,63 +2,37 @@
 
 #include <fmt/format.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <exception>
+#include <functional>
+#include <vector>
+
+#include "crypto/certificates.h"
 
 namespace consort::http {
 namespace {
 
-constexpr std::size_t kPemLimit = 1U << 20U;
 constexpr std::size_t kSessions = 64;
 // How long a ticket may stand for the handshake that it came from.
 constexpr Duration kTicketLife = hours(12);
 constexpr long kHandshakeBytes = 32 << 10;  // of the peer's certificates
 
-using Bio = std::unique_ptr<BIO, Freed<BIO_free>>;
-
-Result<Bio> reader_of(std::string_view pem, std::string_view what) {
-  if (pem.size() > kPemLimit)
-    return fail(ErrorCode::too_large, fmt::format("{}: more than 1 MiB of PEM", what));
-  Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  if (bio == nullptr) return fail(ErrorCode::internal, "no memory for a certificate");
-  return bio;
-}
+using crypto::Certificate;
 
 Result<std::vector<Certificate>> read_certificates(std::string_view pem, std::string_view what) {
-  const Bio bio = TRY(reader_of(pem, what));
-  std::vector<Certificate> out;
-  ERR_clear_error();
-  while (X509* one = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) out.emplace_back(one);
-  const unsigned long error = ERR_peek_last_error();
-  const bool at_end =
-      ERR_GET_LIB(error) == ERR_LIB_PEM && ERR_GET_REASON(error) == PEM_R_NO_START_LINE;
-  const std::string reason = openssl_errors();
-  if (!at_end || out.empty()) {
-    return fail(ErrorCode::invalid_input,
-                fmt::format("{} cannot be read: {}", what,
-                            at_end ? "there is no certificate in it" : reason))
-        .hint("it must be PEM: -----BEGIN CERTIFICATE----- …");
-  }
-  return out;
+  auto read = crypto::certificates_from_pem(pem);
+  if (!read) read.error().add_context(fmt::format("while reading {}", what));
+  return read;
 }
 
-// A key with a passphrase is refused instead of asked for at the terminal.
-int no_passphrase(char*, int, int, void*) { return -1; }
-
-Result<PrivateKey> read_key(std::string_view pem) {
-  const Bio bio = TRY(reader_of(pem, "the private key"));
-  ERR_clear_error();
-  PrivateKey key(PEM_read_bio_PrivateKey(bio.get(), nullptr, no_passphrase, nullptr));
-  if (key == nullptr) {
-    return fail(ErrorCode::invalid_input,
-                fmt::format("the private key cannot be read: {}", openssl_errors()))
-        .hint("it must be PEM without a passphrase: -----BEGIN PRIVATE KEY----- …");
-  }
-  return key;
+Result<crypto::PrivateKey> read_key(const crypto::SecretText& pem) {
+  auto read = crypto::PrivateKey::from_pem(pem.reveal());
+  if (!read) read.error().add_context("while reading the private key for TLS");
+  return read;
 }
 
 Result<SslContext> make_context(const SSL_METHOD* method) {
@@ -88,7 +62,7 @@ Status trust_roots(SSL_CTX* ctx, const std::vector<Certificate>& roots) {
   // An authority may be another one's intermediate, and nothing above it be believed.
   X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
   for (const Certificate& root : roots) {
-    if (X509_STORE_add_cert(store, root.get()) != 1)
+    if (X509_STORE_add_cert(store, root.native()) != 1)
       return fail(ErrorCode::invalid_input,
                   fmt::format("the roots cannot be used: {}", openssl_errors()));
   }
@@ -98,23 +72,24 @@ Status trust_roots(SSL_CTX* ctx, const std::vector<Certificate>& roots) {
 // `roots`: the one that ends the chain is shown, too.
 Status use_identity(SSL_CTX* ctx, const TlsIdentity& identity,
                     const std::vector<Certificate>& roots) {
-  const auto chain = TRY(read_certificates(identity.certificate_chain_pem, "the certificate"));
-  const PrivateKey key = TRY(read_key(identity.private_key_pem));
+  const auto chain =
+      TRY(read_certificates(identity.certificate_chain_pem, "the certificate for TLS"));
+  const crypto::PrivateKey key = TRY(read_key(identity.private_key_pem));
   ERR_clear_error();
-  if (SSL_CTX_use_certificate(ctx, chain.front().get()) != 1)
+  if (SSL_CTX_use_certificate(ctx, chain.front().native()) != 1)
     return fail(ErrorCode::invalid_input,
                 fmt::format("the certificate cannot be used: {}", openssl_errors()));
-  if (SSL_CTX_use_PrivateKey(ctx, key.get()) != 1 || SSL_CTX_check_private_key(ctx) != 1) {
+  if (SSL_CTX_use_PrivateKey(ctx, key.native()) != 1 || SSL_CTX_check_private_key(ctx) != 1) {
     ERR_clear_error();
     return fail(ErrorCode::invalid_input, "the private key is not that of the certificate")
         .hint("both are made together; use the pair");
   }
-  for (std::size_t i = 1; i < chain.size(); ++i) SSL_CTX_add1_chain_cert(ctx, chain[i].get());
-  X509* const last = chain.back().get();
+  for (std::size_t i = 1; i < chain.size(); ++i) SSL_CTX_add1_chain_cert(ctx, chain[i].native());
+  X509* const last = chain.back().native();
   if (X509_self_signed(last, 0) == 1) return {};
   for (const Certificate& root : roots) {
-    if (X509_check_issued(root.get(), last) != X509_V_OK) continue;
-    SSL_CTX_add1_chain_cert(ctx, root.get());
+    if (X509_check_issued(root.native(), last) != X509_V_OK) continue;
+    SSL_CTX_add1_chain_cert(ctx, root.native());
     break;
   }
   ERR_clear_error();
@@ -127,13 +102,23 @@ TlsNotes* notes_of(X509_STORE_CTX* store) {
   return static_cast<TlsNotes*>(SSL_get_app_data(ssl));
 }
 
-int verify_client(X509_STORE_CTX* store, void*) {
+// OpenSSL is C: nothing may be thrown through it.
+int verdict(X509_STORE_CTX* store, const std::function<Objection()>& check) {
   TlsNotes* notes = notes_of(store);
   if (notes == nullptr) return 0;
-  notes->objection = check_chain(store, Use::client);
-  if (notes->objection.empty()) return 1;
-  notes->whose = describe(X509_STORE_CTX_get0_cert(store));
+  try {
+    notes->objection = check();
+    if (notes->objection.empty()) return 1;
+    notes->whose = describe(X509_STORE_CTX_get0_cert(store));
+  } catch (const std::exception& error) {
+    notes->objection.why = fmt::format("cannot be read: {}", error.what());
+    X509_STORE_CTX_set_error(store, X509_V_ERR_UNSPECIFIED);
+  }
   return 0;
+}
+
+int verify_client(X509_STORE_CTX* store, void*) {
+  return verdict(store, [store] { return check_chain(store, Use::client); });
 }
 
 // Of what the server has shown, only the pinned root is believed.
@@ -143,12 +128,14 @@ Objection check_pinned(X509_STORE_CTX* store, const Digest& pinned) {
       sk_X509_new_null(), [](STACK_OF(X509) * stack) { sk_X509_free(stack); });
   for (int i = 0; i < sk_X509_num(shown); ++i) {
     X509* one = sk_X509_value(shown, i);
-    if (fingerprint_of(one) == pinned && X509_check_ca(one) > 0) sk_X509_push(roots.get(), one);
+    const auto read = Certificate::from_native(one);
+    if (read && read->fingerprint() == pinned && read->is_authority())
+      sk_X509_push(roots.get(), one);
   }
   if (sk_X509_num(roots.get()) == 0) {
     X509_STORE_CTX_set_error(store, X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY);
-    return {fmt::format("is signed by another authority ({}) than the one with the fingerprint {}",
-                        issuer_of(X509_STORE_CTX_get0_cert(store)), pinned.str()),
+    return {fmt::format("is signed by another authority than the one with the fingerprint {}",
+                        pinned.str()),
             "is this the right address, and is the fingerprint of this site?"};
   }
   X509_STORE_CTX_set0_trusted_stack(store, roots.get());
@@ -157,14 +144,11 @@ Objection check_pinned(X509_STORE_CTX* store, const Digest& pinned) {
 }
 
 int verify_server(X509_STORE_CTX* store, void* argument) {
-  TlsNotes* notes = notes_of(store);
   const auto* settings = static_cast<const TlsClientSettings*>(argument);
-  if (notes == nullptr) return 0;
-  notes->objection = settings->pinned_root ? check_pinned(store, *settings->pinned_root)
-                                           : check_chain(store, Use::server);
-  if (notes->objection.empty()) return 1;
-  notes->whose = describe(X509_STORE_CTX_get0_cert(store));
-  return 0;
+  return verdict(store, [store, settings] {
+    return settings->pinned_root ? check_pinned(store, *settings->pinned_root)
+                                 : check_chain(store, Use::server);
+  });
 }
 
 Instant now() { return SystemClock().now(); }
@@ -220,7 +204,8 @@ Result<std::shared_ptr<const TlsServerSettings>> server_settings(const TlsIdenti
   auto settings = std::make_shared<TlsServerSettings>();
   settings->context = TRY(make_context(TLS_server_method()));
   SSL_CTX* const ctx = settings->context.get();
-  const auto roots = TRY(read_certificates(trust.roots_pem, "the file of trusted authorities"));
+  const auto roots =
+      TRY(read_certificates(trust.roots_pem, "the certificates of trusted authorities"));
   TRYV(trust_roots(ctx, roots));
   TRYV(use_identity(ctx, identity, roots));
   SSL_CTX_set_verify(
@@ -248,7 +233,7 @@ Result<std::shared_ptr<TlsClientSettings>> client_settings(const ClientTlsOption
   SSL_CTX* const ctx = settings->context.get();
   if (!options.pinned_root) {
     const auto roots =
-        TRY(read_certificates(options.trust.roots_pem, "the file of trusted authorities"));
+        TRY(read_certificates(options.trust.roots_pem, "the certificates of trusted authorities"));
     TRYV(trust_roots(ctx, roots));
   }
   if (options.identity) TRYV(use_identity(ctx, *options.identity, {}));

@@ -8,7 +8,7 @@
 #include <array>
 #include <cerrno>
 
-#include "base/text.h"
+#include "crypto/certificates.h"
 
 namespace consort::http {
 namespace {
@@ -23,6 +23,10 @@ bool is_made_out_to(X509* certificate, const std::string& host) {
   return is_address(host)
              ? X509_check_ip_asc(certificate, host.c_str(), 0) == 1
              : X509_check_host(certificate, host.c_str(), host.size(), 0, nullptr) == 1;
+}
+
+Result<crypto::Identity> identity_of(X509* certificate) {
+  return TRY(crypto::Certificate::from_native(certificate)).identity();
 }
 
 // What the server's alert says about us (RFC 8446, section 6.2).
@@ -198,25 +202,25 @@ Status TlsSession::check_name() const {
                             describe(certificate), host_))
         .hint("use a name or address that is in it");
   }
-  const std::string identity = identity_of(certificate);
-  constexpr std::string_view kScheme = "consort://";
-  const auto parts =
-      split(identity.starts_with(kScheme) ? identity.substr(kScheme.size()) : "", '/');
-  if (parts.size() != 3 || parts[0].empty() || parts[1] != "controller" || parts[2].empty()) {
+  const auto identity = identity_of(certificate);
+  if (!identity || identity->kind != crypto::IdentityKind::controller) {
     return fail(ErrorCode::unauthorized,
                 fmt::format("the certificate of {}, {}, is not a controller's", where_,
                             describe(certificate)))
         .hint("is this the address of a controller?");
   }
-  if ((!settings_->partition.empty() && parts[0] != settings_->partition) ||
-      (!settings_->controller.empty() && parts[2] != settings_->controller)) {
-    return fail(ErrorCode::unauthorized,
-                fmt::format("what answers at {} is {}, and not consort://{}/controller/{}", where_,
-                            identity, settings_->partition.empty() ? "*" : settings_->partition,
-                            settings_->controller.empty() ? "*" : settings_->controller))
-        .hint("is this the right address?");
-  }
-  return {};
+  const auto fits = [](const std::string& wanted, const std::string& is) {
+    return wanted.empty() || wanted == is;
+  };
+  if (fits(settings_->partition, identity->partition) &&
+      fits(settings_->controller, identity->name))
+    return {};
+  return fail(
+             ErrorCode::unauthorized,
+             fmt::format("what answers at {} is {}, and not consort://{}/controller/{}", where_,
+                         identity->uri(), settings_->partition.empty() ? "*" : settings_->partition,
+                         settings_->controller.empty() ? "*" : settings_->controller))
+      .hint("is this the right address?");
 }
 
 }  // namespace consort::http

@@ -186,7 +186,7 @@ class TlsTransport final : public Transport, public std::enable_shared_from_this
 
   void on_open() {
     mode_ = Mode::open;
-    if (const X509* certificate = SSL_get0_peer_certificate(ssl_.get())) tell(certificate, peer_);
+    if (X509* certificate = SSL_get0_peer_certificate(ssl_.get())) tell(certificate, peer_);
     peer_.resumed = SSL_session_reused(ssl_.get()) == 1;
     SSL_set_app_data(ssl_.get(), nullptr);
     notes_.reset();

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include "crypto/authority.h"
 #include "http/tls.h"
 #include "server_fixture.h"
 
@@ -22,16 +23,7 @@ struct FreedInTest {
     Free(pointer);
   }
 };
-using TestKey = std::unique_ptr<EVP_PKEY, FreedInTest<EVP_PKEY_free>>;
 using TestCertificate = std::unique_ptr<X509, FreedInTest<X509_free>>;
-
-inline std::string pem_of(const std::function<int(BIO*)>& write) {
-  const std::unique_ptr<BIO, FreedInTest<BIO_free>> out(BIO_new(BIO_s_mem()));
-  EXPECT_EQ(write(out.get()), 1);
-  char* data = nullptr;
-  const long size = BIO_get_mem_data(out.get(), &data);
-  return {data, static_cast<std::size_t>(size)};
-}
 
 struct Wanted {
   std::string names;  // "URI:consort://main/host/web1,DNS:db,IP:127.0.0.1"
@@ -42,71 +34,64 @@ struct Wanted {
 
 class TestAuthority {
  public:
-  TestAuthority() : key_(EVP_EC_gen("P-256")) {
-    certificate_ = make(key_.get(), {.names = "", .uses = "", .begins = -hours(24)});
-  }
+  TestAuthority() : authority_(make_authority()) {}
 
-  // Whatever is asked for, also what an authority would refuse.
-  [[nodiscard]] TlsIdentity issue(const Wanted& wanted) const {
-    const TestKey key(EVP_EC_gen("P-256"));
-    const TestCertificate certificate = make(key.get(), wanted);
-    return {pem_of([&](BIO* out) { return PEM_write_bio_X509(out, certificate.get()); }),
-            pem_of([&](BIO* out) {
-              return PEM_write_bio_PrivateKey(out, key.get(), nullptr, nullptr, 0, nullptr,
-                                              nullptr);
-            })};
-  }
   [[nodiscard]] TlsIdentity host(const std::string& name = "web1") const {
-    return issue({.names = "URI:consort://main/host/" + name});
+    return issue({crypto::IdentityKind::host, "main", name});
   }
   [[nodiscard]] TlsIdentity controller(const std::string& name = "c1") const {
-    return issue({.names = "URI:consort://main/controller/" + name + ",IP:127.0.0.1",
-                  .uses = "serverAuth,clientAuth"});
+    return issue({crypto::IdentityKind::controller, "main", name}, {.ips = {"127.0.0.1"}});
   }
-  [[nodiscard]] TlsTrust trust() const {
-    return {pem_of([&](BIO* out) { return PEM_write_bio_X509(out, certificate_.get()); })};
-  }
-  [[nodiscard]] Digest fingerprint() const {
-    std::array<std::uint8_t, 32> bytes{};
-    unsigned size = 0;
-    X509_digest(certificate_.get(), EVP_sha256(), bytes.data(), &size);
-    return Digest(bytes);
-  }
+  [[nodiscard]] TlsTrust trust() const { return {authority_.trust_anchor().to_pem()}; }
+  [[nodiscard]] Digest fingerprint() const { return authority_.trust_anchor().fingerprint(); }
 
- private:
-  // Without uses: the authority itself.
-  [[nodiscard]] TestCertificate make(EVP_PKEY* key, const Wanted& wanted) const {
-    TestCertificate out(X509_new());
-    X509* const x = out.get();
+  // What an authority would refuse to make.
+  [[nodiscard]] TlsIdentity odd(const Wanted& wanted) const {
+    const auto key = crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256);
+    const TestCertificate certificate(X509_new());
+    X509* const x = certificate.get();
     X509_set_version(x, X509_VERSION_3);
-    static std::int64_t serial = 4711;
-    ASN1_INTEGER_set_int64(X509_get_serialNumber(x), ++serial);
+    ASN1_INTEGER_set_int64(X509_get_serialNumber(x), 4711);
     X509_gmtime_adj(X509_getm_notBefore(x), wanted.begins.count());
     X509_gmtime_adj(X509_getm_notAfter(x), wanted.ends.count());
-    X509_set_pubkey(x, key);
-    const bool root = wanted.uses.empty();
-    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8,
-                               reinterpret_cast<const unsigned char*>(root ? "authority" : "end"),
-                               -1, -1, 0);
-    X509_set_issuer_name(x, X509_get_subject_name(root ? x : certificate_.get()));
+    X509_set_pubkey(x, key.native());
+    X509* const issuer = authority_.certificate().native();
+    X509_set_issuer_name(x, X509_get_subject_name(issuer));
     X509V3_CTX context{};
-    X509V3_set_ctx(&context, root ? x : certificate_.get(), x, nullptr, nullptr, 0);
+    X509V3_set_ctx(&context, issuer, x, nullptr, nullptr, 0);
     const auto add = [&](int nid, const std::string& value) {
       X509_EXTENSION* extension = X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str());
       ASSERT_NE(extension, nullptr) << value;
       X509_add_ext(x, extension, -1);
       X509_EXTENSION_free(extension);
     };
-    add(NID_basic_constraints, root ? "critical,CA:TRUE" : "critical,CA:FALSE");
-    if (root) add(NID_key_usage, "critical,keyCertSign,cRLSign");
-    if (!root) add(NID_ext_key_usage, wanted.uses);
-    if (!wanted.names.empty()) add(NID_subject_alt_name, wanted.names);
-    X509_sign(x, key_.get(), EVP_sha256());
-    return out;
+    add(NID_ext_key_usage, wanted.uses);
+    add(NID_subject_alt_name, wanted.names);
+    X509_sign(x, authority_.key().native(), EVP_sha256());
+    return {crypto::Certificate::from_native(x)->to_pem(), key.to_pem()};
   }
 
-  TestKey key_;
-  TestCertificate certificate_;
+ private:
+  static crypto::Authority make_authority() {
+    const Instant yesterday = SystemClock().now() - hours(24);
+    return crypto::Authority::create("main",
+                                     crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256),
+                                     hours(48), yesterday)
+        .value();
+  }
+  [[nodiscard]] TlsIdentity issue(const crypto::Identity& identity,
+                                  const crypto::ExtraNames& names = {}) const {
+    const auto key = crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256);
+    const auto certificate = authority_
+                                 .issue({.key = key.public_key(),
+                                         .identity = identity,
+                                         .names = names,
+                                         .lifetime = hours(1)},
+                                        SystemClock().now())
+                                 .value();
+    return {authority_.chain_pem_for(certificate), key.to_pem()};
+  }
+  const crypto::Authority authority_;
 };
 
 // One side of TLS on a blocking socket.
@@ -151,14 +136,10 @@ class RawTls {
 
  private:
   void use(const TlsIdentity& identity) {
-    const std::unique_ptr<BIO, FreedInTest<BIO_free>> certificate(
-        BIO_new_mem_buf(identity.certificate_chain_pem.data(), -1));
-    const std::unique_ptr<BIO, FreedInTest<BIO_free>> key(
-        BIO_new_mem_buf(identity.private_key_pem.data(), -1));
-    const TestCertificate x(PEM_read_bio_X509(certificate.get(), nullptr, nullptr, nullptr));
-    const TestKey k(PEM_read_bio_PrivateKey(key.get(), nullptr, nullptr, nullptr));
-    EXPECT_EQ(SSL_CTX_use_certificate(context_.get(), x.get()), 1);
-    EXPECT_EQ(SSL_CTX_use_PrivateKey(context_.get(), k.get()), 1);
+    const auto chain = crypto::certificates_from_pem(identity.certificate_chain_pem).value();
+    const auto key = crypto::PrivateKey::from_pem(identity.private_key_pem.reveal()).value();
+    EXPECT_EQ(SSL_CTX_use_certificate(context_.get(), chain.front().native()), 1);
+    EXPECT_EQ(SSL_CTX_use_PrivateKey(context_.get(), key.native()), 1);
   }
   std::unique_ptr<SSL_CTX, FreedInTest<SSL_CTX_free>> context_;
   std::unique_ptr<SSL, FreedInTest<SSL_free>> ssl_;

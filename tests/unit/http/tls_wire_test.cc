@@ -175,10 +175,9 @@ TEST_F(TlsTest, TlsToAPlainPortIsToldSo) {
   create();
   start();
   std::string url = server_->url();
-  const auto client =
-      Client::create(url.replace(0, 4, "https"), {.tls = ClientTls::create(with({})).value()});
-  auto answer = Client(Client::create(url, {.tls = ClientTls::create(with({})).value()}).value())
-                    .get("/hello");
+  url.replace(0, 4, "https");
+  const auto answer =
+      Client::create(url, {.tls = ClientTls::create(with({})).value()}).value().get("/hello");
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code(), ErrorCode::unavailable);
   EXPECT_THAT(answer.error().message(), HasSubstr("speaks no TLS"));
