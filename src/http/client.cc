@@ -117,8 +117,11 @@ Client::~Client() = default;
 
 Result<Client> Client::create(std::string_view url, ClientOptions options) {
   Url parsed = TRY(parse_url(url));
-  if (parsed.scheme == "https" && options.tls == nullptr)
-    options.tls = TRY(ClientTls::of_this_machine());
+  if (parsed.scheme == "https" && options.tls == nullptr) {
+    // Reading some hundred authorities takes a while.
+    static const auto machine = ClientTls::of_this_machine();
+    options.tls = TRY(Result<std::shared_ptr<ClientTls>>(machine));
+  }
   return Client(std::make_unique<Impl>(std::string(url), std::move(parsed), std::move(options),
                                        TRY(WakeUp::create())));
 }

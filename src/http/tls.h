@@ -67,12 +67,12 @@ enum class ServerCheck : std::uint8_t {
 struct ClientTlsOptions {
   // One of the two. The pinned root is the SHA-256 of the authority's certificate (DER), which the
   // server must show: for those who have no file of roots yet.
-  TlsTrust trust;
-  std::optional<Digest> pinned_root;
-  std::optional<TlsIdentity> identity;  // shown when the server asks
+  TlsTrust trust = {};
+  std::optional<Digest> pinned_root = {};
+  std::optional<TlsIdentity> identity = {};  // shown when the server asks
   ServerCheck expect = ServerCheck::controller;
-  std::string partition;   // with ServerCheck::controller: of this partition; "" is any
-  std::string controller;  // with ServerCheck::controller: of this name; "" is any
+  std::string partition = {};   // with ServerCheck::controller: of this partition; "" is any
+  std::string controller = {};  // with ServerCheck::controller: of this name; "" is any
 };
 
 struct TlsClientSettings;  // defined inside this room

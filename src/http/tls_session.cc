@@ -91,9 +91,11 @@ TlsSession::TlsSession(int fd, const Url& url, std::shared_ptr<TlsClientSettings
     : settings_(std::move(settings)),
       where_(fmt::format("{}://{}", url.scheme, url.authority())),
       host_(url.at.host),
-      notes_{.client = settings_.get(), .server = where_},
-      wire_{.fd = fd},
-      ssl_(SSL_new(settings_->context.get())) {}
+      ssl_(SSL_new(settings_->context.get())) {
+  notes_.client = settings_.get();
+  notes_.server = where_;
+  wire_.fd = fd;
+}
 
 TlsSession::~TlsSession() {
   if (ssl_ == nullptr) return;

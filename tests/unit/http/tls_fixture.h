@@ -40,7 +40,8 @@ class TestAuthority {
     return issue({crypto::IdentityKind::host, "main", name});
   }
   [[nodiscard]] TlsIdentity controller(const std::string& name = "c1") const {
-    return issue({crypto::IdentityKind::controller, "main", name}, {.ips = {"127.0.0.1"}});
+    return issue({crypto::IdentityKind::controller, "main", name},
+                 {.dns = {}, .ips = {"127.0.0.1"}});
   }
   [[nodiscard]] TlsTrust trust() const { return {authority_.trust_anchor().to_pem()}; }
   [[nodiscard]] Digest fingerprint() const { return authority_.trust_anchor().fingerprint(); }
