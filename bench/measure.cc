@@ -111,12 +111,18 @@ void Record::add(const Figure& figure) {
                                   : fmt::format(", goal {:g} missed", *figure.goal)));
 }
 
+void Record::add_key(const Figure& figure) {
+  add(figure);
+  keys_[figure.name] = rounded(figure.value);
+}
+
 void Record::print() const {
-  const Json record =
+  Json record =
       Json::object({{"bench", name_},
                     {"at", format_instant(SystemClock().now())},
                     {"processors", static_cast<std::int64_t>(std::thread::hardware_concurrency())},
                     {"figures", figures_}});
+  for (const auto& [name, value] : keys_) record[name] = value;
   std::printf("%s\n", record.pretty().c_str());
 }
 

@@ -63,11 +63,14 @@ class Record {
  public:
   explicit Record(std::string name) : name_(std::move(name)) {}
   void add(const Figure& figure);
+  // Also under its name at the root of the record, for those who look up just that.
+  void add_key(const Figure& figure);
   void print() const;
 
  private:
   std::string name_;
   Json::Array figures_;
+  Json::Object keys_;
 };
 
 }  // namespace consort::bench

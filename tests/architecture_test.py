@@ -14,8 +14,9 @@ INCLUDE = re.compile(r'^#include "([^"]+)"', re.M)
 LIBRARY = re.compile(r'consort_library\((\w+)(.*?)\)', re.S)
 # Headers that only the .cc files of their own room include.
 INTERNAL_HEAVY = {"http/event_loop_impl.h", "http/exchange.h", "http/http1.h", "http/tcp_transport.h",
-                  "http/transport.h", "http/connection.h", "http/channel.h", "http/event_reader.h",
-                  "crypto/openssl_handle.h"}
+                  "http/transport.h", "http/connection.h", "http/channel.h", "http/tls_certificate.h",
+                  "http/tls_context.h", "http/tls_session.h", "http/tls_socket.h", "http/tls_transport.h",
+                  "http/event_reader.h", "crypto/openssl_handle.h"}
 
 
 def links():

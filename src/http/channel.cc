@@ -93,12 +93,43 @@ void WakeUp::clear() const {
   static_cast<void>(::eventfd_read(fd_.get(), &value));
 }
 
-Result<Channel> Channel::connect(const Url& url, const WakeUp& wake, Deadline deadline) {
+Channel::Channel(Fd fd, const WakeUp& wake)
+    : fd_(std::move(fd)), wake_(&wake), buffer_(std::make_unique<std::string>(65536, '\0')) {}
+Channel::Channel(Channel&& other) noexcept = default;
+Channel& Channel::operator=(Channel&& other) noexcept {
+  // In this order: the TLS says goodbye on its socket.
+  tls_ = std::move(other.tls_);
+  fd_ = std::move(other.fd_);
+  wake_ = other.wake_;
+  buffer_ = std::move(other.buffer_);
+  return *this;
+}
+Channel::~Channel() = default;
+
+Status Channel::begin_tls(const Url& url, const ClientTls& tls, Deadline deadline) {
+  tls_ = TRY(TlsSession::create(fd_.get(), url, tls.settings()));
+  while (true) {
+    const auto wants = TRY(tls_->shake_hands());
+    if (wants == TlsSession::Wants::nothing) return {};
+    TRYV(wait_for_tls(wants, deadline));
+  }
+}
+
+Status Channel::wait_for_tls(TlsSession::Wants wants, Deadline deadline) const {
+  return wait_for(fd_.get(), wants == TlsSession::Wants::read ? POLLIN : POLLOUT, *wake_, deadline);
+}
+
+Result<Channel> Channel::connect(const Url& url, const ClientTls* tls, const WakeUp& wake,
+                                 Deadline deadline) {
   const Addresses addresses = TRY(look_up(url));
   Error last(ErrorCode::unavailable, "no address");
   for (const addrinfo* address = addresses.get(); address != nullptr; address = address->ai_next) {
     auto fd = connect_to(*address, wake, deadline);
-    if (fd) return Channel(std::move(*fd), wake);
+    if (fd) {
+      Channel channel(std::move(*fd), wake);
+      if (tls != nullptr) TRYV(channel.begin_tls(url, *tls, deadline));
+      return channel;
+    }
     last = std::move(fd).error();
     if (last.code() == ErrorCode::interrupted) return tl::unexpected<Error>(std::move(last));
   }
@@ -112,6 +143,12 @@ Result<Channel> Channel::connect(const Url& url, const WakeUp& wake, Deadline de
 }
 
 Result<std::string_view> Channel::read_some(Deadline deadline) {
+  while (tls_ != nullptr) {
+    const auto read = TRY(tls_->read(*buffer_));
+    if (read.wants == TlsSession::Wants::nothing)
+      return std::string_view(*buffer_).substr(0, read.bytes);
+    TRYV(wait_for_tls(read.wants, deadline));
+  }
   while (true) {
     TRYV(wait_for(fd_.get(), POLLIN, *wake_, deadline));
     const ssize_t n = ::recv(fd_.get(), buffer_->data(), buffer_->size(), 0);
@@ -121,6 +158,10 @@ Result<std::string_view> Channel::read_some(Deadline deadline) {
 }
 
 Status Channel::write_all(std::string_view bytes, Deadline deadline) {
+  while (tls_ != nullptr && !bytes.empty()) {
+    const auto wants = TRY(tls_->write(bytes));
+    if (wants != TlsSession::Wants::nothing) TRYV(wait_for_tls(wants, deadline));
+  }
   while (!bytes.empty()) {
     const ssize_t n = ::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (n > 0) bytes.remove_prefix(static_cast<std::size_t>(n));
@@ -132,6 +173,7 @@ Status Channel::write_all(std::string_view bytes, Deadline deadline) {
 }
 
 bool Channel::reusable() const {
+  if (tls_ != nullptr && tls_->pending()) return false;
   pollfd polled{fd_.get(), POLLIN, 0};
   return ::poll(&polled, 1, 0) == 0;
 }

@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "http/tls_session.h"
 #include "http/url.h"
 
 namespace consort::http {
@@ -28,12 +29,18 @@ class WakeUp {
   Fd fd_;
 };
 
-// Plain TCP today; TLS takes the same places: connect() (then the handshake), read_some() and
-// write_all(). All errors: unavailable (not reachable, cut), timeout, interrupted (woken).
+// Plain TCP, or TLS on the same socket. All errors: unavailable (not reachable, cut), timeout,
+// interrupted (woken); of TLS also unauthorized.
 class Channel {
  public:
-  [[nodiscard]] static Result<Channel> connect(const Url& url, const WakeUp& wake,
-                                               Deadline deadline);
+  // `tls`: for https.
+  [[nodiscard]] static Result<Channel> connect(const Url& url, const ClientTls* tls,
+                                               const WakeUp& wake, Deadline deadline);
+  Channel(Channel&& other) noexcept;
+  Channel& operator=(Channel&& other) noexcept;
+  Channel(const Channel&) = delete;
+  Channel& operator=(const Channel&) = delete;
+  ~Channel();
 
   // "" when the peer has ended its side.
   [[nodiscard]] Result<std::string_view> read_some(Deadline deadline);
@@ -42,9 +49,11 @@ class Channel {
   [[nodiscard]] bool reusable() const;
 
  private:
-  Channel(Fd fd, const WakeUp& wake)
-      : fd_(std::move(fd)), wake_(&wake), buffer_(std::make_unique<std::string>(65536, '\0')) {}
+  Channel(Fd fd, const WakeUp& wake);
+  [[nodiscard]] Status begin_tls(const Url& url, const ClientTls& tls, Deadline deadline);
+  [[nodiscard]] Status wait_for_tls(TlsSession::Wants wants, Deadline deadline) const;
   Fd fd_;
+  std::unique_ptr<TlsSession> tls_;  // null: plain TCP. Ends before its socket does
   const WakeUp* wake_;
   std::unique_ptr<std::string> buffer_;
 };

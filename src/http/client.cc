@@ -47,7 +47,8 @@ struct Client::Impl {
   }
 
   [[nodiscard]] Result<Channel> connect(Deadline deadline) const {
-    return Channel::connect(url, wake, std::min(deadline, deadline_in(options.connect_timeout)));
+    return Channel::connect(url, url.scheme == "https" ? options.tls.get() : nullptr, wake,
+                            std::min(deadline, deadline_in(options.connect_timeout)));
   }
 
   // `answered` tells whether any byte of an answer came: if not, the request may be sent again.
@@ -116,6 +117,11 @@ Client::~Client() = default;
 
 Result<Client> Client::create(std::string_view url, ClientOptions options) {
   Url parsed = TRY(parse_url(url));
+  if (parsed.scheme == "https" && options.tls == nullptr) {
+    // Reading some hundred authorities takes a while.
+    static const auto machine = ClientTls::of_this_machine();
+    options.tls = TRY(Result<std::shared_ptr<ClientTls>>(machine));
+  }
   return Client(std::make_unique<Impl>(std::string(url), std::move(parsed), std::move(options),
                                        TRY(WakeUp::create())));
 }

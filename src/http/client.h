@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/time.h"
 #include "http/message.h"
+#include "http/tls.h"
 
 namespace consort::http {
 
@@ -22,6 +23,8 @@ struct ClientOptions {
   std::size_t max_response_bytes = 64U << 20U;
   // Answers with JSON must come from a Consort server (kApiHeader); else the error unavailable.
   bool only_consort = false;
+  // For https://; null: ClientTls::of_this_machine().
+  std::shared_ptr<const ClientTls> tls = nullptr;
   std::string token{};  // sent as "Authorization: Bearer …" when not empty
 };
 
@@ -33,7 +36,8 @@ struct Event {
 
 class Client {
  public:
-  // "http://127.0.0.1:8440", "http://[::1]:80/base". Errors: invalid_input, unsupported (https).
+  // "http://127.0.0.1:8440", "https://[::1]:80/base". Errors: invalid_input, unsupported (another
+  // scheme).
   [[nodiscard]] static Result<Client> create(std::string_view url, ClientOptions options = {});
   Client(Client&& other) noexcept;
   Client& operator=(Client&&) = delete;
@@ -44,7 +48,8 @@ class Client {
   // `target` starts with '/' and is encoded already. Any status is a Response; error_of() and
   // json_of() (message.h) turn it into an Error or JSON. A request on a connection that the server
   // has closed meanwhile is repeated once on a new one if its method is idempotent. Errors:
-  // unavailable (with the URL and how to start a controller), timeout, too_large, interrupted.
+  // unavailable (with the URL and how to start a controller), unauthorized (a certificate that one
+  // of the two sides does not accept), timeout, too_large, interrupted.
   [[nodiscard]] Result<Response> request(std::string_view method, std::string_view target,
                                          const Headers& headers = {}, std::string_view body = {},
                                          std::optional<Duration> timeout = std::nullopt);

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <exception>
 
 #include "base/log.h"
@@ -9,6 +10,8 @@
 
 namespace consort::http {
 namespace {
+
+using SteadyClock = std::chrono::steady_clock;
 
 // How much a client may send ahead while its request is being handled.
 constexpr std::size_t kPipelineBytes = 64U << 10U;
@@ -22,9 +25,26 @@ Connection::Connection(std::shared_ptr<const Host> host, std::shared_ptr<Transpo
     : host_(std::move(host)), transport_(std::move(transport)) {}
 
 void Connection::start() {
-  arm(host_->limits.header_timeout, &Connection::on_head_timeout);
-  transport_->async_handshake(
-      [self = shared_from_this()](std::error_code ec) { ec ? self->close() : self->read(); });
+  const auto& limits = host_->limits;
+  arm(std::min(limits.header_timeout, limits.handshake_timeout), &Connection::on_head_timeout);
+  transport_->async_handshake([self = shared_from_this(),
+                               begun = SteadyClock::now()](Transport::Handshake outcome) {
+    self->on_handshake(outcome, std::chrono::duration_cast<Duration>(SteadyClock::now() - begun));
+  });
+}
+
+void Connection::on_handshake(Transport::Handshake outcome, Duration taken) {
+  if (phase_ != Phase::reading) return;
+  switch (outcome) {
+    case Transport::Handshake::done:
+      arm(std::max(host_->limits.header_timeout - taken, Duration(0)),
+          &Connection::on_head_timeout);
+      return read();
+    case Transport::Handshake::plain_text:
+      return refuse(Response::text("this port speaks TLS: use https://…\n", 400));
+    case Transport::Handshake::failed:
+      return linger();
+  }
 }
 
 void Connection::refuse(const Response& response) {
@@ -263,8 +283,13 @@ void Connection::linger() {
 
 void Connection::finish() {
   finishing_ = true;
-  if (phase_ == Phase::reading && parser_ == nullptr) close();
+  if (phase_ == Phase::reading && parser_ == nullptr) close_idle();
   if (phase_ == Phase::streaming) close();
+}
+
+void Connection::close_idle() {
+  transport_->shutdown();
+  close();
 }
 
 void Connection::arm(Duration delay, void (Connection::*on_time)()) {
@@ -281,7 +306,7 @@ void Connection::on_head_timeout() {
 }
 
 void Connection::on_idle_timeout() {
-  if (phase_ == Phase::reading) close();
+  if (phase_ == Phase::reading) close_idle();
 }
 
 void Connection::on_body_timeout() {

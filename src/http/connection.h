@@ -48,6 +48,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   enum class Phase : std::uint8_t { reading, handling, writing, streaming, lingering, closed };
   enum class After : std::uint8_t { next_request, close };
 
+  void on_handshake(Transport::Handshake outcome, Duration taken);
   void read();
   void on_bytes(std::string_view bytes);
   void on_peer_end();
@@ -67,6 +68,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void on_linger_timeout() { close(); }
   void on_heartbeat();
   void close();
+  void close_idle();
   void close_stream();
 
   std::shared_ptr<const Host> host_;

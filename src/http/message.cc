@@ -43,9 +43,10 @@ ErrorCode code_of_status(int status) {
       break;
   }
   if (status >= 300 && status < 400) return ErrorCode::unsupported;
-  return status >= 500                    ? ErrorCode::io
-         : status == 401 || status == 403 ? ErrorCode::refused
-                                          : ErrorCode::invalid_input;
+  return status >= 500   ? ErrorCode::io
+         : status == 401 ? ErrorCode::unauthenticated
+         : status == 403 ? ErrorCode::refused
+                         : ErrorCode::invalid_input;
 }
 
 struct Phrase {

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/time.h"
 
 namespace consort::http {
 
@@ -38,11 +39,17 @@ class Headers {
 
 [[nodiscard]] bool equal_ignoring_case(std::string_view a, std::string_view b);
 
-// Who is at the other end of a connection.
+// Who is at the other end of a connection. What its certificate says was verified: signed by an
+// authority that the server trusts, within its time, made for clients. Whether it was revoked, and
+// what its holder may do, is for handlers to decide.
 struct Peer {
-  std::string address;  // "127.0.0.1", "::1"
+  std::string address = {};  // "127.0.0.1", "::1"
   std::uint16_t port = 0;
-  std::string identity;  // the name in its verified certificate; empty without TLS
+  std::string identity = {};     // the certificate's only URI, "consort://main/host/web1"; or ""
+  std::string serial = {};       // lower-case hex; "" without a certificate
+  Instant not_after = {};        // when the certificate ends; connections may outlast that
+  std::string fingerprint = {};  // "sha256:…" of the certificate; "" without one
+  bool resumed = false;          // the certificate was verified earlier, and is still in its time
 };
 
 struct Request {

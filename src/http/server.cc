@@ -13,6 +13,7 @@
 #include "http/connection.h"
 #include "http/event_loop_impl.h"
 #include "http/tcp_transport.h"
+#include "http/tls_transport.h"
 #include "http/url.h"
 
 namespace consort::http {
@@ -113,9 +114,15 @@ void Server::Impl::accept(tcp::acceptor& acceptor) {
 
 void Server::Impl::admit(tcp::socket socket) {
   keep_from_children(socket.native_handle());
-  const auto connection = std::make_shared<Connection>(host, make_tcp_transport(std::move(socket)));
+  const bool sealed = options.tls != nullptr;
+  const auto connection = std::make_shared<Connection>(
+      host, sealed ? make_tls_transport(std::move(socket), options.tls->settings())
+                   : make_tcp_transport(std::move(socket)));
   const std::size_t of_peer = ++per_peer[connection->peer().address];
   connections.insert(connection);
+  if (sealed && (connections.size() > options.limits.max_connections ||
+                 of_peer > options.limits.max_connections_per_peer))
+    return connection->drop();
   if (connections.size() > options.limits.max_connections) {
     return connection->refuse(Response::error(
         Error(ErrorCode::unavailable, "this server has as many connections as it can take")));
@@ -207,7 +214,9 @@ std::vector<std::string> Server::addresses() const {
   return out;
 }
 
-std::string Server::url() const { return "http://" + addresses().front(); }
+std::string Server::url() const {
+  return (impl_->options.tls == nullptr ? "http://" : "https://") + addresses().front();
+}
 
 std::size_t Server::connections() const { return impl_->connections.size(); }
 

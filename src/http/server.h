@@ -15,24 +15,28 @@
 #include "http/message.h"
 #include "http/responder.h"
 #include "http/router.h"
+#include "http/tls.h"
 
 namespace consort::http {
 
 struct ServerLimits {
-  std::size_t header_bytes = 16U << 10U;  // then 431
-  std::size_t body_bytes = 8U << 20U;     // then 413; RouteOptions may say otherwise
+  std::size_t header_bytes = 16U << 10U;     // then 431
+  std::size_t body_bytes = 8U << 20U;        // then 413; RouteOptions may say otherwise
+  Duration handshake_timeout = seconds(10);  // of TLS; it also counts towards the next
   Duration header_timeout = seconds(
       20);  // for the head of a request, from its first byte (or the connection's start); then 408
-  Duration body_timeout = seconds(120);           // for the body; then 408
-  Duration idle_timeout = seconds(120);           // between two requests
-  Duration write_timeout = seconds(60);           // without any progress of an answer
-  std::size_t max_connections = 15'000;           // beyond: 503
-  std::size_t max_connections_per_peer = 10'000;  // of one address; beyond: 503
+  Duration body_timeout = seconds(120);  // for the body; then 408
+  Duration idle_timeout = seconds(120);  // between two requests
+  Duration write_timeout = seconds(60);  // without any progress of an answer
+  // Beyond: 503; with TLS they are closed before the handshake, which would cost too much.
+  std::size_t max_connections = 15'000;
+  std::size_t max_connections_per_peer = 10'000;  // of one address
 };
 
 struct ServerOptions {
   std::vector<std::string> listen;  // "127.0.0.1:8440", "[::1]:0" (0: any free port), "name:80"
-  ServerLimits limits;
+  ServerLimits limits = {};
+  std::shared_ptr<const ServerTls> tls = nullptr;  // null: plain TCP; else TLS only
 };
 
 class Server {
@@ -57,7 +61,7 @@ class Server {
 
   // The addresses that were bound, with their real ports: "127.0.0.1:43121".
   [[nodiscard]] std::vector<std::string> addresses() const;
-  // "http://127.0.0.1:43121", of the first address.
+  // "http://127.0.0.1:43121", or https, of the first address.
   [[nodiscard]] std::string url() const;
   [[nodiscard]] std::size_t connections() const;
 

@@ -16,13 +16,13 @@ class TcpTransport final : public Transport, public std::enable_shared_from_this
   explicit TcpTransport(asio::ip::tcp::socket socket) : socket_(std::move(socket)) {
     error_code ec;
     const auto endpoint = socket_.remote_endpoint(ec);
-    if (!ec) peer_ = {endpoint.address().to_string(), endpoint.port(), ""};
+    if (!ec) peer_ = {.address = endpoint.address().to_string(), .port = endpoint.port()};
     socket_.non_blocking(true, ec);
     socket_.set_option(asio::ip::tcp::no_delay(true), ec);
   }
 
-  void async_handshake(std::function<void(std::error_code)> done) override {
-    asio::post(socket_.get_executor(), [done = std::move(done)] { done({}); });
+  void async_handshake(std::function<void(Handshake)> done) override {
+    asio::post(socket_.get_executor(), [done = std::move(done)] { done(Handshake::done); });
   }
 
   void async_read_some(std::function<void(std::error_code, std::string_view)> done) override {

@@ -48,10 +48,10 @@ Result<Url> parse_url(std::string_view text) {
   }
   Url url;
   url.scheme = text.substr(0, colon);
-  if (url.scheme != "http") {
+  if (url.scheme != "http" && url.scheme != "https") {
     return fail(ErrorCode::unsupported,
                 fmt::format("'{}': the scheme {} is not supported", text, url.scheme))
-        .hint("use http://");
+        .hint("use http:// or https://");
   }
   std::string_view rest = text.substr(colon + 3);
   rest = rest.substr(0, rest.find_first_of("?#"));
@@ -64,7 +64,9 @@ Result<Url> parse_url(std::string_view text) {
   const auto port = authority.rfind(':');
   const bool has_port =
       port != std::string_view::npos && authority.find(']', port) == std::string_view::npos;
-  url.at = TRY(parse_host_port(has_port ? std::string(authority) : std::string(authority) + ":80"));
+  url.at = TRY(parse_host_port(
+      has_port ? std::string(authority)
+               : fmt::format("{}:{}", authority, url.scheme == "https" ? 443 : 80)));
   return url;
 }
 

@@ -17,12 +17,12 @@ struct HostPort {
 [[nodiscard]] Result<HostPort> parse_host_port(std::string_view text);
 
 struct Url {
-  std::string scheme;  // "http"
+  std::string scheme;  // "http", "https"
   HostPort at;
   std::string base;                             // the path without a trailing '/', "" for none
   [[nodiscard]] std::string authority() const;  // for the Host header
 };
-// Errors: invalid_input; unsupported for another scheme than http.
+// Without a port: 80 or 443. Errors: invalid_input; unsupported for another scheme.
 [[nodiscard]] Result<Url> parse_url(std::string_view text);
 
 }  // namespace consort::http

@@ -61,7 +61,8 @@ TEST(Url, NamesAServer) {
   EXPECT_EQ(parse_url("http://[::1]:8440/base/").value().base, "/base");
   EXPECT_EQ(parse_url("http://[::1]").value().authority(), "[::1]:80");
   EXPECT_EQ(parse_url("http://name/x?y").value().at.port, 80);
-  EXPECT_EQ(parse_url("https://name").error().code(), ErrorCode::unsupported);
+  EXPECT_EQ(parse_url("https://name").value().at.port, 443);
+  EXPECT_EQ(parse_url("ftp://name").error().code(), ErrorCode::unsupported);
   for (const char* bad : {"", "name:80", "http://", "http://:80", "http://a:b", "http://a:99999",
                           "http://user@host", "http://::1:80"}) {
     EXPECT_FALSE(parse_url(bad)) << bad;

@@ -71,6 +71,7 @@ class RawSocket {
   }
   void forget() { seen_.clear(); }
   void close() { fd_.reset(); }
+  [[nodiscard]] int fd() const { return fd_.get(); }
 
  private:
   bool read_more() {

@@ -1,0 +1,281 @@
+// handshakes and requests per second of the server's processor time, and memory of an idle
+// connection, over TLS
+#include <arpa/inet.h>
+#include <fmt/format.h>
+#include <malloc.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+
+#include "base/files.h"
+#include "bench/measure.h"
+#include "crypto/authority.h"
+#include "http/server.h"
+
+// Both sides show certificates (ECDSA P-256). The clients are a process of their own, this program
+// run again, so that only the server counts.
+namespace {
+
+using namespace consort;
+using namespace consort::bench;
+
+constexpr int kHandshakes = 3000;
+constexpr int kRequests = 100'000;
+constexpr int kConnections = 8;
+constexpr int kIdle = 4000;
+constexpr std::string_view kRequest =
+    "GET /v1/hosts/web1?all=1 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer secret\r\n\r\n";
+
+void allow_many_files() {
+  rlimit limit{};
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// ---- the clients' process -------------------------------------------------------------------
+
+SSL_SESSION* last_session = nullptr;
+
+int remember(SSL*, SSL_SESSION* session) {
+  SSL_SESSION_free(last_session);
+  last_session = session;
+  return 1;
+}
+
+SSL_CTX* client_context(const fs::path& folder) {
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+  if (SSL_CTX_use_certificate_chain_file(context, (folder / "client.pem").c_str()) != 1 ||
+      SSL_CTX_use_PrivateKey_file(context, (folder / "client.key").c_str(), SSL_FILETYPE_PEM) != 1)
+    give_up("the clients have no certificate");
+  SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(context, remember);
+  return context;
+}
+
+class Connection {
+ public:
+  Connection(SSL_CTX* context, std::uint16_t port, SSL_SESSION* session = nullptr)
+      : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)), ssl_(SSL_new(context)) {
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::connect(fd_.get(), reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0)
+      give_up("cannot connect to our own server");
+    const int yes = 1;
+    ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    SSL_set_fd(ssl_, fd_.get());
+    if (session != nullptr) SSL_set_session(ssl_, session);
+    if (SSL_connect(ssl_) != 1) give_up("a handshake failed");
+    if ((SSL_session_reused(ssl_) == 1) != (session != nullptr))
+      give_up("a session was not resumed, or was");
+  }
+  Connection(Connection&& other) noexcept
+      : fd_(std::move(other.fd_)), ssl_(std::exchange(other.ssl_, nullptr)) {}
+  Connection& operator=(Connection&&) = delete;
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() {
+    if (ssl_ != nullptr) SSL_set_shutdown(ssl_, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN);
+    SSL_free(ssl_);
+  }
+  void send() const {
+    if (SSL_write(ssl_, kRequest.data(), kRequest.size()) <= 0) give_up("a client was cut off");
+  }
+  void receive() const {
+    std::array<char, 4096> buffer{};
+    std::string answer;
+    while (!answer.ends_with("}\n")) {
+      const int n = SSL_read(ssl_, buffer.data(), buffer.size());
+      if (n <= 0) give_up("a client was cut off");
+      answer.append(buffer.data(), static_cast<std::size_t>(n));
+    }
+  }
+
+ private:
+  Fd fd_;
+  SSL* ssl_;
+};
+
+int run_clients(const std::string& what, std::uint16_t port, const fs::path& folder) {
+  allow_many_files();
+  ::signal(SIGPIPE, SIG_IGN);
+  SSL_CTX* context = client_context(folder);
+  std::vector<Connection> open;
+  if (what == "full") {
+    for (int i = 0; i < kHandshakes; ++i) const Connection once(context, port);
+  } else if (what == "resumed") {
+    {
+      // Its ticket comes before its first answer.
+      const Connection first(context, port);
+      first.send();
+      first.receive();
+    }
+    SSL_SESSION* session = last_session;
+    SSL_SESSION_up_ref(session);
+    for (int i = 0; i < kHandshakes; ++i) const Connection once(context, port, session);
+  } else if (what == "requests") {
+    for (int i = 0; i < kConnections; ++i) open.emplace_back(context, port);
+    for (int round = 0; round < kRequests / kConnections; ++round) {
+      for (const Connection& one : open) one.send();
+      for (const Connection& one : open) one.receive();
+    }
+  } else {
+    for (int i = 0; i < kIdle; ++i) {
+      open.emplace_back(context, port);
+      open.back().send();
+      open.back().receive();
+    }
+    if (::write(STDOUT_FILENO, "x", 1) != 1) return 1;
+    ::pause();
+  }
+  ::_exit(0);
+}
+
+// ---- the server's process -------------------------------------------------------------------
+
+struct Clients {
+  pid_t pid = -1;
+  Fd out;
+};
+
+Clients start_clients(const std::string& what, std::uint16_t port, const fs::path& folder) {
+  std::array<int, 2> out{};
+  if (::pipe(out.data()) != 0) give_up("no pipe");
+  Clients clients{-1, Fd(out[0])};
+  const Fd theirs(out[1]);
+  std::vector<std::string> words{"bench_tls", "--clients", what, std::to_string(port), folder};
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, out[1], STDOUT_FILENO);
+  posix_spawn_file_actions_addclose(&actions, out[0]);
+  if (::posix_spawn(&clients.pid, "/proc/self/exe", &actions, nullptr, argv.data(), environ) != 0)
+    give_up("cannot start the clients");
+  posix_spawn_file_actions_destroy(&actions);
+  return clients;
+}
+
+// Seconds of the server's processor time while the clients do `what`.
+double cpu_of(const std::string& what, std::uint16_t port, const fs::path& folder) {
+  int status = 0;
+  const Cost cost = cost_of([&] {
+    const Clients clients = start_clients(what, port, folder);
+    ::waitpid(clients.pid, &status, 0);
+  });
+  if (status != 0) give_up("the clients failed");
+  return cost.cpu;
+}
+
+double median_rate(int count, const std::string& what, std::uint16_t port, const fs::path& folder) {
+  say(fmt::format("{} × {}", count, what));
+  std::vector<double> rates;
+  for (int run = 0; run < 3; ++run) rates.push_back(count / cpu_of(what, port, folder));
+  return median(rates);
+}
+
+double idle_memory(std::uint16_t port, const fs::path& folder) {
+  say(fmt::format("{} idle connections, each after one request", kIdle));
+  ::malloc_trim(0);
+  const std::int64_t before = anonymous_memory();
+  const Clients clients = start_clients("idle", port, folder);
+  char byte = 0;
+  if (::read(clients.out.get(), &byte, 1) != 1) give_up("the clients could not connect");
+  const double each = static_cast<double>(anonymous_memory() - before) / kIdle;
+  ::kill(clients.pid, SIGKILL);
+  ::waitpid(clients.pid, nullptr, 0);
+  return each / 1e3;
+}
+
+struct Identities {
+  http::TlsIdentity server;
+  http::TlsTrust trust;
+};
+
+Identities make_identities(const fs::path& folder) {
+  const Instant now = SystemClock().now();
+  const auto root_key = crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256);
+  const auto authority = must(crypto::Authority::create("main", root_key, hours(48), now));
+  const auto issue = [&](crypto::IdentityKind kind, const std::string& name) {
+    const auto key = crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256);
+    const auto certificate = must(authority.issue(
+        {.key = key.public_key(), .identity = {kind, "main", name}, .lifetime = hours(24)}, now));
+    return http::TlsIdentity{authority.chain_pem_for(certificate), key.to_pem()};
+  };
+  const auto client = issue(crypto::IdentityKind::host, "web1");
+  must(write_file_atomic(folder / "client.pem", client.certificate_chain_pem));
+  must(write_file_atomic(folder / "client.key", client.private_key_pem.reveal(), 0600));
+  return {issue(crypto::IdentityKind::controller, "c1"), {authority.trust_anchor().to_pem()}};
+}
+
+std::uint16_t port_of(const std::string& address) {
+  return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+}
+
+void measure() {
+  allow_many_files();
+  const TempFolder folder = must(TempFolder::create("bench-tls"));
+  const Identities identities = make_identities(folder.path());
+  http::EventLoop loop;
+  const auto tls = must(http::ServerTls::create(identities.server, identities.trust,
+                                                http::ClientCertificates::required));
+  auto server = must(http::Server::create(loop, {{"127.0.0.1:0"}, {}, tls}));
+  server.route("GET", "/v1/hosts/{name}",
+               [](const http::Request& request, const http::Responder& responder) {
+                 responder.send(http::Response::json(Json::object(
+                     {{"name", request.param("name")}, {"address", "10.0.0.1"}, {"up", true}})));
+               });
+  server.start();
+  const std::uint16_t port = port_of(server.addresses().front());
+  loop.start();
+  Record record("tls");
+  using Better = Figure::Better;
+  record.add_key({"idle_kb_per_connection", idle_memory(port, folder.path()), "kB", {}, "", 25});
+  record.add_key({"handshakes_per_cpu_s",
+                  median_rate(kHandshakes, "full", port, folder.path()),
+                  "1/s",
+                  {},
+                  "",
+                  2000,
+                  Better::more});
+  record.add_key({"resumed_handshakes_per_cpu_s",
+                  median_rate(kHandshakes, "resumed", port, folder.path()),
+                  "1/s",
+                  {},
+                  "",
+                  {},
+                  Better::more});
+  record.add_key({"requests_per_cpu_s",
+                  median_rate(kRequests, "requests", port, folder.path()),
+                  "1/s",
+                  {},
+                  "",
+                  40'000,
+                  Better::more});
+  record.print();
+  loop.stop();
+}
+
+}  // namespace
+
+int main(int count, char** words) {
+  if (count == 5 && std::string_view(words[1]) == "--clients")
+    return run_clients(words[2], static_cast<std::uint16_t>(std::atoi(words[3])), words[4]);
+  measure();
+  return 0;
+}
