@@ -1,6 +1,7 @@
 // The process `consort agent`: the core on an event loop, workers that perform what it orders, the
 // watch over what is deployed, and the way to the controller. Below DATA:
 //   lock  state/target.json  state/instances/<service>.json  state/kept/  state/converge/
+//   state/removed/ (removals.h)
 //   objects/  backups/  services/<service>/ (service_files.h)  daemons/ (native supervisor)
 //   history.jsonl  delivered (the newest event that the controller has)
 #pragma once
@@ -37,7 +38,7 @@ struct AgentOptions {
 // An agent that runs on threads of its own. Services outlive it.
 class Agent {
  public:
-  // Errors: invalid_input (name, URL), locked (another agent uses DATA), io, corrupt (its records),
+  // Errors: invalid_input (name, URL), locked (another agent uses DATA), io, corrupt (its target),
   // unavailable (no system bus).
   [[nodiscard]] static Result<std::unique_ptr<Agent>> start(AgentOptions options);
   ~Agent();
