@@ -19,6 +19,7 @@ constexpr unsigned kHealthWorkers = 3;
 constexpr std::int64_t kObjectGrace = 3600;              // seconds
 constexpr std::int64_t kBackupGrace = 30LL * 24 * 3600;  // seconds
 constexpr Duration kLongestLoadPause = seconds(30);
+constexpr Duration kRecordTick = seconds(2);
 
 // After "try again": 1 s, 2 s, 4 s.
 Duration pause_before(const PerformStep& work) {
@@ -29,6 +30,11 @@ Duration pause_before(const PerformStep& work) {
       return seconds(1) * (1 << std::min(record.tries - 1, 5));
   }
   return Duration(0);
+}
+
+bool holds_data(const KeptFiles& kept, const std::string& service) {
+  const auto found = kept.load(service);
+  return found && found->data_version.has_value();
 }
 
 }  // namespace
@@ -56,8 +62,20 @@ Result<Store> Caretaker::load(const fs::path& state) {
     return tl::unexpected<Error>(target.error());
   std::error_code ec;
   for (const auto& item : fs::directory_iterator(state / "instances", ec)) {
-    if (item.path().extension() == ".json")
-      out["instances/" + item.path().stem().string()] = TRY(read_file(item.path()));
+    if (item.path().extension() != ".json") continue;
+    auto text = read_file(item.path());
+    // To the core it is a damaged record, one service's trouble only.
+    if (!text) log_error("{}", text.error().message());
+    out["instances/" + item.path().stem().string()] = text.value_or("");
+  }
+  // A record that was taken away leaves the data behind, which are set up already.
+  const KeptFiles kept(state / "kept");
+  for (const auto& item : fs::directory_iterator(state / "kept", ec)) {
+    const std::string service = item.path().stem().string();
+    if (item.path().extension() != ".json" || !holds_data(kept, service)) continue;
+    Instance instance;
+    instance.has_data = instance.keeps_data = true;
+    out.try_emplace("instances/" + service, instance_to_json(instance).dump());
   }
   return out;
 }
@@ -82,7 +100,26 @@ Status Caretaker::begin() {
     if (!s->busy) settle(s);
   }
   audit();
+  for (const auto& [name, remedy] : core_.damaged()) {
+    log_error("{}", remedy);
+    shop_.note(make_event(SystemClock().now(), "damaged", name, "", remedy));
+  }
+  await_repair();
   return {};
+}
+
+// Until the operator has taken away the last damaged record.
+void Caretaker::await_repair() {
+  if (core_.damaged().empty() || closing_) return;
+  const std::map<std::string, std::string> damaged = core_.damaged();
+  for (const auto& [name, remedy] : damaged) {
+    std::error_code ec;
+    if (fs::exists(shop_.host.data / "state/instances" / (name + ".json"), ec) || ec) continue;
+    shop_.note(make_event(SystemClock().now(), "damaged", name, "",
+                          "its damaged record is gone: it is installed anew"));
+    take(core_.on_record_removed(name, holds_data(shop_.kept, name)));
+  }
+  loop_.after(kRecordTick, [this] { await_repair(); });
 }
 
 // Before the first service looks after its files, a purge must know what all others keep. Reading
@@ -104,6 +141,14 @@ void Caretaker::announce_claims() {
         purges = purges || spec.bool_or("purge");
       known[name].push_back({state.manifest, std::move(*manifest), state.host});
     }
+  }
+  // Of a damaged service nobody knows better than its target.
+  for (const auto& [name, remedy] : core_.damaged()) {
+    const auto entry = core_.target().instances.find(name);
+    if (entry == core_.target().instances.end() || !entry->second.wanted) continue;
+    const plan::InstanceState& wanted = *entry->second.wanted;
+    if (auto manifest = plan::get_manifest(shop_.store, wanted.manifest))
+      known[name].push_back({wanted.manifest, std::move(*manifest), wanted.host});
   }
   if (!purges) return;
   for (const auto& [name, versions] : known) {
@@ -361,6 +406,8 @@ void Caretaker::clean_up(const ServicePtr& service) {
 }
 
 void Caretaker::collect() {
+  // Nobody knows what they need.
+  if (!core_.damaged().empty()) return;
   work_.submit(
       "collect",
       [this, roots = core_.manifests_in_use()]() mutable {

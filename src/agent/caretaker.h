@@ -90,6 +90,7 @@ class Caretaker {
   [[nodiscard]] Status write(const Writes& writes) const;
   void retry_writes();
   void announce_claims();
+  void await_repair();
   void note_transitions();
   void load_manifests(const LoadManifests& work);
   void perform(const PerformStep& work);

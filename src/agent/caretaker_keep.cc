@@ -53,6 +53,7 @@ Status Caretaker::make_keeper(Workshop& workshop, Service& service) {
 
 // From now on the service is kept as applied; begins with one look at everything.
 void Caretaker::settle(const ServicePtr& s) {
+  if (core_.damaged().contains(s->name)) return;
   const std::uint64_t generation = ++s->generation;
   s->care.reset();
   s->failing.clear();

@@ -11,6 +11,7 @@
 #include "agent/overlay_files.h"
 #include "agent/pass.h"
 #include "agent/real_files.h"
+#include "agent/removals.h"
 #include "agent/supervisors/supervisor.h"
 #include "objects/store.h"
 
@@ -34,6 +35,7 @@ struct Converger::Impl {
   std::map<std::string, Flapping> flapping;
   std::mutex flapping_mutex;
   std::pair<Stamp, Stamp> account_stamps;
+  Removals* removals = nullptr;
 
   [[nodiscard]] Instant now() const {
     return options.clock != nullptr ? options.clock->now() : system_clock.now();
@@ -48,7 +50,8 @@ struct Converger::Impl {
                    options.backups,
                    overlay,
                    graph.claimed.get(),
-                   options.claims};
+                   options.claims,
+                   removals};
   }
 
   [[nodiscard]] bool known_good(std::uint32_t i) const {
@@ -90,6 +93,12 @@ Result<std::unique_ptr<Converger>> Converger::create(ConvergerOptions options) {
 }
 
 void Converger::set_labels(LabelMap labels) { impl_->options.labels = std::move(labels); }
+
+void Converger::keep_removed_in(Removals* removals) { impl_->removals = removals; }
+
+Result<std::vector<std::string>> Converger::bring_back(Removals& removals) {
+  return removals.bring_back(impl_->context(nullptr, nullptr));
+}
 
 Status Converger::set_resources(const std::map<std::string, Json>& specs) {
   std::vector<std::unique_ptr<Resource>> resources;

@@ -65,6 +65,10 @@ class Converger {
   [[nodiscard]] Status set_resources(const std::map<std::string, Json>& specs);
   // What `when` is matched against from the next pass on.
   void set_labels(LabelMap labels);
+  // What purges remove from now on is kept there; null: as backups only. It must outlive the use.
+  void keep_removed_in(Removals* removals);
+  // See Removals::bring_back().
+  [[nodiscard]] Result<std::vector<std::string>> bring_back(Removals& removals);
 
   [[nodiscard]] PassReport pass(const PassOptions& options = {});
 

@@ -96,6 +96,20 @@ Result<Instance> instance_from_json(const Json& json) {
   return out;
 }
 
+namespace {
+
+// The only way out is a person's: without the record nobody knows what of the service's data is
+// where, which version runs, and whether a change was under way.
+std::string remedy_for(const std::string& service, const std::string& key, const Error& error) {
+  return fmt::format(
+      "the agent's record state/{0}.json below its data folder is damaged ({1}); nothing of {2} is "
+      "touched until you put the file back from a backup and start the agent again, or look at the "
+      "host and remove the file: then {2} is installed anew over what is there",
+      key, error.message(), service);
+}
+
+}  // namespace
+
 Result<Core> Core::restore(const Store& store) {
   Core core;
   for (const auto& [key, value] : store) {
@@ -106,15 +120,29 @@ Result<Core> Core::restore(const Store& store) {
         core.instances_.emplace(key.substr(10), TRY(instance_from_json(json)));
       return {};
     };
-    if (auto status = load(); !status)
-      return fail(std::move(status).error().context(fmt::format("in the agent's record '{}'", key)))
-          .hint(
-              key == "target"
-                  ? "delete that file below the agent's data folder: the controller sends it anew"
-                  : "put that file below the agent's data folder back from a backup: it says what "
-                    "of the service's data is where");
+    auto status = load();
+    if (status) continue;
+    if (key.starts_with("instances/")) {
+      const std::string service = key.substr(10);
+      core.damaged_.emplace(service, remedy_for(service, key, status.error()));
+      continue;
+    }
+    return fail(std::move(status).error().context(fmt::format("in the agent's record '{}'", key)))
+        .hint("delete that file below the agent's data folder: the controller sends it anew");
   }
   return core;
+}
+
+Output Core::on_record_removed(const std::string& service, bool has_data) {
+  Output out;
+  if (damaged_.erase(service) == 0) return out;
+  Instance& instance = instances_[service];
+  instance.has_data = instance.keeps_data = has_data;
+  out.report = true;
+  save(service, out);
+  forget_what_left_no_trace(out);
+  consider(service, out);
+  return out;
 }
 
 void Core::save(const std::string& service, Output& out) const {
@@ -175,7 +203,7 @@ bool Core::is_due(const Instance& instance, const plan::TargetEntry& entry) cons
 // Begins what is due for this service, unless something is under way.
 void Core::consider(const std::string& service, Output& out) {
   const auto entry = target_.instances.find(service);
-  if (entry == target_.instances.end()) return;
+  if (entry == target_.instances.end() || damaged_.contains(service)) return;
   Instance& instance = instances_[service];
   if (instance.transition || instance.loading || !is_due(instance, entry->second)) return;
   LoadManifests load{service, {}};
@@ -372,8 +400,30 @@ bool Core::is_settled(const std::string& service) const {
   return entry == target_.instances.end() || !is_due(it->second, entry->second);
 }
 
+// Whoever waits for an attempt or a duty learns at once that it will not come.
+plan::InstanceReport Core::report_damaged(const std::string& service) const {
+  plan::InstanceReport out;
+  out.health = plan::Health::unhealthy;
+  out.health_reason = damaged_.at(service);
+  plan::Outcome outcome;
+  outcome.result = plan::Outcome::Result::inconsistent;
+  outcome.step = "record";
+  outcome.message = damaged_.at(service);
+  const auto entry = target_.instances.find(service);
+  if (entry == target_.instances.end()) return out;
+  outcome.attempt = entry->second.attempt;
+  out.outcome = outcome;
+  if (entry->second.duty) {
+    outcome.attempt = entry->second.duty->token;
+    out.duties.emplace(outcome.attempt, outcome);
+  }
+  return out;
+}
+
 plan::HostReport Core::report() const {
   plan::HostReport out;
+  for (const auto& [service, why] : damaged_)
+    out.instances.emplace(service, report_damaged(service));
   out.epoch = target_.epoch;
   out.seq = target_.seq;
   for (const auto& [service, instance] : instances_) {

@@ -63,7 +63,8 @@ struct Instance {
 
 class Core {
  public:
-  // Errors: corrupt, with the key.
+  // A service whose record cannot be read is damaged(): nothing of it is changed, the others go on.
+  // Errors: corrupt (the target), with the key.
   [[nodiscard]] static Result<Core> restore(const Store& store);
 
   // After a start of the agent: transitions that were under way go on, or walk back.
@@ -81,11 +82,16 @@ class Core {
   Output on_last_step(const std::string& service, const std::string& token,
                       const transition::StepResult& result);
   Output on_health(const std::string& service, plan::Health health, const std::string& reason);
+  // The operator has taken a damaged record away: the service comes to this host anew. `has_data`:
+  // its data folder was set up by an earlier installation.
+  Output on_record_removed(const std::string& service, bool has_data);
   // Asks again for what could not be loaded. Call when the controller answers, or after a while.
   Output retry();
 
   [[nodiscard]] const plan::Target& target() const { return target_; }
   [[nodiscard]] const std::map<std::string, Instance>& instances() const { return instances_; }
+  // Services whose record cannot be read, and what to do about it.
+  [[nodiscard]] const std::map<std::string, std::string>& damaged() const { return damaged_; }
   // Instances, epoch and seq; host, boot id, facts, number and events are the shell's to fill in.
   [[nodiscard]] plan::HostReport report() const;
   // Every manifest that a target, a transition or an applied instance refers to.
@@ -104,9 +110,11 @@ class Core {
   void conclude_duty(const std::string& service, const plan::Outcome& outcome);
   void save(const std::string& service, Output& out) const;
   void forget_what_left_no_trace(Output& out);
+  [[nodiscard]] plan::InstanceReport report_damaged(const std::string& service) const;
 
   plan::Target target_;
   std::map<std::string, Instance> instances_;
+  std::map<std::string, std::string> damaged_;  // none of these is in instances_
 };
 
 [[nodiscard]] Json instance_to_json(const Instance& instance);

@@ -186,6 +186,16 @@ Status Keeper::clear() {
   return {};
 }
 
+void Keeper::set_way_back(WayBack way_back) {
+  converger_->keep_removed_in(way_back == WayBack::open ? &removals_ : nullptr);
+}
+
+Result<std::vector<std::string>> Keeper::bring_back_removed() {
+  return converger_->bring_back(removals_);
+}
+
+Status Keeper::forget_removed() { return removals_.forget(); }
+
 PassReport Keeper::pass(const PassOptions& options) { return converger_->pass(options); }
 
 Status Keeper::release_leftovers() {

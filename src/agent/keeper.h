@@ -9,12 +9,15 @@
 #include <vector>
 
 #include "agent/converge.h"
+#include "agent/removals.h"
 #include "agent/supervisors/supervisor.h"
 #include "agent/workshop.h"
 
 namespace consort::agent {
 
 enum class DaemonPart : std::uint8_t { with, without };
+// Whether a way back may still ask for what is removed now.
+enum class WayBack : std::uint8_t { open, closed };
 
 class Keeper {
  public:
@@ -33,6 +36,11 @@ class Keeper {
   [[nodiscard]] PassReport pass(const PassOptions& options = {});
   // Gives up what is owned and no longer in the set, the daemon aside.
   [[nodiscard]] Status release_leftovers();
+  // While it is open, what purges remove is kept for bring_back_removed(). Closed at first.
+  void set_way_back(WayBack way_back);
+  // What purges have removed since forget_removed(), and could not be brought back: "/a (why)".
+  [[nodiscard]] Result<std::vector<std::string>> bring_back_removed();
+  [[nodiscard]] Status forget_removed();
   [[nodiscard]] std::map<std::string, std::vector<std::string>> watches() const {
     return converger_->watches();
   }
@@ -49,7 +57,10 @@ class Keeper {
  private:
   [[nodiscard]] Status check_claim(const std::string& path) const;
   Keeper(Workshop& workshop, std::string service)
-      : workshop_(workshop), service_(std::move(service)), files_(workshop.host, service_) {}
+      : workshop_(workshop),
+        service_(std::move(service)),
+        files_(workshop.host, service_),
+        removals_(workshop.host.data / "state/removed" / (service_ + ".jsonl")) {}
   [[nodiscard]] Result<std::map<std::string, Json>> specs_of(const Version& version,
                                                              DaemonPart daemon) const;
   [[nodiscard]] Result<Json> daemon_spec(const Version& version) const;
@@ -57,6 +68,7 @@ class Keeper {
   Workshop& workshop_;
   std::string service_;
   ServiceFiles files_;
+  Removals removals_;
   std::unique_ptr<Converger> converger_;
   std::map<std::string, Digest> places_;  // of what is set now: where each wish lives
   std::optional<DaemonSpec> daemon_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/removals.h"
 #include "agent/resources/command.h"
 #include "agent/resources/daemon.h"
 #include "agent/resources/directory.h"
@@ -180,6 +181,13 @@ Result<std::optional<Digest>> Context::back_up(const std::string& path) const {
   return std::optional(TRY(backups->put_file(files.host_path(path))));
 }
 
+Status Context::keep_removed(const std::vector<std::string>& paths) const {
+  if (dry_run()) return {};
+  if (removals != nullptr) return removals->keep(*this, paths);
+  for (const std::string& path : paths) TRY(back_up(path));
+  return {};
+}
+
 Ownership Ownership::read(JsonReader& reader) {
   Ownership out;
   out.mode = read_mode(reader, "mode");
@@ -251,8 +259,12 @@ Status revert_path(const Context& context, const Json& record) {
     return fail(ErrorCode::not_found, fmt::format("there is no backup of what {} was before", path))
         .hint("restore it by hand");
   }
+  // Through a file of our own: it may be large.
+  TRYV(make_folders(context.state_folder, 0700));
+  const TempFolder between = TRY(TempFolder::create("revert-", context.state_folder));
   Content content;
-  content.bytes = TRY(context.backups->get(*backup));
+  content.source = between.path() / "content";
+  TRYV(context.backups->materialise(*backup, content.source, 0600, Durability::cached));
   TRY(context.files.write(path, content, meta, nullptr));
   return {};
 }

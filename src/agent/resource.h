@@ -28,6 +28,7 @@ class ObjectStore;
 namespace consort::agent {
 
 class OverlayFiles;
+class Removals;
 class Supervisor;
 
 // The most restrictive of host, service and resource wins: the greatest.
@@ -60,10 +61,13 @@ struct Context {
   // Paths that resources decide on, of this set and of the whole host: a purge leaves them alone.
   const PathSet* claimed = nullptr;
   const Claims* claims = nullptr;
+  Removals* removals = nullptr;  // null: there is no way back that would ask for what is removed
 
   [[nodiscard]] bool dry_run() const { return overlay != nullptr; }
   // Keeps the content of a file that is about to go. No store or no file: no digest.
   [[nodiscard]] Result<std::optional<Digest>> back_up(const std::string& path) const;
+  // The same for all that a purge is about to remove, so that a way back can bring it back.
+  [[nodiscard]] Status keep_removed(const std::vector<std::string>& paths) const;
 };
 
 struct Change {

@@ -1,6 +1,7 @@
 // The process `consort agent`: the core on an event loop, workers that perform what it orders, the
 // watch over what is deployed, and the way to the controller. Below DATA:
 //   lock  state/target.json  state/instances/<service>.json  state/kept/  state/converge/
+//   state/removed/ (removals.h)
 //   objects/  backups/  services/<service>/ (service_files.h)  daemons/ (native supervisor)
 //   history.jsonl  delivered (the newest event that the controller has)
 #pragma once
@@ -43,7 +44,7 @@ class Agent {
  public:
   // Joining may take as long as an admin takes to let this host in; `stopped` waits so long and says
   // whether to give up. Errors: invalid_input (name, URL, token), refused (it joined as another
-  // name), locked (another agent uses DATA), io, corrupt (its records),
+  // name), locked (another agent uses DATA), io, corrupt (its target),
   // unavailable (no system bus).
   [[nodiscard]] static Result<std::unique_ptr<Agent>> start(
       AgentOptions options, const std::function<bool(Duration)>& stopped = {});

@@ -5,6 +5,7 @@
 
 #include <thread>
 
+#include "agent/history.h"
 #include "agent/readiness.h"
 #include "agent/supervisors/process_facts.h"
 #include "base/text.h"
@@ -59,7 +60,10 @@ Steps::Steps(Workshop& workshop, std::string service, Keeper& keeper)
       files_(workshop.host, service_) {}
 
 StepResult Steps::perform(const PerformStep& work) {
+  const bool may_go_back = !work.transition.duty && work.order.step < Step::commit;
+  keeper_.set_way_back(may_go_back ? WayBack::open : WayBack::closed);
   auto result = dispatch(work);
+  keeper_.set_way_back(WayBack::closed);
   return result ? std::move(*result) : failed(result.error());
 }
 
@@ -123,9 +127,11 @@ Result<StepResult> Steps::dispatch(const PerformStep& work) {
     case Step::switch_over:
       // Only before the first try: after a crash in the middle of it the way may be cut already.
       if (!work.order.again) TRYV(remember_reachable());
+      if (!work.order.again) TRYV(keeper_.forget_removed());
       return done(switch_to(after, before));
     case Step::switch_back:
-      return done(switch_to(before, after));
+      TRYV(switch_to(before, after));
+      return bring_back();
     case Step::setup:
       return setup(work);
     case Step::start:
@@ -139,6 +145,7 @@ Result<StepResult> Steps::dispatch(const PerformStep& work) {
     case Step::commit:
       return done(commit(work.transition));
     case Step::remove:
+      if (!work.order.again) TRYV(keeper_.forget_removed());
       return done(remove());
     default:
       return hook(work);
@@ -392,6 +399,16 @@ Status Steps::switch_to(const Version* version, const Version* from) {
   return keeper_.release_leftovers();
 }
 
+// After the old version has put its own files in place: what purges of the new one have removed.
+Result<StepResult> Steps::bring_back() {
+  const std::vector<std::string> lost = TRY(keeper_.bring_back_removed());
+  StepResult result;
+  if (!lost.empty())
+    result.message = fmt::format("what purges have removed could not all be brought back: {}",
+                                 presentable(join(lost, ", "), 2048));
+  return result;
+}
+
 Status Steps::remove() {
   // The base service of a class has no name for a daemon, and none.
   if (is_name(service_)) TRYV(shop_.supervisor->remove(service_));
@@ -431,7 +448,8 @@ Status Steps::commit(const transition::Transition& t) {
   Kept kept = TRY(shop_.kept.load(service_));
   if (new_ && !holds_nothing(files_.data())) kept.data_version = new_->manifest.data_version;
   if (t.from && (!t.to || t.from->manifest != t.to->manifest)) kept.previous = t.from->manifest;
-  return shop_.kept.save(service_, kept);
+  TRYV(shop_.kept.save(service_, kept));
+  return keeper_.forget_removed();
 }
 
 }  // namespace consort::agent

@@ -53,7 +53,7 @@ Stage::Stage(platform::Lab lab, fs::path folder, fs::path self)
       folder_(std::move(folder)),
       self_(std::move(self)),
       orders_(folder_ / "orders.jsonl"),
-      customer_(folder_ / "customer") {}
+      customer_(folder_ / "customer", lab_.id() + "/customer") {}
 
 void Stage::begin_step(int number, std::string_view title) {
   step_ = number;
@@ -165,7 +165,7 @@ Status Stage::start_customer() {
   keep.argv =
       lab_.inside_argv({self_.string(), "demo-client", fmt::format("http://{}:8000", address),
                         (folder_ / "orders.jsonl").string()});
-  keep.environment = {{platform::kMemberVariable, lab_.describe().string_or("lab")}};
+  keep.environment = {{platform::kMemberVariable, lab_.id()}};
   TRYV(write_file_atomic(folder_ / "orders.jsonl", "", 0644, Durability::cached));
   return customer_.start(self_, keep);
 }

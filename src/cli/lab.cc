@@ -29,19 +29,33 @@ Result<Lab> open_lab(const Arguments& arguments) {
   return Lab::open(lab_folder(arguments), self());
 }
 
+std::string state_of(const Json& part) {
+  if (!part.bool_or("running")) return paint(Colour::red, "off");
+  return part.bool_or("kept") ? paint(Colour::green, "running")
+                              : paint(Colour::yellow, "running, not kept");
+}
+
 void print_lab(const Json& lab) {
   std::vector<std::vector<std::string>> rows = {{"HOST", "CLASS", "ADDRESS", "STATE"}};
+  const Json& controller = *lab.find("controller");
+  bool lost = controller.bool_or("running") && !controller.bool_or("kept");
   for (const Json& host : lab.find("hosts")->as_array()) {
-    rows.push_back(
-        {host.string_or("name"), host.string_or("class"), host.string_or("address"),
-         host.bool_or("running") ? paint(Colour::green, "running") : paint(Colour::red, "off")});
+    rows.push_back({host.string_or("name"), host.string_or("class"), host.string_or("address"),
+                    state_of(host)});
+    lost = lost || (host.bool_or("running") && !host.bool_or("kept"));
   }
   print(table(rows));
-  const Json& controller = *lab.find("controller");
   print(fmt::format("\nplatform    {} ({})\ncontroller  {}{}\ninventory   {}\n",
                     lab.string_or("platform"), lab.string_or("why"), controller.string_or("url"),
-                    controller.bool_or("running") ? "" : ", which does not run",
+                    !controller.bool_or("running") ? ", which does not run"
+                    : controller.bool_or("kept")   ? ""
+                                                   : " (running, not kept)",
                     lab.string_or("inventory")));
+  if (lost)
+    print(
+        "\nWhat is not kept runs on although its lab-keep was killed, and nobody starts it again "
+        "when it ends.\n`consort lab start HOST` starts it anew, `consort lab stop HOST` ends "
+        "it.\n");
 }
 
 Result<int> run_up(const Arguments& arguments) {

@@ -444,7 +444,7 @@ void add_event_routes(Gate& gate, Shell& shell) {
                  const bool numeric = !after.empty() && after.size() < 18 &&
                                       after.find_first_not_of("0123456789") == std::string::npos;
                  const std::uint64_t newest =
-                     shell.events().empty() ? 0 : shell.events().back().number;
+                     shell.events().empty() ? 0 : shell.events().rbegin()->first;
                  shell.add_stream(responder.open_stream(), numeric ? std::stoull(after) : newest,
                                   asker.still_believed);
                });
@@ -455,7 +455,7 @@ void add_event_routes(Gate& gate, Shell& shell) {
                    return !wanted || *wanted == value;
                  };
                  Json::Array out;
-                 for (const Event& event : shell.events()) {
+                 for (const auto& [number, event] : shell.events()) {
                    if (matches("host", event.host) && matches("service", event.service) &&
                        matches("rollout", event.rollout))
                      out.push_back(event_to_json(event));

@@ -9,7 +9,8 @@
 namespace consort::controller {
 namespace {
 
-constexpr std::size_t kKeptEvents = 5000;
+// So late a tick has its cause in this process or its machine, not in the hosts.
+constexpr Duration kStall = seconds(3);
 
 std::string generation_key(std::uint64_t number) {
   return fmt::format("generations/{:010}", number);
@@ -28,9 +29,9 @@ std::string name_of(const Json& event, std::string_view member, std::string_view
   return is_name(std::string_view(name).substr(prefix)) ? name : std::string(otherwise);
 }
 
-std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", number); }
-
 }  // namespace
+
+std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", number); }
 
 std::string tail_reason(const std::string& host, const std::string& service) {
   return fmt::format("converge:{}/{}", host, service);
@@ -89,7 +90,8 @@ void Core::wake_at(Instant at) {
 void Core::tell(Output& out, Event event) {
   event.number = next_event_++;
   out.writes[event_key(event.number)] = event_to_json(event).dump();
-  if (event.number > kKeptEvents) out.writes[event_key(event.number - kKeptEvents)] = std::nullopt;
+  if (const auto forgotten = kept_events_.add(event.number, event.host))
+    out.writes[event_key(*forgotten)] = std::nullopt;
   out.events.push_back(std::move(event));
 }
 
@@ -115,8 +117,26 @@ void Core::save_budgets(Output& out) const {
 // --- agents
 // ---------------------------------------------------------------------------------------
 
+// Silence counts only while we would have heard: a core that was not woken in time was deaf, and
+// connections that broke meanwhile broke because of us.
+void Core::notice_stall(Instant now, Output& out) {
+  if (!wake_ || now < *wake_ + kStall) return;
+  const Duration late = std::chrono::duration_cast<Duration>(now - *wake_);
+  wake_.reset();
+  patient_until_ = now + kSilence;
+  for (auto& [name, host] : hosts_) {
+    if (host.reachable) host.last_contact = now;
+  }
+  wake_at(*patient_until_);
+  tell(out, {0, now, "stalled", "", "", "",
+             fmt::format("the controller itself stood still for {} or more: hosts have {} to be "
+                         "heard before any of them counts as unreachable",
+                         human_duration(late), human_duration(kSilence))});
+}
+
 Output Core::on_contact(const std::string& name, Instant now) {
   Output out;
+  notice_stall(now, out);
   auto [it, made] = hosts_.try_emplace(name);
   HostState& host = it->second;
   host.last_contact = now;
@@ -145,8 +165,10 @@ Output Core::on_poll(const std::string& name, std::uint64_t epoch, std::uint64_t
 
 Output Core::on_silence(const std::string& name, Instant now) {
   Output out;
+  notice_stall(now, out);
   const auto it = hosts_.find(name);
   if (it == hosts_.end() || !it->second.reachable) return out;
+  if (patient_until_ && now < *patient_until_) return out;
   it->second.reachable = false;
   it->second.last_contact.reset();
   tell(out, {0, now, "host-unreachable", "", "", name, "does not answer"});
@@ -222,6 +244,7 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
 
 Output Core::tick(Instant now) {
   Output out;
+  notice_stall(now, out);
   wake_.reset();
   for (auto& [name, host] : hosts_) {
     if (!host.reachable) continue;
@@ -308,7 +331,7 @@ void Core::save_changes(const rollout::Rollout& rollout, const rollout::Effects&
 void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   std::set<std::string> scope;
   for (const plan::Step& step : rollout.forward.steps) scope.insert(step.service);
-  plan::Generation generation = merged(candidates_.at(rollout.id), scope);
+  plan::Generation generation = merged(candidates_.at(rollout.id), scope, rollout.plan.base);
   generation.parent = current_;
   generation.number = generations_.empty() ? 1 : generations_.rbegin()->first + 1;
   generation.created = now;
@@ -372,6 +395,13 @@ void Core::converge_tail(Instant now, Output& out) {
     const auto state = hosts_.find(host);
     const auto record = generation->services.find(service);
     const bool locked = !check_locks({service});
+    // What has left the inventory is nobody's to change.
+    if (!generation->hosts.contains(host)) {
+      if (budget::release(budgets_, host, tail_reason(host, service))) save_budgets(out);
+      out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
+      it = tail_.erase(it);
+      continue;
+    }
     if (state == hosts_.end() || !state->second.reachable || locked) {
       ++it;
       continue;

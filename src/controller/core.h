@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "budget/budget.h"
+#include "controller/event_shares.h"
 #include "plan/generation.h"
 #include "plan/plan.h"
 #include "plan/target.h"
@@ -43,6 +44,9 @@ struct Event {
 // Why a straggler holds a slot.
 [[nodiscard]] std::string tail_reason(const std::string& host, const std::string& service);
 [[nodiscard]] Json event_to_json(const Event& event);
+// So many events are kept, a fair share of each host (event_shares.h).
+inline constexpr std::size_t kKeptEvents = 5000;
+[[nodiscard]] std::string event_key(std::uint64_t number);
 
 struct Output {
   Writes writes;
@@ -112,7 +116,8 @@ class Core {
   // Forgets a host that is gone for good.
   [[nodiscard]] Status remove_host(const std::string& host, Instant now, Output& out);
 
-  // Time has passed. Call at wake() or after any change.
+  // Time has passed. Call at wake() or after any change. A call long after wake() means that this
+  // process (or its machine) stood still: whoever could not be heard meanwhile gets kSilence again.
   Output tick(Instant now);
   [[nodiscard]] std::optional<Instant> wake() const { return wake_; }
 
@@ -150,7 +155,8 @@ class Core {
   [[nodiscard]] Status check_shrink(const DeployRequest& request) const;
   [[nodiscard]] Status check_slots(const plan::Plan& plan) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
-                                        const std::set<std::string>& scope) const;
+                                        const std::set<std::string>& scope,
+                                        std::uint64_t planned_on) const;
   void size_budgets(const plan::Generation& generation);
   void advance(Instant now, Output& out);
   void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
@@ -168,6 +174,7 @@ class Core {
   void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
+  void notice_stall(Instant now, Output& out);
   [[nodiscard]] Status load(const std::string& key, const std::string& value);
   [[nodiscard]] Status load_rollout(const std::string& rest, const std::string& value);
   void drop_unfinished();
@@ -182,6 +189,7 @@ class Core {
   std::uint64_t current_ = 0;
   std::uint64_t next_rollout_ = 1;
   std::uint64_t next_event_ = 1;
+  EventShares kept_events_{kKeptEvents};
   std::map<std::string, HostState> hosts_;
   std::map<std::string, plan::Target> targets_;
   std::map<std::uint64_t, plan::Generation> generations_;
@@ -192,6 +200,7 @@ class Core {
   std::map<std::pair<std::string, std::string>, std::string> tail_;
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
+  std::optional<Instant> patient_until_;  // after a stall: until then no host is judged
   std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };
 

@@ -8,16 +8,73 @@
 
 namespace consort::controller {
 
+namespace {
+
+using Hosts = std::vector<std::string>;
+
+bool has(const Hosts& hosts, const std::string& host) {
+  return std::binary_search(hosts.begin(), hosts.end(), host);
+}
+
+const Hosts& class_in(const plan::Generation& generation, const std::string& name) {
+  static const Hosts none;
+  const auto it = generation.classes.find(name);
+  return it == generation.classes.end() ? none : it->second;
+}
+
+// The fleet of `out` was read when `start` was current. What others have changed since (`now`)
+// stays: a host that has left meanwhile does not come back, one that has joined stays.
+void merge_fleet(const plan::Generation& start, const plan::Generation& now,
+                 plan::Generation& out) {
+  const auto hosts = std::exchange(out.hosts, now.hosts);
+  const auto classes = std::exchange(out.classes, now.classes);
+  for (const auto& [name, record] : hosts) {
+    const auto before = start.hosts.find(name);
+    if (before == start.hosts.end() || before->second != record)
+      out.hosts.insert_or_assign(name, record);
+  }
+  for (const auto& [name, record] : start.hosts) {
+    if (!hosts.contains(name)) out.hosts.erase(name);
+  }
+  for (const auto& [name, members] : classes) {
+    Hosts& merged = out.classes[name];
+    for (const std::string& host : members) {
+      if (!has(class_in(start, name), host) && !has(merged, host))
+        merged.insert(std::upper_bound(merged.begin(), merged.end(), host), host);
+    }
+  }
+  for (const auto& [name, members] : start.classes) {
+    const auto mine = classes.find(name);
+    if (mine == classes.end()) {
+      out.classes.erase(name);
+      continue;
+    }
+    std::erase_if(out.classes[name], [&](const std::string& host) {
+      return has(members, host) && !has(mine->second, host);
+    });
+  }
+  // A host that both have changed may be gone on one side.
+  for (auto& [name, members] : out.classes)
+    std::erase_if(members, [&](const std::string& host) { return !out.hosts.contains(host); });
+}
+
+}  // namespace
+
 // The current generation with the services of `scope` taken from the candidate. Services that are
-// broken in the candidate stay as they are.
-plan::Generation Core::merged(const plan::Generation& candidate,
-                              const std::set<std::string>& scope) const {
+// broken in the candidate stay as they are. A host that has left the inventory keeps what it runs,
+// but is no place for anything any more. `planned_on`: the generation that was current when the
+// candidate was planned.
+plan::Generation Core::merged(const plan::Generation& candidate, const std::set<std::string>& scope,
+                              std::uint64_t planned_on) const {
   plan::Generation out = candidate;
   const plan::Generation* base = current();
   if (base == nullptr) {
     std::erase_if(out.services, [&](const auto& s) { return !scope.contains(s.first); });
     return out;
   }
+  const auto start = generations_.find(planned_on);
+  if (planned_on != base->number && start != generations_.end())
+    merge_fleet(start->second, *base, out);
   out.services = base->services;
   for (const std::string& name : scope) {
     const auto it = candidate.services.find(name);
@@ -27,18 +84,14 @@ plan::Generation Core::merged(const plan::Generation& candidate,
       out.services.insert_or_assign(name, it->second);
     }
   }
+  for (auto& [name, service] : out.services)
+    std::erase_if(service.hosts, [&](const auto& host) { return !out.hosts.contains(host); });
   // Services that need nothing still get their newest words: edges, purpose, owner.
   for (const auto& [name, record] : candidate.services) {
     const auto it = out.services.find(name);
     if (it != out.services.end() && it->second.manifest == record.manifest &&
         it->second.hosts == record.hosts)
       it->second = record;
-  }
-  for (const auto& [name, service] : out.services) {
-    for (const std::string& host : service.hosts) {
-      if (const auto it = base->hosts.find(host); it != base->hosts.end())
-        out.hosts.try_emplace(host, it->second);
-    }
   }
   return out;
 }
@@ -188,12 +241,6 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
 }
 
 namespace {
-
-using Hosts = std::vector<std::string>;
-
-bool has(const Hosts& hosts, const std::string& host) {
-  return std::binary_search(hosts.begin(), hosts.end(), host);
-}
 
 // A class that the site has given up comes back with those of its hosts that are still there.
 const Hosts& class_of_today(const std::string& name, const Hosts& then, plan::Generation& out) {

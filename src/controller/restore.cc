@@ -87,7 +87,12 @@ Status Core::load(const std::string& key, const std::string& value) {
     tail_.emplace(std::pair(rest.substr(0, rest.find('/')), rest.substr(rest.find('/') + 1)),
                   value);
   } else if (kind == "log") {
-    next_event_ = std::max(next_event_, TRY(parse_number(rest, key)) + 1);
+    const std::uint64_t number = TRY(parse_number(rest, key));
+    next_event_ = std::max(next_event_, number + 1);
+    const auto event = parse_json(value);
+    const std::string host = event ? event->string_or("host") : "";
+    if (const auto forgotten = kept_events_.add(number, host))
+      leftovers_.insert(event_key(*forgotten));
   }
   return {};
 }

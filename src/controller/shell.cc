@@ -50,6 +50,7 @@ Status Shell::start() {
   failed_ = false;
   ++life_;
   events_.clear();
+  recent_ = EventShares(kRecentEvents);
   for (const auto& [key, value] : stored) {
     if (!key.starts_with("log/")) continue;
     const auto json = parse_json(value);
@@ -62,8 +63,7 @@ Status Shell::start() {
     event.service = json->string_or("service");
     event.host = json->string_or("host");
     event.text = json->string_or("text");
-    events_.push_back(std::move(event));
-    if (events_.size() > kRecentEvents) events_.pop_front();
+    remember(std::move(event));
   }
   schedule_collection();
   carry_out(core_->start(now()), [](const Status& status) {
@@ -138,8 +138,7 @@ void Shell::published(const std::map<std::string, plan::Target>& targets,
     answer_poll(host);
   }
   for (const Event& event : events) {
-    events_.push_back(event);
-    if (events_.size() > kRecentEvents) events_.pop_front();
+    remember(event);
     const std::string data = event_to_json(event).dump();
     std::erase_if(streams_, [&](const Stream& to) {
       return !to.stream.send(event.kind, std::to_string(event.number), data);
@@ -149,12 +148,16 @@ void Shell::published(const std::map<std::string, plan::Target>& targets,
   }
 }
 
+void Shell::remember(Event event) {
+  const auto forgotten = recent_.add(event.number, event.host);
+  events_.insert_or_assign(event.number, std::move(event));
+  if (forgotten) events_.erase(*forgotten);
+}
+
 void Shell::add_stream(const http::EventStream& stream, std::uint64_t after,
                        std::function<bool()> still_believed) {
-  for (const Event& event : events_) {
-    if (event.number > after)
-      stream.send(event.kind, std::to_string(event.number), event_to_json(event).dump());
-  }
+  for (auto it = events_.upper_bound(after); it != events_.end(); ++it)
+    stream.send(it->second.kind, std::to_string(it->first), event_to_json(it->second).dump());
   streams_.push_back({stream, std::move(still_believed)});
 }
 

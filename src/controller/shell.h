@@ -2,7 +2,6 @@
 // All members are touched on the loop's thread only, except where said.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -80,8 +79,8 @@ class Shell {
   [[nodiscard]] Workers& workers() { return workers_; }
   [[nodiscard]] http::EventLoop& loop() { return loop_; }
   [[nodiscard]] Metrics& metrics() { return metrics_; }
-  // The last events, oldest first.
-  [[nodiscard]] const std::deque<Event>& events() const { return events_; }
+  // The last events by number, a fair share of each host.
+  [[nodiscard]] const std::map<std::uint64_t, Event>& events() const { return events_; }
 
  private:
   struct Poll {
@@ -98,6 +97,7 @@ class Shell {
 
   void published(const std::map<std::string, plan::Target>& targets,
                  const std::vector<Event>& events);
+  void remember(Event event);
   void answer_poll(const std::string& host);
   void schedule_tick();
   void schedule_collection();
@@ -121,7 +121,8 @@ class Shell {
   access::Registry registry_;
   access::AuditHead audit_head_;
   const AuthorityFolder* authority_ = nullptr;
-  std::deque<Event> events_;
+  std::map<std::uint64_t, Event> events_;
+  EventShares recent_{1};
   std::map<Digest, plan::Manifest> manifests_;
   std::optional<Instant> tick_at_;
   http::Timer tick_;

@@ -24,7 +24,6 @@ void EventLoop::Impl::dispatch(std::function<void()> function) {
 }
 
 void EventLoop::Impl::run() {
-  runner = std::this_thread::get_id();
   while (true) {
     try {
       io.run();
@@ -33,7 +32,6 @@ void EventLoop::Impl::run() {
       log_error("a bug: an exception reached the event loop: {}", error.what());
     }
   }
-  runner = std::thread::id();
 }
 
 void EventLoop::Impl::wait_for_signal(std::function<void(int)> function) {
@@ -79,7 +77,5 @@ void EventLoop::stop() {
   if (impl_->thread.joinable() && impl_->thread.get_id() != std::this_thread::get_id())
     impl_->thread.join();
 }
-
-bool EventLoop::in_loop() const { return impl_->runner.load() == std::this_thread::get_id(); }
 
 }  // namespace consort::http

@@ -51,7 +51,6 @@ class EventLoop {
   void start();
   // Thread-safe, final. Waits for the thread of start(), unless called on it.
   void stop();
-  [[nodiscard]] bool in_loop() const;
 
   struct Impl;  // defined inside this room
   [[nodiscard]] const std::shared_ptr<Impl>& impl() const { return impl_; }

@@ -22,7 +22,6 @@ struct EventLoop::Impl {
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work{io.get_executor()};
   std::optional<boost::asio::signal_set> signals;
   std::thread thread;
-  std::atomic<std::thread::id> runner;
 
   void post(std::function<void()> function);
   void dispatch(std::function<void()> function);

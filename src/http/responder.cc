@@ -61,8 +61,6 @@ EventStream Responder::open_stream(EventStreamOptions options) const {
   return EventStream(std::shared_ptr<StreamState>(guard, state.get()));
 }
 
-bool Responder::peer_gone() const { return exchange_->gone; }
-
 void Responder::on_close(std::function<void()> function) const {
   const auto loop = exchange_->loop.lock();
   if (loop == nullptr) return;

@@ -23,8 +23,6 @@ class Responder {
   // Answers with a stream of server-sent events. A dead stream when it has been answered already.
   [[nodiscard]] EventStream open_stream(EventStreamOptions options = {}) const;
 
-  // The peer has closed its side; an answer would most likely reach nobody.
-  [[nodiscard]] bool peer_gone() const;
   // Runs once on the loop's thread when the peer goes before the answer (at once if it has gone).
   // One function per request; a later one replaces it. It is dropped when the answer is sent.
   void on_close(std::function<void()> function) const;

@@ -135,7 +135,8 @@ Json outcome_to_json(const Outcome& outcome) {
                        {"exitStatus", outcome.exit_status},
                        {"message", outcome.message},
                        {"tail", outcome.tail},
-                       {"unconfirmed", outcome.unconfirmed}});
+                       {"unconfirmed", outcome.unconfirmed},
+                       {"lost", outcome.lost}});
 }
 
 Result<Outcome> outcome_from_json(const Json& json, const std::string& path) {
@@ -148,6 +149,7 @@ Result<Outcome> outcome_from_json(const Json& json, const std::string& path) {
   outcome.message = reader.string("message", "");
   outcome.tail = reader.string("tail", "");
   outcome.unconfirmed = reader.boolean("unconfirmed", false);
+  outcome.lost = reader.string("lost", "");
   TRYV(reader.finish(UnknownMembers::ignore));
   return outcome;
 }

@@ -71,6 +71,7 @@ struct Outcome {
   std::string message;  // one sentence
   std::string tail;     // the last lines of the hook's output
   bool unconfirmed = false;
+  std::string lost{};  // after a way back: what could not be brought back, as a sentence; or ""
   friend bool operator==(const Outcome&, const Outcome&) = default;
 };
 [[nodiscard]] std::string_view outcome_name(Outcome::Result result);

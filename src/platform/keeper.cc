@@ -149,10 +149,19 @@ ProcessId Keeper::program() const {
   return found != nullptr ? process_id_from_json(*found) : ProcessId{};
 }
 
+std::string Keeper::mark() const { return fmt::format("{}={}", kPartVariable, part_); }
+
 bool Keeper::running() const { return is_alive(keeper()); }
 
-Status Keeper::start(const fs::path& self, const Keep& keep) const {
+bool Keeper::lost() const {
+  return !running() && (is_alive(program()) || !marked_with(mark()).empty());
+}
+
+Status Keeper::start(const fs::path& self, const Keep& order) const {
   if (running()) return {};
+  if (lost()) stop();
+  Keep keep = order;
+  keep.environment[kPartVariable] = part_;
   TRYV(make_folders(base_.parent_path()));
   TRYV(write_file_atomic(base_.string() + ".keep", keep_to_json(keep).dump() + "\n", 0600,
                          Durability::cached));
@@ -177,6 +186,7 @@ Status Keeper::start(const fs::path& self, const Keep& keep) const {
     ::close_range(3, ~0U, 0);
     for (int s = 1; s < 32; ++s) ::signal(s, SIG_DFL);
     if (!marker.empty()) ::setenv(kMemberVariable, marker.c_str(), 1);
+    ::setenv(kPartVariable, part_.c_str(), 1);
     ::execl(program.c_str(), program.c_str(), "lab-keep", base.c_str(),
             static_cast<char*>(nullptr));
     ::_exit(127);
@@ -192,10 +202,15 @@ Status Keeper::start(const fs::path& self, const Keep& keep) const {
       .hint(fmt::format("see {}", log));
 }
 
-Status Keeper::restart_with(const Keep& keep) const {
+Status Keeper::restart_with(const Keep& order) const {
   const ProcessId process = program();
+  if (lost())
+    return fail(ErrorCode::unavailable, "it runs, but the process that kept it was killed")
+        .hint("consort lab start ends what is left and starts it anew");
   if (!running())
     return fail(ErrorCode::not_found, "it does not run").hint("start it first: consort lab start");
+  Keep keep = order;
+  keep.environment[kPartVariable] = part_;
   TRYV(write_file_atomic(base_.string() + ".keep", keep_to_json(keep).dump() + "\n", 0600,
                          Durability::cached));
   if (is_alive(process)) ::kill(process.pid, SIGTERM);
@@ -204,16 +219,17 @@ Status Keeper::restart_with(const Keep& keep) const {
 }
 
 void Keeper::stop(Duration grace) const {
-  const ProcessId process = keeper();
-  if (!is_alive(process)) return;
-  ::kill(process.pid, SIGTERM);
-  if (!wait_for_end(process, grace)) kill();
+  // A keeper passes SIGTERM on; without one the program gets it from us.
+  const ProcessId process = running() ? keeper() : program();
+  if (is_alive(process)) ::kill(process.pid, SIGTERM);
+  if (!wait_for_end(process, grace) || lost()) kill();
 }
 
 void Keeper::kill() const {
-  const ProcessId process = keeper();
-  if (!is_alive(process)) return;
-  kill_trees({process.pid});
+  for (const ProcessId& process : {keeper(), program()}) {
+    if (is_alive(process)) kill_trees({process.pid});
+  }
+  kill_marked(mark());
 }
 
 std::string Keeper::last_words() const {

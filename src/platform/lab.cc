@@ -114,6 +114,8 @@ Result<Lab> Lab::up(const LabRequest& request, const Tell& tell) {
           .hint("choose a folder that is empty or does not exist");
   }
   const Choice choice = TRY(choose_platform(request.platform));
+  // What runs of an earlier lab whose folder was removed under it.
+  kill_marked(fmt::format("{}={}", kMemberVariable, identity.id));
   tell(fmt::format("platform {} ({})", choice.name, choice.why));
   if (choice.name == "process") {
     // Another lab, or something else, may have these addresses.
@@ -348,14 +350,18 @@ Json Lab::describe() const {
     hosts.push_back(Json::object({{"name", host.spec.name},
                                   {"class", host.host_class},
                                   {"address", host.spec.address},
-                                  {"running", platform_->runs(host.spec)}}));
+                                  {"running", platform_->runs(host.spec)},
+                                  {"kept", platform_->kept(host.spec)}}));
   }
+  const Keeper keeper = controller_keeper();
+  const bool kept = keeper.running();
   return Json::object({{"lab", identity_.id},
                        {"platform", platform_name_},
                        {"why", why_},
                        {"folder", identity_.folder.string()},
                        {"controller", Json::object({{"url", controller_url()},
-                                                    {"running", controller_keeper().running()}})},
+                                                    {"running", kept || keeper.lost()},
+                                                    {"kept", kept}})},
                        {"inventory", inventory().string()},
                        {"hosts", hosts}});
 }

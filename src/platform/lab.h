@@ -46,6 +46,7 @@ class Lab {
   // Async-signal-safe: up() under way ends soon with `interrupted`.
   static void interrupt();
 
+  [[nodiscard]] const std::string& id() const { return identity_.id; }
   [[nodiscard]] const std::string& platform_name() const { return platform_name_; }
   [[nodiscard]] const std::string& why() const { return why_; }
   [[nodiscard]] const fs::path& folder() const { return identity_.folder; }
@@ -64,8 +65,8 @@ class Lab {
   [[nodiscard]] std::vector<std::string> inside_argv(const std::vector<std::string>& argv) const;
   // What the controller answers to GET.
   [[nodiscard]] Result<Json> ask(const std::string& target) const;
-  // { lab, platform, why, folder, controller: { url, running }, inventory, hosts: [{ name, class,
-  // address, running }] }
+  // { lab, platform, why, folder, controller: { url, running, kept }, inventory, hosts: [{ name,
+  // class, address, running, kept }] }; kept: see Platform::kept().
   [[nodiscard]] Json describe() const;
 
  private:
@@ -75,7 +76,7 @@ class Lab {
   [[nodiscard]] Status wait_for_agents() const;
   [[nodiscard]] Status save() const;
   [[nodiscard]] Keeper controller_keeper() const {
-    return Keeper(identity_.folder / "controller" / "controller");
+    return {identity_.folder / "controller" / "controller", identity_.id + "/controller"};
   }
 
   LabIdentity identity_;

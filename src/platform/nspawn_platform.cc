@@ -97,6 +97,7 @@ class NspawnPlatform final : public Platform {
     keep.environment = {{kMemberVariable, lab_.id}, {"SYSTEMD_NSPAWN_LOCK", "0"}};
     keep.restart = Keep::Restart::on_reboot;
     keep.control_group = group_of(host);
+    if (keeper_of(host).lost()) TRYV(kill(host));
     TRYV(keeper_of(host).start(lab_.self, keep));
     return wait_until_up(host);
   }
@@ -105,7 +106,9 @@ class NspawnPlatform final : public Platform {
     const pid_t init = init_of(host);
     // SIGRTMIN+4 asks systemd(1) to power off.
     if (init > 0) ::kill(init, SIGRTMIN + 4);
-    if (!wait_for_end(keeper_of(host).keeper(), seconds(30))) return kill(host);
+    const Keeper keeper = keeper_of(host);
+    const ProcessId last = keeper.running() ? keeper.keeper() : keeper.program();
+    if (!wait_for_end(last, seconds(30)) || keeper.lost()) return kill(host);
     remove_control_group(group_of(host));
     return {};
   }
@@ -136,6 +139,7 @@ class NspawnPlatform final : public Platform {
     return network_.set_link("vb-" + machine_of(host), NetworkNamespace::Link::up);
   }
   [[nodiscard]] bool runs(const HostSpec& host) const override { return init_of(host) > 0; }
+  [[nodiscard]] bool kept(const HostSpec& host) const override { return keeper_of(host).running(); }
 
   [[nodiscard]] Result<std::vector<std::string>> exec_argv(
       const HostSpec& host, const std::vector<std::string>& argv) const override {
@@ -191,7 +195,7 @@ class NspawnPlatform final : public Platform {
     return lab_.folder / "hosts" / host.name;
   }
   [[nodiscard]] Keeper keeper_of(const HostSpec& host) const {
-    return Keeper(folder_of(host) / "host");
+    return {folder_of(host) / "host", fmt::format("{}/{}", lab_.id, host.name)};
   }
   [[nodiscard]] std::string group_of(const HostSpec& host) const {
     return fmt::format("consort-lab/{}/{}", lab_.id, host.name);

@@ -55,6 +55,8 @@ class Platform {
   [[nodiscard]] virtual Status cut(const HostSpec& host) = 0;  // off the network
   [[nodiscard]] virtual Status heal(const HostSpec& host) = 0;
   [[nodiscard]] virtual bool runs(const HostSpec& host) const = 0;
+  // False for one that runs although its keeper (keeper.h) was killed: nobody restarts its parts.
+  [[nodiscard]] virtual bool kept(const HostSpec& host) const = 0;
   // The command line that runs `argv` in the host. Error: unavailable when it does not run.
   [[nodiscard]] virtual Result<std::vector<std::string>> exec_argv(
       const HostSpec& host, const std::vector<std::string>& argv) const = 0;

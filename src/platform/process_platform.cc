@@ -53,7 +53,10 @@ class ProcessPlatform final : public Platform {
   [[nodiscard]] Status heal(const HostSpec& host) override {
     return keeper_of(host).restart_with(agent_of(host, controller()));
   }
-  [[nodiscard]] bool runs(const HostSpec& host) const override { return keeper_of(host).running(); }
+  [[nodiscard]] bool runs(const HostSpec& host) const override {
+    return kept(host) || keeper_of(host).lost();
+  }
+  [[nodiscard]] bool kept(const HostSpec& host) const override { return keeper_of(host).running(); }
 
   [[nodiscard]] Result<std::vector<std::string>> exec_argv(
       const HostSpec& host, const std::vector<std::string>& argv) const override {
@@ -82,7 +85,7 @@ class ProcessPlatform final : public Platform {
     return lab_.folder / "hosts" / host.name;
   }
   [[nodiscard]] Keeper keeper_of(const HostSpec& host) const {
-    return Keeper(folder_of(host) / "host");
+    return {folder_of(host) / "host", fmt::format("{}/{}", lab_.id, host.name)};
   }
   [[nodiscard]] std::string controller() const {
     return fmt::format("http://{}:{}", address(1), kControllerPort);

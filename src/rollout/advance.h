@@ -67,6 +67,7 @@ class Advance {
   // --- turn.cc
   [[nodiscard]] bool too_many_failures() const;
   void turn_back();
+  [[nodiscard]] std::string what_is_lost() const;
   void finish();
   void end(Result result, std::string summary);
 

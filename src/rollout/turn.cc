@@ -68,6 +68,22 @@ void Advance::turn_back() {
   tell("reverting", r_.abort ? "aborted by the operator: going back" : "a step failed: going back");
 }
 
+// What hosts have told that their ways back could not bring back.
+std::string Advance::what_is_lost() const {
+  std::map<std::string, std::string> lost;
+  for (const Course* course : {&r_.forward, &r_.back}) {
+    for (const Step& step : course->steps) {
+      const auto& outcome = course->runs[static_cast<std::size_t>(step.id)].outcome;
+      if (outcome && !outcome->lost.empty())
+        lost[fmt::format("{}@{}", step.service, step.host)] = outcome->lost;
+    }
+  }
+  std::string out;
+  for (const auto& [instance, text] : lost)
+    out += fmt::format("{}{}: {}", out.empty() ? "" : "; ", instance, text);
+  return out;
+}
+
 void Advance::finish() {
   std::set<std::string> failed;
   for (const Step& step : course().steps) {
@@ -76,7 +92,11 @@ void Advance::finish() {
   }
   const std::string names = fmt::format("{}", fmt::join(failed, ", "));
   if (r_.reverting) {
-    if (failed.empty()) return end(Result::reverted, "everything is as it was before");
+    if (failed.empty()) {
+      const std::string lost = what_is_lost();
+      return end(Result::reverted, lost.empty() ? "everything is as it was before"
+                                                : "all is as it was before, but for " + lost);
+    }
     return end(Result::inconsistent, fmt::format("could not go back: {}", names));
   }
   if (failed.empty()) return end(Result::done, "all steps are done");

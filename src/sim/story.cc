@@ -191,6 +191,7 @@ class Story {
     faults.longest_delay = Duration{random_.between(10, 2000)};
     if (random_.chance(60)) faults.crash_controller = static_cast<double>(random_.between(1, 6));
     if (random_.chance(60)) faults.crash_agent = static_cast<double>(random_.between(1, 6));
+    if (random_.chance(25)) faults.stall_controller = static_cast<double>(random_.between(1, 20));
     faults.longest_outage = Duration{random_.between(1000, 12'000)};
     faults.ask_again = random_.chance(50) ? static_cast<double>(random_.between(1, 10)) : 0;
     // Some services change, the others must not hear anything (I10).

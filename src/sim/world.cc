@@ -53,6 +53,7 @@ void World::start_controller() {
   }
   controller_.emplace(std::move(*core));
   ++controller_life_;
+  deaf_until_ = now_;
   say(fmt::format("controller starts (life {})", controller_life_));
   controller_output(controller_->start(now_));
 }
@@ -83,9 +84,11 @@ void World::controller_output(controller::Output output) {
     wrote = true;
   }
   check_budgets();
-  for (const controller::Event& event : output.events)
+  for (const controller::Event& event : output.events) {
+    ++told_[event.kind];
     say(fmt::format("  [{}] {} {}@{} {}", event.rollout, event.kind, event.service, event.host,
                     event.text));
+  }
   if (wrote && random_.chance(faults_.crash_controller))
     return crash_controller();  // after the last one, before any effect
   for (const std::string& host : output.targets) {
@@ -99,10 +102,34 @@ void World::wake_controller() {
   const Duration wait =
       std::max(Duration{1}, std::chrono::duration_cast<Duration>(*controller_->wake() - now_));
   schedule(wait, [this, life = controller_life_] {
-    if (controller_ && controller_life_ == life && controller_->wake() &&
-        *controller_->wake() <= now_)
-      controller_output(controller_->tick(now_));
+    if (controller_ && controller_life_ == life) tick_controller();
   });
+}
+
+void World::tick_controller() {
+  if (!controller_->wake() || *controller_->wake() > now_) return;
+  if (now_ < deaf_until_) {
+    schedule(std::chrono::duration_cast<Duration>(deaf_until_ - now_),
+             [this, life = controller_life_] {
+               if (controller_ && controller_life_ == life) tick_controller();
+             });
+    return;
+  }
+  if (random_.chance(faults_.stall_controller)) {
+    stall_controller(Duration{random_.between(1000, 90'000)});
+    return tick_controller();
+  }
+  controller_output(controller_->tick(now_));
+}
+
+void World::stall_controller(Duration duration) {
+  say(fmt::format("controller stands still for {}", human_duration(duration)));
+  deaf_until_ = now_ + duration;
+}
+
+int World::times_told(const std::string& kind) const {
+  const auto it = told_.find(kind);
+  return it == told_.end() ? 0 : it->second;
 }
 
 controller::DeployRequest World::request(plan::Generation candidate, bool allow_outage) const {
@@ -157,7 +184,10 @@ void World::start_agent(const std::string& host) {
     violate("restore", render_error(core.error()));
     return;
   }
+  for (const auto& [service, remedy] : core->damaged()) violate("restore", remedy);
   agent.core.emplace(std::move(*core));
+  // What it took without writing it down, it has never taken.
+  agent.highest_epoch = std::max(agent.highest_epoch, agent.core->target().epoch);
   ++agent.life;
   say(fmt::format("agent {} starts (life {})", host, agent.life));
   agent_output(host, agent.core->start());
@@ -200,7 +230,13 @@ void World::crash_agent(const std::string& host) {
 void World::agent_output(const std::string& host, agent::Output output) {
   Agent& agent = agents_.at(host);
   if (!output.writes.empty() && random_.chance(faults_.crash_agent)) return crash_agent(host);
-  for (const auto& [key, value] : output.writes) agent.disk[key] = value.value_or("");
+  for (const auto& [key, value] : output.writes) {
+    if (value) {
+      agent.disk[key] = *value;
+    } else {
+      agent.disk.erase(key);
+    }
+  }
   if (!output.writes.empty() && random_.chance(faults_.crash_agent)) return crash_agent(host);
   for (agent::Work& work : output.work) {
     if (auto* manifests = std::get_if<agent::LoadManifests>(&work)) load(host, *manifests);
@@ -214,7 +250,7 @@ void World::poll(const std::string& host) {
   Agent& agent = agents_.at(host);
   if (!agent.core) return;
   send([this, host, epoch = agent.core->target().epoch, seq = agent.core->target().seq] {
-    if (!controller_) return;
+    if (!hears()) return;
     controller_output(controller_->on_poll(host, epoch, seq, now_));
     if (!controller_) return;
     const auto target = controller_->target_of(host);
@@ -227,8 +263,8 @@ void World::poll(const std::string& host) {
       if (target.epoch < a.highest_epoch)
         violate("I12",
                 fmt::format("{} took epoch {} after {}", host, target.epoch, a.highest_epoch));
-      a.highest_epoch = std::max(a.highest_epoch, target.epoch);
       agent_output(host, std::move(*output));
+      if (a.core) a.highest_epoch = std::max(a.highest_epoch, a.core->target().epoch);
     });
   });
   schedule(seconds(4), [this, host, life = agent.life] {
@@ -247,7 +283,7 @@ void World::report(const std::string& host) {
   out.boot_id = "boot";
   out.number = ++agent.reports;
   send([this, out = std::move(out)] {
-    if (controller_) controller_output(controller_->on_report(out, now_));
+    if (hears()) controller_output(controller_->on_report(out, now_));
   });
 }
 

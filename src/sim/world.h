@@ -23,6 +23,7 @@ struct Faults {
   Duration longest_delay = Duration{200};
   double crash_controller = 0;  // percent of journal writes after or before which it dies
   double crash_agent = 0;
+  double stall_controller = 0;  // percent of its ticks at which it stands still for a while
   Duration longest_outage = seconds(30);  // until a crashed process is started again
   double ask_again = 0;                   // percent of hook runs that answer 75
   // (service, version, step) whose hook always fails, with this exit status.
@@ -67,6 +68,10 @@ class World {
   // What a backup of the controller's store would hold now, and what putting it back does.
   [[nodiscard]] controller::Store copy_of_store() const { return controller_disk_; }
   void put_back(controller::Store copy);
+  // The controller's process is stopped: it hears nothing and does nothing, and does not know it.
+  void stall_controller(Duration duration);
+  // How often the controller has told an event of this kind.
+  [[nodiscard]] int times_told(const std::string& kind) const;
   // Services that ran any step since the last call.
   [[nodiscard]] std::set<std::string> take_touched();
   [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
@@ -108,6 +113,8 @@ class World {
   void crash_controller();
   void start_controller();
   void wake_controller();
+  void tick_controller();
+  [[nodiscard]] bool hears() const { return controller_ && now_ >= deaf_until_; }
   controller::DeployRequest request(plan::Generation candidate, bool allow_outage) const;
 
   void agent_output(const std::string& host, agent::Output output);
@@ -135,7 +142,9 @@ class World {
   controller::Store controller_disk_;
   std::optional<controller::Core> controller_;
   std::uint64_t controller_life_ = 0;
-  std::uint64_t lost_lives_ = 0;  // how often another store was put back
+  Instant deaf_until_{};
+  std::map<std::string, int> told_;  // events by kind
+  std::uint64_t lost_lives_ = 0;     // how often another store was put back
   std::map<std::string, Agent> agents_;
   std::map<Digest, plan::Manifest> manifests_;
   std::map<std::string, int> runs_of_token_;  // of hooks that must not run twice

@@ -260,7 +260,7 @@ const std::vector<Schema>& resource_schemas() {
            {"parents", Kind::boolean, "Make missing parents; default true."},
            {"tree", Kind::path, "An unpacked artifact whose content must be there."},
            {"recurse", Kind::boolean, "Owner and mode hold for everything below, too."},
-           {"purge", Kind::boolean, "Remove what is not in `tree`."},
+           {"purge", Kind::boolean, "Remove what is not in `tree`. A way back brings it back."},
            {"exclude", Kind::strings, "Globs that purge and recurse leave alone."},
            {"maxPurge", Kind::integer, "Refuse to remove more than this; default 100."},
            {"force", Kind::boolean, "Move aside what is in the way."},

@@ -81,6 +81,7 @@ Json transition_to_json(const Transition& t) {
                        {"committed", t.committed},
                        {"unconfirmed", t.unconfirmed},
                        {"snapshot", t.snapshot},
+                       {"lost", t.lost},
                        {"failure", failure_to_json(t.failure)},
                        {"backFailure", failure_to_json(t.back_failure)}});
 }
@@ -106,6 +107,7 @@ Result<Transition> transition_from_json(const Json& json) {
   t.committed = reader.boolean("committed", false);
   t.unconfirmed = reader.boolean("unconfirmed", false);
   t.snapshot = reader.string("snapshot", "");
+  t.lost = reader.string("lost", "");
   t.failure = failure_from_json(reader.any("failure"));
   t.back_failure = failure_from_json(reader.any("backFailure"));
   TRYV(reader.finish(UnknownMembers::ignore));

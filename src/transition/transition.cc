@@ -321,6 +321,9 @@ Ended end_of(const Transition& transition) {
     end.outcome.result = Result::reverted;
     end.applied = transition.from;
   }
+  end.outcome.lost = transition.lost;
+  if (!transition.lost.empty())
+    end.outcome.message += (end.outcome.message.empty() ? "" : "; ") + transition.lost;
   return end;
 }
 
@@ -430,7 +433,7 @@ StepStatus status_of_exit(int exit_status, bool timed_out) {
     case 70:
       return StepStatus::dirty;
     default:
-      return exit_status > 128 ? StepStatus::dirty : StepStatus::failed;
+      return exit_status > 128 ? StepStatus::killed : StepStatus::failed;
   }
 }
 
@@ -442,7 +445,11 @@ Transition with_intent(Transition transition) {
 Transition with_result(Transition transition, const StepResult& result) {
   StepRecord* record = current(transition);
   if (record == nullptr || record->progress != Progress::intent) return transition;
-  if (result.status == StepStatus::again && record->idempotent && ++record->tries <= kMostTries) {
+  // The way forward has the way back as its remedy. The way back has none, and must not end because
+  // the host was short of memory for a moment.
+  const bool may_be_well = result.status == StepStatus::again ||
+                           (result.status == StepStatus::killed && transition.walking_back);
+  if (may_be_well && record->idempotent && ++record->tries <= kMostTries) {
     record->progress = Progress::planned;
     return transition;
   }
@@ -453,6 +460,7 @@ Transition with_result(Transition transition, const StepResult& result) {
   record->progress = Progress::done;
   if (record->step == Step::commit) transition.committed = true;
   if (record->step == Step::confirm) transition.unconfirmed = result.unconfirmed;
+  if (record->step == Step::switch_back) transition.lost = result.message;
   if (record->step == Step::backup || record->step == Step::backup_running)
     transition.snapshot = result.snapshot;
   return transition;

@@ -58,7 +58,7 @@ struct StepRecord {
   std::string token;
   Progress progress = Progress::planned;
   bool idempotent = true;
-  int tries = 0;    // how often it answered "again"
+  int tries = 0;    // how often it is to be tried again
   int crashes = 0;  // how often the agent ended while it ran
 };
 
@@ -86,6 +86,7 @@ struct Transition {
   bool committed = false;
   bool unconfirmed = false;
   std::string snapshot;  // digest of the snapshot that `backup` made, or ""
+  std::string lost;      // what the way back could not bring back, as a sentence; or ""
   std::optional<Failure> failure;
   std::optional<Failure> back_failure;
 };
@@ -131,16 +132,18 @@ struct Ended {
 using Decision = std::variant<StepOrder, Ended>;
 [[nodiscard]] Decision decide(const Transition& transition);
 
-enum class StepStatus : std::uint8_t { ok, again, failed, dirty };
+// `killed`: a signal from outside ended it, which says nothing about what it does. On a way back it
+// is tried again as often as after `again`; on the way forward, and after that, it has left dirt.
+enum class StepStatus : std::uint8_t { ok, again, failed, dirty, killed };
 struct StepResult {
   StepStatus status = StepStatus::ok;
   int exit_status = 0;
-  std::string message;
+  std::string message;  // of switch_back also when it is ok: what could not be brought back
   std::string tail;
   std::string snapshot;      // of backup
   bool unconfirmed = false;  // of confirm
 };
-// sysexits-like: 0 ok, 75 again, 70 dirty, else failed. A time-out leaves dirt.
+// sysexits-like: 0 ok, 75 again, 70 dirty, above 128 killed, else failed. A time-out leaves dirt.
 [[nodiscard]] StepStatus status_of_exit(int exit_status, bool timed_out);
 
 // Marks the step that decide() named as begun; the result must be durable before the step runs.

@@ -88,13 +88,21 @@ class DirectoryResource final : public Resource {
     Applied out;
     const Entry entry = TRY(context.files.look(path_));
     if (absent_) {
-      for (const std::string& extra : TRY(removals(context))) TRYV(context.files.remove(extra));
-      TRYV(context.files.remove(path_));
+      std::vector<std::string> extras = TRY(removals(context));
+      if (entry.kind != EntryKind::absent) extras.push_back(path_);
+      TRYV(context.keep_removed(extras));
+      for (const std::string& extra : extras) TRYV(context.files.remove(extra));
       return out;
     }
     if (entry.kind == EntryKind::absent) TRYV(make_parents(context));
     std::vector<Evidence> evidence;
-    for (const Step& step : TRY(plan(context, entry, evidence))) TRYV(perform(context, step, out));
+    const std::vector<Step> steps = TRY(plan(context, entry, evidence));
+    std::vector<std::string> going;
+    for (const Step& step : steps) {
+      if (step.kind == Step::Kind::remove) going.push_back(step.path);
+    }
+    TRYV(context.keep_removed(going));
+    for (const Step& step : steps) TRYV(perform(context, step, out));
     return out;
   }
 
@@ -361,7 +369,6 @@ class DirectoryResource final : public Resource {
                             TRY(context.files.set_aside(step.path)));
         return {};
       case Step::Kind::remove:
-        TRY(context.back_up(step.path));
         return context.files.remove(step.path);
       case Step::Kind::write_file: {
         TRY(context.back_up(step.path));

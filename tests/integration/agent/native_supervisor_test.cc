@@ -1,11 +1,16 @@
 #include <gmock/gmock.h>
 #include <netinet/in.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
+#include <climits>
 #include <condition_variable>
 #include <csignal>
+#include <cstring>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -29,6 +34,38 @@ bool eventually(const std::function<bool()>& holds, Duration limit = seconds(20)
   }
   return true;
 }
+
+// What happens in a folder, one file at a time: moments to do something at.
+class FolderEvents {
+ public:
+  explicit FolderEvents(const fs::path& folder) : fd_(::inotify_init1(IN_CLOEXEC)) {
+    EXPECT_GE(::inotify_add_watch(fd_.get(), folder.c_str(),
+                                  IN_CREATE | IN_CLOSE_WRITE | IN_MOVED_TO | IN_DELETE),
+              0);
+  }
+  // Waits for so many from now on. False: they did not come in time.
+  bool wait_for(int count) {
+    const auto end = std::chrono::steady_clock::now() + seconds(20);
+    while (count > 0) {
+      const auto left =
+          std::chrono::duration_cast<Duration>(end - std::chrono::steady_clock::now());
+      pollfd entry{fd_.get(), POLLIN, 0};
+      if (left.count() <= 0 || ::poll(&entry, 1, static_cast<int>(left.count())) != 1) return false;
+      // Room for one event at least, and not for many: what is not read yet comes next time.
+      alignas(inotify_event) std::array<char, sizeof(inotify_event) + NAME_MAX + 1> buffer{};
+      const ssize_t n = ::read(fd_.get(), buffer.data(), buffer.size());
+      for (ssize_t at = 0; at < n; --count) {
+        inotify_event event{};
+        std::memcpy(&event, buffer.data() + at, sizeof event);
+        at += static_cast<ssize_t>(sizeof event + event.len);
+      }
+    }
+    return true;
+  }
+
+ private:
+  Fd fd_;
+};
 
 class NativeSupervisorTest : public ::testing::Test {
  protected:
@@ -173,7 +210,9 @@ TEST_F(NativeSupervisorTest, ADaemonOutlivesAKilledAgentAndIsAdopted) {
 }
 
 TEST_F(NativeSupervisorTest, AnAgentKilledAtAnyMomentLeavesOneDaemonAtMost) {
+  ASSERT_TRUE(supervisor->ensure(shell("web", "exec sleep 1000")));
   for (int round = 0; round < 25; ++round) {
+    FolderEvents events(folder.path() / "daemons/web");
     const std::string mark = "consort-mark-" + std::to_string(::getpid());
     const pid_t agent = ::fork();
     if (agent == 0) {
@@ -185,7 +224,8 @@ TEST_F(NativeSupervisorTest, AnAgentKilledAtAnyMomentLeavesOneDaemonAtMost) {
       }
       ::_exit(1);
     }
-    std::this_thread::sleep_for(std::chrono::microseconds(2000 + 1700 * round));
+    // One restart writes about a dozen times: each round the agent dies one of them later.
+    EXPECT_TRUE(events.wait_for(round + 1)) << round;
     ::kill(agent, SIGKILL);
     ::waitpid(agent, nullptr, 0);
     const DaemonSpec last = shell("web", "exec sleep 1000 # " + mark);

@@ -37,6 +37,24 @@ TEST_F(HookTest, AHangingHookIsKilledWithItsChildrenAndCountsAsDirt) {
   }));
 }
 
+TEST_F(HookTest, AValidationThatIsKilledOnTheWayBackIsTriedAgain) {
+  // Given an old version whose validation the kernel ends once, and a new one that does not work,
+  plan::Manifest old = heart("1.1", 1);
+  old.hooks["validate"] = controller.script(
+      "case $CONSORT_TOKEN in */validate_old) if [ ! -e $CONSORT_DATA/killed ]; then touch "
+      "$CONSORT_DATA/killed; kill -9 $$; fi;; esac");
+  static_cast<void>(install(old, "old"));
+  ASSERT_TRUE(controller.outcome("shop", "old"));
+  plan::Manifest two = heart("2", 2);
+  two.hooks["validate"] = controller.script("exit 1");
+  // when the upgrade walks back, then its end is good.
+  const auto report = upgrade(two);
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::reverted) << report->outcome->message;
+  EXPECT_TRUE(fs::exists(service() / "data/killed"));
+  EXPECT_TRUE(beats("1.1"));
+}
+
 TEST_F(HookTest, ABackupThatLiesIsFoundByTheOldVersionsValidation) {
   // Given a backup that says it is done and has saved nothing, and a migration that leaves dirt,
   plan::Manifest liar = heart("1.1", 1);

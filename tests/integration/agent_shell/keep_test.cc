@@ -6,6 +6,8 @@
 namespace consort::agent {
 namespace {
 
+using Result = plan::Outcome::Result;
+
 class KeepTest : public AgentShellTest {
  protected:
   void SetUp() override {
@@ -165,6 +167,44 @@ TEST_F(KeepTest, AFailedResourceIsToldOnceAndHealsByItself) {
   fs::remove_all(config);
   EXPECT_TRUE(healthy(plan::Health::healthy));
   EXPECT_TRUE(eventually([&] { return text_of(config).starts_with("version 1"); }));
+}
+
+TEST_F(KeepTest, ADamagedRecordKeepsOneServiceWaitingAndNoOther) {
+  // Given two services, and an agent that finds one of its records damaged,
+  plan::Manifest other;
+  other.service = "other";
+  other.host_class = "web";
+  other.resources["motd"] =
+      Json::object({{"type", "file"}, {"path", "/etc/motd"}, {"content", "hello\n"}});
+  static_cast<void>(install(other, "o1"));
+  ASSERT_TRUE(controller.outcome("other", "o1"));
+  ASSERT_TRUE(beats("1"));
+  kill_agent();
+  const fs::path record = data() / "state/instances/shop.json";
+  ASSERT_TRUE(write_file_atomic(record, "{\"applied\":"));
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "changed meanwhile\n"));
+  ASSERT_TRUE(write_file_atomic(root() / "etc/motd", "changed meanwhile\n"));
+  // when it starts, then it keeps the other one,
+  start_agent();
+  EXPECT_TRUE(eventually([&] { return text_of(root() / "etc/motd") == "hello\n"; }));
+  // tells of the damaged one what is wrong, also to whoever deploys it, and leaves all of it alone.
+  static_cast<void>(install(heart("2"), "r2"));
+  const auto stuck = controller.outcome("shop", "r2");
+  ASSERT_TRUE(stuck);
+  EXPECT_EQ(stuck->outcome->result, Result::inconsistent);
+  EXPECT_THAT(stuck->outcome->message, HasSubstr("state/instances/shop.json"));
+  EXPECT_EQ(text_of(root() / "etc/shop.conf"), "changed meanwhile\n");
+  EXPECT_TRUE(beats("1"));
+  EXPECT_EQ(text_of(record), "{\"applied\":");
+  EXPECT_TRUE(eventually([&] { return !controller.events("damaged").empty(); }));
+  // When the operator removes the file, the service is installed anew, on its old data.
+  fs::remove(record);
+  EXPECT_TRUE(controller.wait([](const plan::HostReport& r) {
+    const auto& shop = r.instances.at("shop");
+    return shop.outcome && shop.outcome->result == Result::done;
+  }));
+  EXPECT_TRUE(beats("2"));
+  EXPECT_EQ(schema(), "1");
 }
 
 }  // namespace

@@ -1,3 +1,5 @@
+#include <sys/stat.h>
+
 #include "fixture.h"
 
 namespace consort::agent {
@@ -125,6 +127,51 @@ TEST_F(AgentShellTest, WalksBackWhenTheNewVersionDoesNotValidate) {
   EXPECT_EQ(schema(), "1") << "the snapshot was restored";
   EXPECT_TRUE(beats("1"));
   EXPECT_EQ(text_of(root() / "etc/shop.conf"), "version 1 on web1 in east\n");
+}
+
+TEST_F(AgentShellTest, AWayBackBringsBackWhatAPurgeHasRemoved) {
+  start_agent();
+  static_cast<void>(install(heart("1", 1), "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  // Given files that nobody declares, and a release that purges their folder and does not work,
+  const fs::path purged = root() / "etc/shop.d";
+  fs::create_directories(purged / "sub/deep");
+  ASSERT_TRUE(write_file_atomic(purged / "own.conf", "precious\n", 0640));
+  ASSERT_TRUE(write_file_atomic(purged / "sub/deep/more", std::string(100'000, 'x'), 0755));
+  fs::create_symlink("own.conf", purged / "link");
+  plan::Manifest bad = heart("2", 1);
+  bad.resources["folder"] =
+      Json::object({{"type", "directory"}, {"path", "/etc/shop.d"}, {"purge", true}});
+  bad.hooks["validate"] = controller.script("test -z \"$(ls " + purged.string() + ")\" && exit 3");
+  static_cast<void>(install(bad, "r2"));
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  // then they were gone, and the way back has brought them back as they were.
+  EXPECT_EQ(report->outcome->result, Result::reverted);
+  EXPECT_EQ(report->outcome->exit_status, 3) << report->outcome->message;
+  EXPECT_EQ(report->outcome->message.find("brought back"), std::string::npos);
+  EXPECT_EQ(text_of(purged / "own.conf"), "precious\n");
+  EXPECT_EQ(fs::status(purged / "own.conf").permissions(), fs::perms(0640));
+  EXPECT_EQ(text_of(purged / "sub/deep/more"), std::string(100'000, 'x'));
+  EXPECT_EQ(fs::read_symlink(purged / "link"), "own.conf");
+  // What cannot come back is told.
+  ASSERT_EQ(::mkfifo((purged / "pipe").c_str(), 0600), 0);
+  static_cast<void>(install(bad, "r3"));
+  const auto again = controller.outcome("shop", "r3");
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->outcome->result, Result::reverted);
+  EXPECT_THAT(again->outcome->message, HasSubstr("/etc/shop.d/pipe (it was no file"));
+  EXPECT_EQ(text_of(purged / "own.conf"), "precious\n");
+  // A release that works may purge, and nothing of it lingers for a later way back.
+  plan::Manifest good = heart("3", 1);
+  good.resources["folder"] = bad.resources["folder"];
+  static_cast<void>(install(good, "r4"));
+  ASSERT_TRUE(controller.outcome("shop", "r4"));
+  plan::Manifest late = heart("4", 1);
+  late.hooks["validate"] = controller.script("exit 3");
+  static_cast<void>(install(late, "r5"));
+  ASSERT_TRUE(controller.outcome("shop", "r5"));
+  EXPECT_TRUE(fs::is_empty(purged));
 }
 
 TEST_F(AgentShellTest, ADaemonThatDiesAtOnceIsAFailureWithItsLastWords) {

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "sim/story.h"
+#include "sim/world.h"
 
 namespace consort::sim {
 namespace {
@@ -39,6 +40,19 @@ TEST(Simulation, AStoreFromABackupChangesNoHostByItself) {
                     << "\n  replay it: consort-sim --replay " << seed;
     }
   }
+}
+
+TEST(Simulation, AControllerThatStoodStillTakesNoLiveHostForGone) {
+  // Given a calm fleet,
+  World world(7, {});
+  for (int i = 0; i < 20; ++i) world.add_host("h" + std::to_string(i));
+  ASSERT_TRUE(world.run(minutes(1)));
+  // when the controller's process is stopped for longer than its patience, and runs again,
+  world.stall_controller(seconds(40));
+  ASSERT_TRUE(world.run(minutes(5), minutes(4)));
+  // then it knows that it was deaf, and nobody was ever called unreachable.
+  EXPECT_EQ(world.times_told("stalled"), 1);
+  EXPECT_EQ(world.times_told("host-unreachable"), 0);
 }
 
 TEST(Simulation, ASeedReplaysExactly) {

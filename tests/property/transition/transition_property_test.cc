@@ -91,7 +91,7 @@ StepResult answer(const Transition& t, const Faults& faults) {
   out.snapshot = "sha256:snapshot";
   const bool may_fail = !t.walking_back || faults.back_fails;
   if (may_fail && !t.committed && draw_chance(faults.fail)) {
-    out.status = static_cast<StepStatus>(draw_between(1, 3));
+    out.status = static_cast<StepStatus>(draw_between(1, 4));
     out.exit_status = out.status == StepStatus::dirty ? 70 : 1;
     out.message = "did not work";
   }
@@ -110,8 +110,9 @@ Ended walk(Transition& t, Host& host, const Faults& faults) {
       continue;
     }
     const StepResult result = answer(t, faults);
-    if (result.status == StepStatus::ok || result.status == StepStatus::dirty)
-      host.perform(order, t, result.status == StepStatus::dirty);
+    const bool half = result.status == StepStatus::dirty ||
+                      (result.status == StepStatus::killed && draw_chance(50));
+    if (result.status == StepStatus::ok || half) host.perform(order, t, half);
     t = with_result(std::move(t), result);
   }
   RC_FAIL("the transition never ends");

@@ -163,5 +163,44 @@ TEST_F(CoreTest, WhatIsOwedOutlivesTheAgentAndComesBeforeADuty) {
   EXPECT_FALSE(shop().owed);
 }
 
+TEST_F(CoreTest, ADamagedRecordConcernsItsServiceAlone) {
+  // Given a host with two services, of which one record is damaged while the agent is away,
+  const plan::InstanceState state = publish(manifest(1));
+  want(state);
+  disk["instances/other"] = disk.at("instances/shop");
+  const std::string half = disk.at("instances/shop").substr(0, 40);
+  disk["instances/shop"] = half;
+  performed.clear();
+  // when the agent starts again and gets a new target,
+  restart();
+  carry_out(core.start());
+  want(publish(manifest(1)));
+  // then the other service is known, nothing of the damaged one is done, and its file is as it was;
+  EXPECT_TRUE(core.instances().contains("other"));
+  EXPECT_TRUE(performed.empty());
+  EXPECT_EQ(disk.at("instances/shop"), half);
+  // whoever waits for the attempt learns what is wrong, where, and what to do.
+  const plan::InstanceReport report = core.report().instances.at("shop");
+  EXPECT_EQ(report.health, plan::Health::unhealthy);
+  EXPECT_EQ(report.outcome->attempt, "r2");
+  EXPECT_EQ(report.outcome->result, plan::Outcome::Result::inconsistent);
+  EXPECT_NE(report.outcome->message.find("state/instances/shop.json"), std::string::npos);
+  EXPECT_NE(report.outcome->message.find("remove the file"), std::string::npos);
+  // When the operator has removed it, the service comes anew, and its data are not set up again.
+  disk.erase("instances/shop");
+  for (auto& [digest, m] : known) m.hooks["setup"].argv = {"setup"};
+  carry_out(core.on_record_removed("shop", true));
+  EXPECT_EQ(shop().outcome->result, plan::Outcome::Result::done);
+  EXPECT_TRUE(core.damaged().empty());
+  EXPECT_TRUE(disk.contains("instances/shop"));
+  for (const std::string& token : performed) EXPECT_EQ(token.find("setup"), std::string::npos);
+}
+
+TEST_F(CoreTest, ADamagedTargetSaysThatItCanBeDeleted) {
+  const auto broken = Core::restore({{"target", "{"}});
+  ASSERT_FALSE(broken);
+  EXPECT_NE(broken.error().hint_text().find("delete that file"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace consort::agent

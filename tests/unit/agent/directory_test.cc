@@ -1,10 +1,12 @@
 #include <gmock/gmock.h>
 
+#include "agent/removals.h"
 #include "host_folder.h"
 
 namespace consort::agent {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 Json directory_spec(const std::string& path) {
@@ -99,6 +101,29 @@ TEST_F(Tree, APurgeLeavesAloneWhatOtherServicesKeepAndWhatIsBeingWritten) {
   full.audit = Audit::full;
   EXPECT_EQ(host.converger->pass(full).failed, 0U);
   EXPECT_FALSE(fs::exists(host.at("/opt/app/other")));
+}
+
+TEST_F(Tree, WhatAPurgeRemovesComesBackUpToALimitAndTheRestIsNamed) {
+  spec["purge"] = true;
+  host.put("/opt/app/a/small", "12345");
+  host.put("/opt/app/b-large", "1234567890");
+  host.put("/opt/app/c-small", "123");
+  Removals removals(host.outside() / "removed/mine.jsonl", 9);
+  host.converger->keep_removed_in(&removals);
+  ASSERT_EQ(host.pass({{"app", spec}}).failed, 0U);
+  ASSERT_FALSE(fs::exists(host.at("/opt/app/a")));
+  // Also in another life, and beside what somebody has put there meanwhile.
+  host.reopen();
+  host.put("/opt/app/c-small", "newer");
+  Removals later(host.outside() / "removed/mine.jsonl", 9);
+  const auto lost = host.converger->bring_back(later);
+  ASSERT_TRUE(lost);
+  EXPECT_THAT(*lost, ElementsAre("/opt/app/b-large (its 10 bytes were too many to keep)"));
+  EXPECT_EQ(host.get("/opt/app/a/small"), "12345");
+  EXPECT_EQ(host.get("/opt/app/c-small"), "newer");
+  EXPECT_EQ(host.converger->bring_back(later)->size(), 1U) << "doing it again is fine";
+  ASSERT_TRUE(later.forget());
+  EXPECT_TRUE(host.converger->bring_back(later)->empty());
 }
 
 TEST_F(Tree, APurgeOfTooMuchIsRefused) {

@@ -50,9 +50,10 @@ TEST_F(ControllerCore, S34_DeployingTheSameAgainStartsNoRolloutAndNoGeneration) 
 
 TEST_F(ControllerCore, ARolloutThatCouldOnlyWaitForAHostThatIsAwayIsRefused) {
   given_v1_is_deployed();
-  now += minutes(5);
-  for (const std::string host : {"w1", "w2", "d1"}) report(host);
-  take(core->tick(now));
+  for (int i = 0; i < 2; ++i) {
+    time_passes(seconds(10));
+    for (const std::string host : {"w1", "w2", "d1"}) report(host);
+  }
   Model v2 = site("v2");
   v2.generation.policy.max_failures = budget::Amount{1, false};
   v2.generation.policy.max_unavailable = budget::Amount{1, false};
@@ -425,6 +426,96 @@ TEST_F(ControllerCore, AHostThatIsRemovedTakesItsSlotsAndItsPlaceInTheTailAlong)
   ASSERT_TRUE(core->remove_host("w2", now, output));
   take(output);
   EXPECT_TRUE(core->budgets().at("web").holders.empty());
+  EXPECT_FALSE(store.contains("tail/w2/app"));
+}
+
+TEST_F(ControllerCore, AHostThatHasLeftTheInventoryStaysOutAlsoWhereItsServicesAreKept) {
+  given_v1_is_deployed(9);
+  const auto target_before = core->target_of("w2");
+  // Given an inventory without w2, deployed with a change that concerns other services only,
+  Model without;
+  for (int i = 1; i <= 9; ++i) {
+    if (i != 2) without.host("w" + std::to_string(i), "web");
+  }
+  without.host("d1", "db");
+  without.service("app", "web", "v1").service("cron", "db", "v2");
+  DeployRequest smaller = request(without);
+  smaller.allow_shrink = true;
+  const auto id = deploy(smaller);
+  ASSERT_TRUE(id) << render_error(id.error());
+  settle();
+  ASSERT_EQ(result_of(*id), Result::done);
+  // then the new generation does not know the host, which keeps what it runs,
+  EXPECT_FALSE(core->current()->hosts.contains("w2"));
+  EXPECT_THAT(core->current()->services.at("app").hosts, Not(Contains("w2")));
+  EXPECT_EQ(core->target_of("w2"), target_before);
+  EXPECT_EQ(version_on("w2", "app"), "v1");
+  // and it can be forgotten once it is silent.
+  agents["w2"].down = true;
+  take(core->on_silence("w2", now));
+  Output output;
+  const Status removed = core->remove_host("w2", now, output);
+  EXPECT_TRUE(removed) << render_error(removed.error());
+  take(output);
+  restart();
+  EXPECT_FALSE(core->hosts().contains("w2"));
+}
+
+TEST_F(ControllerCore, TheFleetsOfRolloutsThatRunSideBySideAreMerged) {
+  given_v1_is_deployed(9);
+  // Given a rollout that is under way, planned with the inventory of then,
+  DeployRequest app = request(site("v2", 9));
+  app.only = {"app"};
+  const auto first = deploy(app);
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(control(*first, Core::Control::pause));
+  // and another one that ends before it, with an inventory that lacks w9 and has d2,
+  Model other = site("v1", 8);
+  other.host("d2", "db").service("cron", "db", "v2");
+  take(core->on_contact("d2", now));
+  report("d2");
+  DeployRequest cron = request(other);
+  cron.only = {"cron"};
+  cron.allow_shrink = true;
+  const auto second = deploy(cron);
+  ASSERT_TRUE(second) << render_error(second.error());
+  settle();
+  ASSERT_EQ(result_of(*second), Result::done);
+  ASSERT_TRUE(control(*first, Core::Control::resume));
+  settle();
+  ASSERT_EQ(result_of(*first), Result::done);
+  // then the later commit neither brings w9 back nor forgets d2.
+  const plan::Generation& now_current = *core->current();
+  EXPECT_FALSE(now_current.hosts.contains("w9"));
+  EXPECT_THAT(now_current.classes.at("web"), Not(Contains("w9")));
+  EXPECT_THAT(now_current.services.at("app").hosts, Not(Contains("w9")));
+  EXPECT_TRUE(now_current.hosts.contains("d2"));
+  EXPECT_THAT(now_current.classes.at("db"), ::testing::ElementsAre("d1", "d2"));
+  EXPECT_THAT(now_current.services.at("cron").hosts, ::testing::ElementsAre("d1", "d2"));
+}
+
+TEST_F(ControllerCore, AStragglerThatHasLeftTheInventoryIsLeftAlone) {
+  given_v1_is_deployed(9);
+  agents["w2"].down = true;
+  take(core->on_silence("w2", now));
+  Model v2 = site("v2", 9);
+  v2.generation.policy.max_failures = {1, false};
+  v2.generation.policy.max_unavailable = budget::Amount{2, false};
+  ASSERT_TRUE(deploy(request(v2)));
+  settle();
+  Model without = site("v3", 9);
+  without.generation.hosts.erase("w2");
+  std::erase(without.generation.classes["web"], "w2");
+  without.generation.services["app"].hosts = without.generation.classes["web"];
+  without.generation.policy.max_unavailable = budget::Amount{3, false};
+  DeployRequest smaller = request(without);
+  smaller.allow_shrink = true;
+  ASSERT_TRUE(deploy(smaller));
+  settle();
+  // When it comes back, it runs what it ran: nobody takes its services away.
+  agents["w2"].down = false;
+  settle();
+  EXPECT_EQ(version_on("w2", "app"), "v1");
   EXPECT_FALSE(store.contains("tail/w2/app"));
 }
 

@@ -296,12 +296,76 @@ TEST_F(ControllerRestart, AnAnswerToAnEarlierAttemptIsNoAnswer) {
 
 TEST_F(ControllerRestart, AHostIsUnreachableAfterItsSilenceAndBackWithItsNextCall) {
   given_v1_is_deployed();
-  now += kSilence + seconds(1);
-  take(core->tick(now));
+  time_passes(kSilence + seconds(1));
   EXPECT_FALSE(core->hosts().at("w1").reachable);
   EXPECT_THAT(story, ::testing::Contains("host-unreachable@w1"));
   take(core->on_contact("w1", now));
   EXPECT_TRUE(core->hosts().at("w1").reachable);
+}
+
+TEST_F(ControllerRestart, AControllerThatStoodStillBlamesNoHost) {
+  given_v1_is_deployed();
+  // Given a controller whose process is stopped for a minute: no tick, no message,
+  now += minutes(1);
+  story.clear();
+  // when it runs again, then the connections that broke meanwhile count for nothing,
+  take(core->on_silence("w1", now));
+  take(core->tick(now));
+  EXPECT_THAT(story, ::testing::ElementsAre("stalled"));
+  for (const auto& [name, host] : core->hosts()) EXPECT_TRUE(host.reachable) << name;
+  // whoever calls in stays, and only who is silent from then on is gone.
+  time_passes(seconds(10));
+  take(core->on_contact("w1", now));
+  time_passes(seconds(6));
+  EXPECT_TRUE(core->hosts().at("w1").reachable);
+  EXPECT_FALSE(core->hosts().at("w2").reachable);
+  EXPECT_THAT(story, ::testing::Contains("host-unreachable@w2"));
+  EXPECT_THAT(story, ::testing::Not(::testing::Contains("host-unreachable@w1")));
+}
+
+TEST_F(ControllerRestart, ANoisyHostPushesNobodyElseOutOfTheLog) {
+  given_v1_is_deployed();
+  const auto kept = [this](const std::string& host) {
+    std::size_t out = 0;
+    for (const auto& [key, value] : store) {
+      if (key.starts_with("log/") && parse_json(value)->string_or("host") == host) ++out;
+    }
+    return out;
+  };
+  const auto tell = [this](const std::string& host, int first, int count) {
+    Json::Array events;
+    for (int i = 0; i < count; ++i)
+      events.push_back(Json::object(
+          {{"n", first + i}, {"at", format_instant(now)}, {"kind", "repaired"}, {"text", "x"}}));
+    report(host, events);
+  };
+  tell("w2", 1, 3);
+  const std::size_t quiet = kept("w2");
+  const std::size_t own = kept("");
+  // When one host tells more than there is room for, also across a restart,
+  for (int i = 0; i < 4; ++i) tell("w1", i * 1000 + 1, 1000);
+  restart();
+  for (int i = 4; i < 8; ++i) tell("w1", i * 1000 + 1, 1000);
+  // then it is its own events that go, and the log is full but no larger.
+  EXPECT_EQ(kept("w2"), quiet);
+  EXPECT_GE(kept(""), own);
+  EXPECT_GT(kept("w1"), 4000U);
+  std::size_t all = 0;
+  for (const auto& [key, value] : store) all += key.starts_with("log/") ? 1U : 0U;
+  EXPECT_EQ(all, kKeptEvents);
+}
+
+TEST(EventShares, TheLargestGivesWayAndAmongEqualsTheOldest) {
+  EventShares shares(4);
+  EXPECT_FALSE(shares.add(1, "a"));
+  EXPECT_FALSE(shares.add(2, "b"));
+  EXPECT_FALSE(shares.add(3, "b"));
+  EXPECT_FALSE(shares.add(4, "a"));
+  EXPECT_EQ(shares.add(5, "c"), 1U) << "a and b have two each, and a has the oldest";
+  EXPECT_EQ(shares.add(6, "b"), 2U);
+  EXPECT_EQ(shares.add(7, "d"), 3U);
+  // a: 4, b: 6, c: 5, d: 7
+  EXPECT_EQ(shares.add(8, "e"), 4U);
 }
 
 TEST_F(ControllerRestart, ADamagedStoreNamesTheKey) {

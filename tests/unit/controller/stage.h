@@ -110,6 +110,14 @@ class Stage : public ::testing::Test {
     ADD_FAILURE() << "no rest";
   }
 
+  // Nobody says anything, and the controller is awake.
+  void time_passes(Duration duration) {
+    for (const Instant end = now + duration; now < end;) {
+      now = std::min(end, now + Duration(500));
+      if (core->wake() && *core->wake() <= now) take(core->tick(now));
+    }
+  }
+
   [[nodiscard]] std::string version_on(const std::string& host, const std::string& service) {
     const auto& instances = agents[host].instances;
     const auto it = instances.find(service);

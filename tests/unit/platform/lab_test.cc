@@ -95,5 +95,69 @@ TEST(ProcessTree, APidWithAnotherStartTimeIsAnotherProcess) {
   EXPECT_FALSE(is_alive(self));
 }
 
+class LostKeeper : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(platform->prepare([](std::string_view) {}));
+    ASSERT_TRUE(platform->create(host));
+    ASSERT_TRUE(platform->start(host));
+    while (members().size() < 3) sched_yield();  // keeper, program and its child
+    before = keeper.program();
+    ASSERT_TRUE(is_alive(before));
+    ASSERT_TRUE(platform->kept(host));
+    kill_the_keeper();
+  }
+  void TearDown() override { EXPECT_TRUE(platform->destroy()); }
+  // As the kernel does it when memory is short.
+  void kill_the_keeper() const {
+    const ProcessId process = keeper.keeper();
+    ::kill(process.pid, SIGKILL);
+    ASSERT_TRUE(wait_for_end(process, seconds(5)));
+  }
+  [[nodiscard]] std::vector<pid_t> members() const {
+    return marked_with(std::string(kMemberVariable) + "=" + lab.id);
+  }
+
+  TempFolder folder = TempFolder::create("lab-test").value();
+  LabIdentity lab{"t" + std::to_string(::getpid()), folder.path(), CONSORT_KEEP, 1};
+  std::unique_ptr<Platform> platform = make_process_platform(lab);
+  HostSpec host{"web1", "127.77.1.11"};
+  Keeper keeper{folder.path() / "hosts/web1/host", lab.id + "/web1"};
+  ProcessId before;
+};
+
+TEST_F(LostKeeper, TheHostRunsOnAndIsNotCalledOff) {
+  EXPECT_TRUE(is_alive(before));
+  EXPECT_TRUE(platform->runs(host));
+  EXPECT_FALSE(platform->kept(host));
+  const Status cut = platform->cut(host);
+  ASSERT_FALSE(cut);
+  EXPECT_NE(cut.error().hint_text().find("consort lab start"), std::string::npos);
+}
+
+TEST_F(LostKeeper, StoppingEndsAllThatIsLeft) {
+  ASSERT_TRUE(platform->stop(host));
+  EXPECT_FALSE(is_alive(before));
+  EXPECT_FALSE(platform->runs(host));
+  EXPECT_TRUE(members().empty());
+}
+
+TEST_F(LostKeeper, WhatTheProgramLeftIsFoundWithoutIt) {
+  ::kill(before.pid, SIGKILL);
+  ASSERT_TRUE(wait_for_end(before, seconds(5)));
+  EXPECT_TRUE(platform->runs(host)) << "its daemon does";
+  ASSERT_TRUE(platform->kill(host));
+  EXPECT_FALSE(platform->runs(host));
+  EXPECT_TRUE(members().empty());
+}
+
+TEST_F(LostKeeper, StartingLeavesOneOfIt) {
+  ASSERT_TRUE(platform->start(host));
+  EXPECT_TRUE(platform->kept(host));
+  EXPECT_FALSE(is_alive(before));
+  while (members().size() < 3) sched_yield();
+  EXPECT_EQ(members().size(), 3U);
+}
+
 }  // namespace
 }  // namespace consort::platform

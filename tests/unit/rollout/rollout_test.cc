@@ -163,6 +163,22 @@ TEST_F(RolloutTest, S48_OneFailureBringsAllBackInReverseOrder) {
   EXPECT_EQ(at_version(before), 4);
 }
 
+TEST_F(RolloutTest, AWayBackThatLostSomethingDoesNotCallItselfComplete) {
+  policy.max_unavailable = budget::Amount{5, false};
+  given_an_upgrade_of(2);
+  for (auto& [key, entry] : std::exchange(sent, {})) {
+    plan::Outcome outcome;
+    outcome.attempt = entry.attempt;
+    outcome.result = plan::Outcome::Result::reverted;
+    outcome.lost = "what purges have removed could not all be brought back: /etc/x (why)";
+    observed[key.second].instances["app"].outcome = outcome;
+  }
+  go();
+  while (rollout.result == Result::open) ASSERT_GT(answer(), 0);
+  EXPECT_EQ(rollout.result, Result::reverted);
+  EXPECT_THAT(rollout.summary, HasSubstr("but for app@w10: what purges have removed"));
+}
+
 TEST_F(RolloutTest, HaltStopsWhereItIs) {
   policy.on_failure = plan::OnFailure::halt;
   given_an_upgrade_of(3);

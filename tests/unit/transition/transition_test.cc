@@ -252,6 +252,69 @@ TEST_F(TransitionTest, AHookMayAskToBeTriedAgainThreeTimes) {
             "validate_old undrain_old");
 }
 
+TEST_F(TransitionTest, AHookThatIsKilledOnTheWayBackIsTriedAgain) {
+  // Given a way back whose validation is ended by a signal the first time it runs,
+  Transition t = begin(upgrade());
+  Ended end;
+  std::string back;
+  for (int kills = 0;;) {
+    const Decision decision = decide(t);
+    if (const auto* ended = std::get_if<Ended>(&decision)) {
+      end = *ended;
+      break;
+    }
+    const auto& order = std::get<StepOrder>(decision);
+    t = with_intent(std::move(t));
+    StepResult result;
+    if (order.step == Step::backup) result.snapshot = "sha256:snapshot";
+    if (order.step == Step::validate) result.status = StepStatus::failed;
+    if (order.step == Step::validate_old) {
+      EXPECT_EQ(order.again, kills > 0);
+      if (kills++ == 0) result = {StepStatus::killed, 137, "was ended by signal 9", "", "", false};
+    }
+    if (t.walking_back) back += std::string(step_name(order.step)) + " ";
+    t = with_result(std::move(t), result);
+  }
+  // then it runs once more, and the old version is back in service.
+  EXPECT_EQ(back, "stop_new restore switch_back start_old validate_old validate_old undrain_old ");
+  EXPECT_EQ(end.outcome.result, Outcome::Result::reverted);
+  EXPECT_EQ(end.applied->mode, Mode::running);
+}
+
+TEST_F(TransitionTest, WhatTheWayBackCouldNotBringBackIsPartOfItsOutcome) {
+  Transition t = begin(upgrade());
+  for (int i = 0; i < 100; ++i) {
+    const Decision decision = decide(t);
+    if (std::holds_alternative<Ended>(decision)) break;
+    const Step step = std::get<StepOrder>(decision).step;
+    StepResult result;
+    if (step == Step::validate) result = {StepStatus::failed, 1, "is broken", "", "", false};
+    if (step == Step::switch_back) result.message = "/etc/x is lost";
+    // It must survive a crash of the agent.
+    t = *transition_from_json(transition_to_json(with_result(with_intent(std::move(t)), result)));
+  }
+  const auto end = std::get<Ended>(decide(t));
+  EXPECT_EQ(end.outcome.result, Outcome::Result::reverted);
+  EXPECT_EQ(end.outcome.message, "is broken; /etc/x is lost");
+  EXPECT_EQ(end.outcome.lost, "/etc/x is lost");
+}
+
+TEST_F(TransitionTest, AHookThatIsKilledEachTimeIsGivenUp) {
+  const Walk stuck = walk(begin(upgrade()),
+                          {{"validate", StepStatus::failed}, {"validate_old", StepStatus::killed}});
+  EXPECT_THAT(stuck.steps,
+              HasSubstr("start_old validate_old validate_old validate_old validate_old"));
+  EXPECT_EQ(stuck.end.outcome.result, Outcome::Result::inconsistent);
+  // On the way forward the way back is the remedy, and a hook that must not run twice never does.
+  EXPECT_THAT(walk(begin(upgrade()), {{"validate", StepStatus::killed}}).steps,
+              HasSubstr("validate stop_new restore"));
+  v1.hooks["restore"].idempotent = false;
+  EXPECT_THAT(
+      walk(begin(upgrade()), {{"validate", StepStatus::failed}, {"restore", StepStatus::killed}})
+          .steps,
+      ::testing::EndsWith("stop_new restore"));
+}
+
 TEST_F(TransitionTest, I7_AfterACrashAnIdempotentHookRunsAgainWithItsToken) {
   Transition t = with_intent(begin(upgrade()));
   const std::string token = std::get<StepOrder>(decide(t)).token;
@@ -324,7 +387,8 @@ TEST(ExitStatus, MeansWhatTheDesignSays) {
   EXPECT_EQ(status_of_exit(75, false), StepStatus::again);
   EXPECT_EQ(status_of_exit(70, false), StepStatus::dirty);
   EXPECT_EQ(status_of_exit(1, false), StepStatus::failed);
-  EXPECT_EQ(status_of_exit(137, false), StepStatus::dirty) << "killed half-way";
+  EXPECT_EQ(status_of_exit(137, false), StepStatus::killed) << "half-way";
+  EXPECT_EQ(status_of_exit(137, true), StepStatus::dirty) << "by us: it would hang again";
   EXPECT_EQ(status_of_exit(0, true), StepStatus::dirty);
 }
 
