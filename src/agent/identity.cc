@@ -116,7 +116,7 @@ Status Identity::take(const crypto::PrivateKey& key, const std::string& chain_pe
   const crypto::Certificate certificate = TRY(crypto::certificates_from_pem(chain_pem)).front();
   http::ClientTlsOptions options;
   options.trust.roots_pem = authority_pem_;
-  options.identity = http::TlsIdentity{chain_pem, std::string(key.to_pem().reveal())};
+  options.identity = http::TlsIdentity{chain_pem, key.to_pem()};
   options.partition = partition_;
   if (tls_) {
     TRYV(tls_->replace(options));

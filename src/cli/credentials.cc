@@ -162,7 +162,7 @@ Result<http::Client> client_of(const Context& context) {
   http::ClientTlsOptions tls;
   tls.trust.roots_pem = context.authority_pem;
   if (!context.certificate_pem.empty())
-    tls.identity = http::TlsIdentity{context.certificate_pem, context.key_pem};
+    tls.identity = http::TlsIdentity{context.certificate_pem, crypto::SecretText(context.key_pem)};
   options.tls = TRY(http::ClientTls::create(tls));
   options.token = context.token;
   return http::Client::create(context.controller, options);

@@ -3,6 +3,7 @@
 
 #include "base/text.h"
 #include "cli/context.h"
+#include "cli/credentials.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 

@@ -4,6 +4,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "cli/context.h"
+#include "cli/credentials.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 

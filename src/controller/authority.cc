@@ -133,7 +133,7 @@ Result<http::TlsIdentity> AuthorityFolder::server_identity(Instant now) const {
                                  kControllerLifetime};
   const crypto::Certificate certificate = TRY(authority_.issue(order, now));
   return http::TlsIdentity{authority_.chain_pem_for(certificate),
-                           std::string(key.to_pem().reveal())};
+                           key.to_pem()};
 }
 
 }  // namespace consort::controller

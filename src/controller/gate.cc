@@ -99,7 +99,8 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
     if (row.least != ActionRow::Least::anyone) {
       log_info("{} {} from {}: {}", request.method, request.path, address_of(request.peer),
                known.error().message());
-      return responder.send(refusal(known.error()));
+      responder.send(refusal(known.error()));
+      return;
     }
     known = access::Known{};
     known->principal.address = address_of(request.peer);
@@ -113,7 +114,8 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
   if (!decision.allowed) {
     log_info("{} {} by {}: {}", request.method, request.path,
              access::principal_text(known->principal), decision.reason);
-    return responder.send(refusal(decision.status().error()));
+    responder.send(refusal(decision.status().error()));
+    return;
   }
   // An operator's token was used: to the hour, so that a question costs no write.
   if (known->principal.kind == access::Principal::Kind::operator_ && shell_.ready() &&

@@ -13,7 +13,7 @@
 #include "base/digest.h"
 #include "base/json_reader.h"
 #include "base/text.h"
-#include "http/client.h"
+#include "base/process.h"
 
 namespace consort::platform {
 namespace {
@@ -97,7 +97,7 @@ Lab::Lab(LabIdentity identity, std::string platform_name)
 void Lab::interrupt() { interrupted = true; }
 
 std::string Lab::controller_url() const {
-  return fmt::format("http://{}:{}", platform_->address(1), kControllerPort);
+  return fmt::format("https://{}:{}", platform_->address(1), kControllerPort);
 }
 
 Result<Lab> Lab::up(const LabRequest& request, const Tell& tell) {
@@ -147,8 +147,11 @@ Status Lab::build(const Tell& tell) {
   TRYV(platform_->prepare(tell));
   TRYV(check_interrupted());
   TRYV(write_file_atomic(inventory(), inventory_of(hosts_)));
+  TRYV(initialise_controller());
   TRYV(start_controller());
-  for (const LabHost& host : hosts_) {
+  const std::string token = TRY(join_token());
+  for (LabHost& host : hosts_) {
+    host.spec.join_token = token;
     TRYV(check_interrupted());
     TRYV(platform_->create(host.spec));
   }
@@ -172,15 +175,13 @@ Status Lab::start_controller() const {
                                    data.string(),
                                    "--listen",
                                    fmt::format("{}:{}", platform_->address(1), kControllerPort)};
-  if (platform_name_ == "nspawn")
-    argv.emplace_back("--insecure-listen");  // the network is the lab's own
   Keep keep;
   keep.argv = platform_->inside_argv(argv);
   keep.environment = {{kMemberVariable, identity_.id}};
   TRYV(keeper.start(identity_.self, keep));
   for (int tries = 0; tries < 200; ++tries) {
     TRYV(check_interrupted());
-    if (ask("/healthz")) return {};
+    if (ask({"context", "show"})) return {};
     if (!keeper.running()) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
@@ -195,7 +196,7 @@ Status Lab::wait_for_agents() const {
   while (std::chrono::steady_clock::now() < deadline) {
     TRYV(check_interrupted());
     missing.clear();
-    const auto answer = ask("/v1/hosts");
+    const auto answer = ask({"host", "list"});
     std::map<std::string, bool> known;
     if (answer) {
       if (const Json* list = answer->find("hosts"); list != nullptr && list->is_array()) {
@@ -213,19 +214,36 @@ Status Lab::wait_for_agents() const {
                                               human_duration(kAgentPatience)));
 }
 
-Result<Json> Lab::ask(const std::string& target) const {
-  Result<Json> out = fail(ErrorCode::internal, "not asked");
-  TRYV(platform_->inside([&]() -> Status {
-    http::ClientOptions options;
-    options.connect_timeout = seconds(2);
-    options.timeout = seconds(5);
-    auto client = TRY(http::Client::create(controller_url(), options));
-    const http::Response response = TRY(client.get(target));
-    if (!response.ok()) return fail(http::error_of(response));
-    out = parse_json(response.body).value_or(Json(response.body));
-    return {};
-  }));
-  return out;
+Result<Json> Lab::ask(std::vector<std::string> arguments) const {
+  arguments.insert(arguments.begin(), identity_.self.string());
+  arguments.emplace_back("--json");
+  ProcessSpec spec;
+  spec.argv = inside_argv(arguments);
+  spec.timeout = seconds(15);
+  const ProcessOutcome outcome = TRY(run_process(spec));
+  if (outcome.ok()) return parse_json(outcome.output, "what consort prints");
+  return fail(ErrorCode::unavailable,
+              fmt::format("{}: {}", quote_argv(arguments),
+                          trim(outcome.output.empty() ? outcome.errors : outcome.output)));
+}
+
+Status Lab::initialise_controller() const {
+  const fs::path data = identity_.folder / "controller" / "data";
+  TRYV(make_folders(data, 0700));
+  ProcessSpec spec;
+  spec.argv = {identity_.self.string(), "controller", "init", "--data", data.string(), "--name",
+               "lab", "--partition", "lab", "--address", platform_->address(1), "--url",
+               controller_url(), "--context-file", credentials().string()};
+  const ProcessOutcome outcome = TRY(run_process(spec));
+  if (outcome.ok()) return {};
+  return fail(ErrorCode::io, fmt::format("the lab's authority is not made: {}", trim(outcome.errors)));
+}
+
+// One token for all hosts; each presents it once.
+Result<std::string> Lab::join_token() const {
+  const Json answer = TRY(ask({"token", "create", "--ttl", "1h", "--uses",
+                               std::to_string(hosts_.size())}));
+  return answer.string_or("token");
 }
 
 Status Lab::save() const {
@@ -286,7 +304,7 @@ Status Lab::down(const fs::path& folder, const fs::path& self) {
            ->destroy());
   // Without lab.json it is somebody else's folder: its files stay.
   if (!ours) return {};
-  for (const char* part : {"hosts", "controller", "hosts.yaml", "lab.json"})
+  for (const char* part : {"hosts", "controller", "hosts.yaml", "admin.json", "lab.json"})
     TRYV(remove_tree(identity.folder / part));
   fs::remove(identity.folder, ignored);  // only when nothing else is in it
   return {};
@@ -339,6 +357,7 @@ Result<std::vector<std::string>> Lab::exec_argv(const std::string& name,
 
 std::vector<std::string> Lab::inside_argv(const std::vector<std::string>& argv) const {
   std::vector<std::string> with = {"env", "CONSORT_CONTROLLER=" + controller_url(),
+                                   "CONSORT_CONTEXT=" + credentials().string(),
                                    "CONSORT_LAB=" + identity_.folder.string()};
   with.insert(with.end(), argv.begin(), argv.end());
   return platform_->inside_argv(with);
@@ -359,6 +378,7 @@ Json Lab::describe() const {
                        {"platform", platform_name_},
                        {"why", why_},
                        {"folder", identity_.folder.string()},
+                       {"context", credentials().string()},
                        {"controller", Json::object({{"url", controller_url()},
                                                     {"running", kept || keeper.lost()},
                                                     {"kept", kept}})},

@@ -61,18 +61,23 @@ class Lab {
   [[nodiscard]] Status act(Verb verb, const std::string& name);
   [[nodiscard]] Result<std::vector<std::string>> exec_argv(
       const std::string& host, const std::vector<std::string>& argv) const;
-  // Runs on this machine, inside the lab's network, with CONSORT_CONTROLLER set.
+  // Runs on this machine, inside the lab's network, with CONSORT_CONTROLLER and CONSORT_CONTEXT set.
   [[nodiscard]] std::vector<std::string> inside_argv(const std::vector<std::string>& argv) const;
-  // What the controller answers to GET.
-  [[nodiscard]] Result<Json> ask(const std::string& target) const;
-  // { lab, platform, why, folder, controller: { url, running, kept }, inventory, hosts: [{ name,
+  // The admin's credential: what CONSORT_CONTEXT is to name.
+  [[nodiscard]] fs::path credentials() const { return identity_.folder / "admin.json"; }
+  // The record that `consort ARGUMENTS --json` prints, as the lab's admin. Error unavailable with
+  // what it says instead.
+  [[nodiscard]] Result<Json> ask(std::vector<std::string> arguments) const;
+  // { lab, platform, why, folder, context, controller: { url, running, kept }, inventory, hosts: [{ name,
   // class, address, running, kept }] }; kept: see Platform::kept().
   [[nodiscard]] Json describe() const;
 
  private:
   Lab(LabIdentity identity, std::string platform_name);
   [[nodiscard]] Status build(const Tell& tell);
+  [[nodiscard]] Status initialise_controller() const;
   [[nodiscard]] Status start_controller() const;
+  [[nodiscard]] Result<std::string> join_token() const;
   [[nodiscard]] Status wait_for_agents() const;
   [[nodiscard]] Status save() const;
   [[nodiscard]] Keeper controller_keeper() const {

@@ -38,7 +38,7 @@ After=consort-network.service dbus.service
 Wants=consort-network.service
 StartLimitIntervalSec=0
 [Service]
-ExecStart=/usr/bin/consort agent --data /var/lib/consort --controller http://{0}:{1} --name {2} --address {3} --supervisor systemd
+ExecStart=/usr/bin/consort agent --data /var/lib/consort --join-file /etc/consort/join --controller https://{0}:{1} --name {2} --address {3} --supervisor systemd
 Restart=always
 RestartSec=200ms
 [Install]
@@ -74,6 +74,9 @@ class NspawnPlatform final : public Platform {
              fmt::format(kNetworkUnit, host.address, address(1))));
     TRYV(put("etc/systemd/system/consort-agent.service",
              fmt::format(kAgentUnit, address(1), kControllerPort, host.name, host.address)));
+    TRYV(make_folders(root / "etc/consort", 0755));
+    TRYV(write_file_atomic(root / "etc/consort/join", host.join_token + "\n", 0600,
+                           Durability::cached));
     TRYV(put("usr/bin/consort", ""));  // the place of the bind mount
     const fs::path wants = root / "etc/systemd/system/multi-user.target.wants";
     TRYV(make_folders(wants));
@@ -175,9 +178,6 @@ class NspawnPlatform final : public Platform {
   [[nodiscard]] std::vector<std::string> inside_argv(
       const std::vector<std::string>& argv) const override {
     return network_.enter(argv);
-  }
-  [[nodiscard]] Status inside(const std::function<Status()>& function) const override {
-    return network_.run_inside(function);
   }
 
   [[nodiscard]] Status destroy() override {

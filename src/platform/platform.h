@@ -31,6 +31,7 @@ struct LabIdentity {
 struct HostSpec {
   std::string name;
   std::string address;
+  std::string join_token{};  // with which its agent joins; for create() only
 };
 
 class Platform {
@@ -64,8 +65,6 @@ class Platform {
   // The command line that runs `argv` on this machine, but in the lab's network.
   [[nodiscard]] virtual std::vector<std::string> inside_argv(
       const std::vector<std::string>& argv) const = 0;
-  // Runs `function` with its sockets in the lab's network.
-  [[nodiscard]] virtual Status inside(const std::function<Status()>& function) const = 0;
   // Ends and removes everything but the files in the lab's folder, whatever state it is in. Doing
   // it again is fine.
   [[nodiscard]] virtual Status destroy() = 0;

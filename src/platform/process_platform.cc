@@ -24,7 +24,8 @@ class ProcessPlatform final : public Platform {
   [[nodiscard]] Status create(const HostSpec& host) override {
     for (const char* folder : {"root/etc", "root/run", "root/var/lib/consort"})
       TRYV(make_folders(folder_of(host) / folder));
-    return {};
+    return write_file_atomic(folder_of(host) / "join", host.join_token + "\n", 0600,
+                             Durability::cached);
   }
 
   [[nodiscard]] Status start(const HostSpec& host) override {
@@ -48,7 +49,7 @@ class ProcessPlatform final : public Platform {
   // There is no network of its own to cut: the agent starts again with an address at which no
   // controller answers. (Port 9 is "discard", RFC 863.) Its daemons run on and are adopted.
   [[nodiscard]] Status cut(const HostSpec& host) override {
-    return keeper_of(host).restart_with(agent_of(host, fmt::format("http://{}:9", address(1))));
+    return keeper_of(host).restart_with(agent_of(host, fmt::format("https://{}:9", address(1))));
   }
   [[nodiscard]] Status heal(const HostSpec& host) override {
     return keeper_of(host).restart_with(agent_of(host, controller()));
@@ -71,9 +72,6 @@ class ProcessPlatform final : public Platform {
       const std::vector<std::string>& argv) const override {
     return argv;
   }
-  [[nodiscard]] Status inside(const std::function<Status()>& function) const override {
-    return function();
-  }
 
   [[nodiscard]] Status destroy() override {
     kill_marked(fmt::format("{}={}", kMemberVariable, lab_.id));
@@ -88,7 +86,7 @@ class ProcessPlatform final : public Platform {
     return {folder_of(host) / "host", fmt::format("{}/{}", lab_.id, host.name)};
   }
   [[nodiscard]] std::string controller() const {
-    return fmt::format("http://{}:{}", address(1), kControllerPort);
+    return fmt::format("https://{}:{}", address(1), kControllerPort);
   }
 
   [[nodiscard]] Keep agent_of(const HostSpec& host, const std::string& url) const {
@@ -98,6 +96,7 @@ class ProcessPlatform final : public Platform {
                  "--data",           (folder / "root/var/lib/consort").string(),
                  "--root",           (folder / "root").string(),
                  "--controller",     url,
+                 "--join-file",      (folder / "join").string(),
                  "--name",           host.name,
                  "--address",        host.address,
                  "--supervisor",     "native"};
