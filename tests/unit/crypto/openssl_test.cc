@@ -130,6 +130,28 @@ TEST_F(OpensslProgram, AnExternalAuthorityTakesThePlaceOfOurs) {
   EXPECT_EQ(sent[1], authority->certificate());
 }
 
+TEST_F(OpensslProgram, WhatAHostSignsIsBelievedByNobody) {
+  const Authority authority =
+      Authority::create("prod", PrivateKey::generate(KeyKind::ecdsa_p256), hours(9000), now)
+          .value();
+  const Certificate host =
+      authority.issue({key.public_key(), {IdentityKind::host, "prod", "web1"}, {}, hours(24)}, now)
+          .value();
+  write("host.pem", host.to_pem());
+  write("host.key", key.to_pem().reveal());
+  write("request.pem", make_request(PrivateKey::generate(KeyKind::ecdsa_p256),
+                                    {IdentityKind::operator_, "prod", "ann"})
+                           .value());
+  must_run({"x509", "-req", "-in", "request.pem", "-CA", "host.pem", "-CAkey", "host.key",
+            "-CAcreateserial", "-days", "1", "-copy_extensions", "copy", "-out", "forged.pem"});
+  const Certificate forged = Certificate::from_pem(file("forged.pem")).value();
+  EXPECT_EQ(forged.identity()->name, "ann");
+  const auto refused =
+      verify(forged, {authority.trust_anchor()}, now + minutes(1), CertificateUse::client, {host});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::refused);
+}
+
 TEST_F(OpensslProgram, AnAuthorityThatMayNotIssueIsFoundOutAtOnce) {
   must_run({"req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
             "-keyout", "root.key", "-out", "root.pem", "-days", "30", "-subj", "/CN=Mail",
