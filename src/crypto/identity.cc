@@ -99,8 +99,8 @@ Result<Identity> identity_from_uri(std::string_view uri) {
     return fail(ErrorCode::invalid_input, fmt::format("not an identity: {}", why))
         .hint("identities are written consort://PARTITION/KIND/NAME");
   };
-  // Each byte can take three characters.
-  if (uri.size() > kScheme.size() + 2 * 3 * kPartLimit + 16) return bad("it is too long");
+  // Two parts, of which each byte can take three characters.
+  if (uri.size() > kScheme.size() + 6 * kPartLimit + 16) return bad("it is too long");
   if (!uri.starts_with(kScheme)) return bad("it does not begin with consort://");
   const auto parts = split(uri.substr(kScheme.size()), '/');
   if (parts.size() != 3) return bad("it has not three parts");

@@ -18,40 +18,37 @@ using Stack = std::unique_ptr<STACK_OF(X509), FreeStack>;
 using Store = std::unique_ptr<X509_STORE, Freer<&X509_STORE_free>>;
 using StoreContext = std::unique_ptr<X509_STORE_CTX, Freer<&X509_STORE_CTX_free>>;
 
-Failure refusal(const Certificate& certificate, int code, int depth, Instant now) {
-  const auto refused = [](std::string message) {
-    return fail(ErrorCode::refused, std::move(message));
+// `faulty`: the one of the chain that was found at fault.
+Failure refusal(const Certificate& faulty, int code, Instant now) {
+  const auto refused = [&](std::string_view why) {
+    return fail(ErrorCode::refused,
+                fmt::format("the {} '{}' {}",
+                            faulty.is_authority() ? "authority's certificate" : "certificate",
+                            faulty.subject(), why));
   };
-  const std::string which =
-      fmt::format("{} '{}'", depth == 0 ? "the certificate" : "an authority of the certificate",
-                  certificate.subject());
+  const std::string time = format_instant(now);
   switch (code) {
     case X509_V_ERR_CERT_HAS_EXPIRED:
-      return refused(depth == 0 ? fmt::format("{} has expired at {}", which,
-                                              format_instant(certificate.not_after()))
-                                : fmt::format("{} has expired", which))
-          .hint(fmt::format("it is {} here: renew it, or mend the clock", format_instant(now)));
+      return refused("has expired at " + format_instant(faulty.not_after()))
+          .hint(fmt::format("it is {} here: renew it, or mend the clock", time));
     case X509_V_ERR_CERT_NOT_YET_VALID:
-      return refused(depth == 0 ? fmt::format("{} is valid only from {}", which,
-                                              format_instant(certificate.not_before()))
-                                : fmt::format("{} is not yet valid", which))
-          .hint(fmt::format("it is {} here: mend the clock", format_instant(now)));
+      return refused("is valid only from " + format_instant(faulty.not_before()))
+          .hint(fmt::format("it is {} here: mend the clock", time));
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT:
     case X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY:
     case X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE:
     case X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT:
     case X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN:
-      return refused(fmt::format("{} is not of an authority that is trusted here", which))
+      return refused("is not of an authority that is trusted here")
           .hint("give this side the authority's certificate, or get one of an authority it knows");
     case X509_V_ERR_CERT_SIGNATURE_FAILURE:
-      return refused(fmt::format("{} has a signature that is not its authority's", which))
+      return refused("has a signature that is not its authority's")
           .hint("it was changed, or is of another authority with the same name");
     case X509_V_ERR_INVALID_PURPOSE:
-      return refused(fmt::format("{} is not made for this use", which))
-          .hint("servers need a controller's certificate");
+      return refused("is not made for this use").hint("servers need a controller's certificate");
     default:
-      return refused(
-          fmt::format("{} cannot be verified: {}", which, X509_verify_cert_error_string(code)));
+      return refused(fmt::format("cannot be verified: {}", X509_verify_cert_error_string(code)))
+          .hint("get a new certificate from an authority that is trusted here");
   }
 }
 
@@ -82,8 +79,10 @@ Status verify(const Certificate& certificate, const std::vector<Certificate>& ro
   X509_VERIFY_PARAM_set_purpose(
       param, use == CertificateUse::server ? X509_PURPOSE_SSL_SERVER : X509_PURPOSE_SSL_CLIENT);
   if (X509_verify_cert(context.get()) == 1) return {};
-  return refusal(certificate, X509_STORE_CTX_get_error(context.get()),
-                 X509_STORE_CTX_get_error_depth(context.get()), now);
+  X509* current = X509_STORE_CTX_get_current_cert(context.get());
+  const auto faulty =
+      current != nullptr ? Certificate::from_native(current) : Result<Certificate>(certificate);
+  return refusal(faulty ? *faulty : certificate, X509_STORE_CTX_get_error(context.get()), now);
 }
 
 }  // namespace consort::crypto

@@ -38,7 +38,8 @@ class OpensslProgram : public testing::Test {
   }
 
   TempFolder folder = TempFolder::create("consort-crypto").value();
-  Instant now = SystemClock().now();
+  // What the program makes begins when it runs, which is a little later than this test.
+  Instant now = SystemClock().now() + minutes(1);
   PrivateKey key = PrivateKey::generate(KeyKind::ecdsa_p256);
 };
 
@@ -128,6 +129,28 @@ TEST_F(OpensslProgram, AnExternalAuthorityTakesThePlaceOfOurs) {
   ASSERT_EQ(sent.size(), 2U);
   EXPECT_EQ(sent[0], *issued);
   EXPECT_EQ(sent[1], authority->certificate());
+}
+
+TEST_F(OpensslProgram, WhatAHostSignsIsBelievedByNobody) {
+  const Authority authority =
+      Authority::create("prod", PrivateKey::generate(KeyKind::ecdsa_p256), hours(9000), now)
+          .value();
+  const Certificate host =
+      authority.issue({key.public_key(), {IdentityKind::host, "prod", "web1"}, {}, hours(24)}, now)
+          .value();
+  write("host.pem", host.to_pem());
+  write("host.key", key.to_pem().reveal());
+  write("request.pem", make_request(PrivateKey::generate(KeyKind::ecdsa_p256),
+                                    {IdentityKind::operator_, "prod", "ann"})
+                           .value());
+  must_run({"x509", "-req", "-in", "request.pem", "-CA", "host.pem", "-CAkey", "host.key",
+            "-CAcreateserial", "-days", "1", "-copy_extensions", "copy", "-out", "forged.pem"});
+  const Certificate forged = Certificate::from_pem(file("forged.pem")).value();
+  EXPECT_EQ(forged.identity()->name, "ann");
+  const auto refused =
+      verify(forged, {authority.trust_anchor()}, now, CertificateUse::client, {host});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::refused);
 }
 
 TEST_F(OpensslProgram, AnAuthorityThatMayNotIssueIsFoundOutAtOnce) {
