@@ -134,7 +134,7 @@ int run_clients(const std::string& what, std::uint16_t port, const fs::path& fol
     shake_hands(nullptr);
   } else if (what == "resumed") {
     {
-      // Its ticket comes with its first answer.
+      // Its ticket comes before its first answer.
       const Connection first(context, port);
       first.send();
       first.receive();

@@ -219,8 +219,8 @@ Result<std::shared_ptr<const TlsServerSettings>> server_settings(const TlsIdenti
   SSL_CTX_set_session_id_context(ctx, kContext.data(), kContext.size());
   // Tickets are all that remains of a session here; OpenSSL makes their keys with the context.
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-  // Making one costs a third of a handshake. The transport does it for those who ask something.
-  SSL_CTX_set_num_tickets(ctx, 0);
+  // One, and within the handshake: after one that is made later OpenSSL keeps a buffer of 16 kB.
+  SSL_CTX_set_num_tickets(ctx, 1);
   SSL_CTX_set_session_ticket_cb(ctx, stamp_ticket, check_ticket, nullptr);
   return settings;
 }

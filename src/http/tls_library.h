@@ -4,6 +4,7 @@
 // Private to this room; thread-safe.
 #pragma once
 
+#include <openssl/crypto.h>
 #include <openssl/types.h>
 
 namespace consort::http {
@@ -11,5 +12,18 @@ namespace consort::http {
 // For SSL_CTX_new_ex(); lives as long as the process. Null, which is OpenSSL's own, when this
 // OpenSSL cannot do it.
 [[nodiscard]] OSSL_LIB_CTX* tls_library();
+
+// In scope, it is also what this thread uses where OpenSSL does not ask which: for the certificate
+// in a ticket. No private keys can be read meanwhile.
+class WithTlsLibrary {
+ public:
+  WithTlsLibrary() : before_(OSSL_LIB_CTX_set0_default(tls_library())) {}
+  ~WithTlsLibrary() { OSSL_LIB_CTX_set0_default(before_); }
+  WithTlsLibrary(const WithTlsLibrary&) = delete;
+  WithTlsLibrary& operator=(const WithTlsLibrary&) = delete;
+
+ private:
+  OSSL_LIB_CTX* const before_;
+};
 
 }  // namespace consort::http

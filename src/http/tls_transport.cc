@@ -6,10 +6,10 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
-#include <utility>
 
 #include "base/log.h"
 #include "http/log_limit.h"
+#include "http/tls_library.h"
 #include "http/tls_socket.h"
 
 namespace consort::http {
@@ -167,7 +167,10 @@ class TlsTransport final : public Transport, public std::enable_shared_from_this
 
   void shake_hands(std::function<void(Handshake)> done) {
     ERR_clear_error();
-    const int result = SSL_do_handshake(ssl_.get());
+    const int result = [this] {
+      const WithTlsLibrary only;
+      return SSL_do_handshake(ssl_.get());
+    }();
     if (result == 1) {
       on_open();
       return done(Handshake::done);
@@ -230,10 +233,7 @@ class TlsTransport final : public Transport, public std::enable_shared_from_this
       }
       const int error = SSL_get_error(ssl_.get(), 0);
       ended_ = error == SSL_ERROR_ZERO_RETURN;
-      // It wants to write only while the ticket does not get through. What is in the window by
-      // then cannot be kept, so whoever sends on without reading has lost.
-      failed_ = !ended_ && error != SSL_ERROR_WANT_READ &&
-                (error != SSL_ERROR_WANT_WRITE || !wire_.window.empty());
+      failed_ = !ended_ && error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE;
       break;
     }
     ERR_clear_error();
@@ -248,8 +248,6 @@ class TlsTransport final : public Transport, public std::enable_shared_from_this
   [[nodiscard]] ssize_t write_sealed(std::string_view bytes) {
     if (failed_) return -1;
     ERR_clear_error();
-    // It leaves ahead of the first answer.
-    if (!std::exchange(ticket_made_, true)) SSL_new_session_ticket(ssl_.get());
     std::size_t n = 0;
     if (SSL_write_ex(ssl_.get(), bytes.data(), bytes.size(), &n) == 1)
       return static_cast<ssize_t>(n);
@@ -267,7 +265,6 @@ class TlsTransport final : public Transport, public std::enable_shared_from_this
   Ssl ssl_;
   Peer peer_;
   Mode mode_ = Mode::shaking;
-  bool ticket_made_ = false;
   bool ended_ = false;   // close_notify has come
   bool failed_ = false;  // nothing that comes can be believed any more
 };
