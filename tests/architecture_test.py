@@ -15,7 +15,7 @@ LIBRARY = re.compile(r'consort_library\((\w+)(.*?)\)', re.S)
 # Headers that only the .cc files of their own room include.
 INTERNAL_HEAVY = {"http/event_loop_impl.h", "http/exchange.h", "http/http1.h", "http/tcp_transport.h",
                   "http/transport.h", "http/connection.h", "http/channel.h", "http/tls_certificate.h",
-                  "http/tls_context.h", "http/tls_session.h", "http/tls_socket.h", "http/tls_transport.h",
+                  "http/tls_context.h", "http/tls_library.h", "http/tls_session.h", "http/tls_socket.h", "http/tls_transport.h",
                   "http/event_reader.h", "crypto/openssl_handle.h"}
 
 

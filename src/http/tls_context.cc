@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "crypto/certificates.h"
+#include "http/tls_library.h"
 
 namespace consort::http {
 namespace {
@@ -35,8 +36,8 @@ Result<crypto::PrivateKey> read_key(const crypto::SecretText& pem) {
   return read;
 }
 
-Result<SslContext> make_context(const SSL_METHOD* method) {
-  SslContext context(SSL_CTX_new(method));
+Result<SslContext> make_context(OSSL_LIB_CTX* library, const SSL_METHOD* method) {
+  SslContext context(SSL_CTX_new_ex(library, nullptr, method));
   SSL_CTX* const ctx = context.get();
   if (ctx == nullptr || SSL_CTX_set_min_proto_version(ctx, TLS1_3_VERSION) != 1 ||
       SSL_CTX_set_max_proto_version(ctx, TLS1_3_VERSION) != 1 ||
@@ -202,7 +203,7 @@ Result<std::shared_ptr<const TlsServerSettings>> server_settings(const TlsIdenti
                                                                  const TlsTrust& trust,
                                                                  ClientCertificates clients) {
   auto settings = std::make_shared<TlsServerSettings>();
-  settings->context = TRY(make_context(TLS_server_method()));
+  settings->context = TRY(make_context(tls_library(), TLS_server_method()));
   SSL_CTX* const ctx = settings->context.get();
   const auto roots =
       TRY(read_certificates(trust.roots_pem, "the certificates of trusted authorities"));
@@ -218,6 +219,7 @@ Result<std::shared_ptr<const TlsServerSettings>> server_settings(const TlsIdenti
   SSL_CTX_set_session_id_context(ctx, kContext.data(), kContext.size());
   // Tickets are all that remains of a session here; OpenSSL makes their keys with the context.
   SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
+  // One, and within the handshake: after one that is made later OpenSSL keeps a buffer of 16 kB.
   SSL_CTX_set_num_tickets(ctx, 1);
   SSL_CTX_set_session_ticket_cb(ctx, stamp_ticket, check_ticket, nullptr);
   return settings;
@@ -225,7 +227,7 @@ Result<std::shared_ptr<const TlsServerSettings>> server_settings(const TlsIdenti
 
 Result<std::shared_ptr<TlsClientSettings>> client_settings(const ClientTlsOptions& options) {
   auto settings = std::make_shared<TlsClientSettings>();
-  settings->context = TRY(make_context(TLS_client_method()));
+  settings->context = TRY(make_context(nullptr, TLS_client_method()));
   settings->pinned_root = options.pinned_root;
   settings->expect = options.expect;
   settings->partition = options.partition;
@@ -298,7 +300,7 @@ Result<std::shared_ptr<ClientTls>> ClientTls::create(const ClientTlsOptions& opt
 
 Result<std::shared_ptr<ClientTls>> ClientTls::of_this_machine() {
   auto settings = std::make_shared<TlsClientSettings>();
-  settings->context = TRY(make_context(TLS_client_method()));
+  settings->context = TRY(make_context(nullptr, TLS_client_method()));
   settings->expect = ServerCheck::host_name;
   SSL_CTX* const ctx = settings->context.get();
   SSL_CTX_set_default_verify_paths(ctx);

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "http/log_limit.h"
+#include "http/tls_library.h"
 #include "http/tls_socket.h"
 
 namespace consort::http {
@@ -166,7 +167,10 @@ class TlsTransport final : public Transport, public std::enable_shared_from_this
 
   void shake_hands(std::function<void(Handshake)> done) {
     ERR_clear_error();
-    const int result = SSL_do_handshake(ssl_.get());
+    const int result = [this] {
+      const WithTlsLibrary only;
+      return SSL_do_handshake(ssl_.get());
+    }();
     if (result == 1) {
       on_open();
       return done(Handshake::done);

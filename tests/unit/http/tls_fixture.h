@@ -69,7 +69,11 @@ class TestAuthority {
     add(NID_ext_key_usage, wanted.uses);
     add(NID_subject_alt_name, wanted.names);
     X509_sign(x, authority_.key().native(), EVP_sha256());
-    return {crypto::Certificate::from_native(x)->to_pem(), key.to_pem()};
+    const std::unique_ptr<BIO, FreedInTest<BIO_free>> out(BIO_new(BIO_s_mem()));
+    PEM_write_bio_X509(out.get(), x);
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(out.get(), &data);
+    return {std::string(data, static_cast<std::size_t>(size)), key.to_pem()};
   }
 
  private:
@@ -137,9 +141,11 @@ class RawTls {
 
  private:
   void use(const TlsIdentity& identity) {
-    const auto chain = crypto::certificates_from_pem(identity.certificate_chain_pem).value();
+    const std::unique_ptr<BIO, FreedInTest<BIO_free>> pem(
+        BIO_new_mem_buf(identity.certificate_chain_pem.data(), -1));
+    const TestCertificate certificate(PEM_read_bio_X509(pem.get(), nullptr, nullptr, nullptr));
     const auto key = crypto::PrivateKey::from_pem(identity.private_key_pem.reveal()).value();
-    EXPECT_EQ(SSL_CTX_use_certificate(context_.get(), chain.front().native()), 1);
+    EXPECT_EQ(SSL_CTX_use_certificate(context_.get(), certificate.get()), 1);
     EXPECT_EQ(SSL_CTX_use_PrivateKey(context_.get(), key.native()), 1);
   }
   std::unique_ptr<SSL_CTX, FreedInTest<SSL_CTX_free>> context_;
