@@ -25,7 +25,7 @@ struct CertificateOrder {
 class Authority {
  public:
   // A new self-signed root for `key` (ECDSA P-256), which signs end certificates only. Errors:
-  // invalid_input (partition, kind of key, lifetime below a minute).
+  // invalid_input (partition, kind of key, lifetime not from a minute to 100 years).
   [[nodiscard]] static Result<Authority> create(std::string_view partition, const PrivateKey& key,
                                                 Duration lifetime, Instant now);
   // `chain_pem`: the certificate of `key_pem` first, then what issued it, in order; the root may be
@@ -38,8 +38,8 @@ class Authority {
 
   // Hosts and operators: clientAuth; controllers: clientAuth, serverAuth and the extra names. The
   // serial is of 128 random bits. It ends with the authority's own certificate at the latest.
-  // Errors: invalid_input (identity, names, kind of key, lifetime below a minute), refused
-  // (another partition; names for what is no controller; this authority has expired).
+  // Errors: invalid_input (identity, names, kind of key, lifetime not from a minute to 100 years),
+  // refused (another partition; names for what is no controller; this authority has expired).
   [[nodiscard]] Result<Certificate> issue(const CertificateOrder& order, Instant now) const;
 
   [[nodiscard]] const std::string& partition() const { return partition_; }

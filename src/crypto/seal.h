@@ -4,8 +4,8 @@
 // A sealed value is the text "sealed.v1." and the base64url of:
 //
 //   u16    number of recipients, big-endian
-//   per recipient, 88 bytes, in the order given:
-//     8    first bytes of SHA-256(recipient's raw public key): finds the line, proves nothing
+//   per recipient, 96 bytes, in the order given:
+//     16   first bytes of SHA-256(recipient's raw public key): finds the line, proves nothing
 //     32   an ephemeral X25519 public key, made for this line
 //     48   the file key (32 random bytes) under ChaCha20-Poly1305, nonce 0, no associated data,
 //          key = HKDF-SHA256(secret: X25519(ephemeral, recipient),
@@ -32,7 +32,7 @@
 namespace consort::crypto {
 
 inline constexpr std::size_t kSealPlaintextLimit = 1U << 20U;
-// A line costs 118 characters: values for many hosts are better sealed host by host.
+// A recipient costs 128 characters: values for many hosts are better sealed host by host.
 inline constexpr std::size_t kSealRecipientLimit = 10'000;
 // No sealed text within these limits is longer.
 inline constexpr std::size_t kSealedLimit = 4U << 20U;

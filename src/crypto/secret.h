@@ -36,7 +36,6 @@ class SecretBytes {
   friend bool operator==(const SecretBytes& a, const SecretBytes& b);
 
  private:
-  void wipe() noexcept;
   std::unique_ptr<char[]> bytes_;
   std::size_t size_ = 0;
 };
