@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <set>
 
 #include "base/files.h"
@@ -229,6 +230,16 @@ TEST(ActionTable, NamesEveryRouteThatTheControllerServes) {
     }
   }
   EXPECT_GE(routes, 20U);
+}
+
+TEST(ActionTable, ItsReferenceIsCurrent) {
+  const fs::path page = CONSORT_SOURCE_DIR "/docs/reference/access.md";
+  if (std::getenv("CONSORT_ACCEPT") != nullptr) {
+    ASSERT_TRUE(write_file_atomic(page, access_reference(), 0644, Durability::cached));
+  }
+  const auto text = read_file(page);
+  ASSERT_TRUE(text) << render_error(text.error());
+  EXPECT_EQ(*text, access_reference()) << "stale: ./dev docs, or CONSORT_ACCEPT=1";
 }
 
 TEST(Grants, AreCheckedAndToldInWords) {
