@@ -64,6 +64,11 @@ TEST(Decide, ADeployerChangesItsOwnServicesAndNothingElse) {
   EXPECT_FALSE(decide(kAnn, grants, Action::remove_host, named("web1")).allowed);
 }
 
+TEST(Decide, ANameThatGoesOnBehindItsEndIsNobodys) {
+  const std::string name("shop\0evil", 9);
+  EXPECT_FALSE(decide(kAnn, deployer_of({"shop"}), Action::deploy, services({{name}})).allowed);
+}
+
 TEST(Decide, SeveralGrantsTogetherCoverAPlan) {
   std::vector<Grant> grants = deployer_of({"shop"});
   grants.push_back({Role::deployer, {"db"}, {}});
@@ -249,6 +254,8 @@ TEST(Grants, AreCheckedAndToldInWords) {
   EXPECT_FALSE(check_grants({{Role::admin, {"shop"}}}).has_value());
   EXPECT_FALSE(check_grants({{Role::deployer, {""}}}).has_value());
   EXPECT_FALSE(check_grants({{Role::deployer, {"a\nb"}}}).has_value());
+  EXPECT_FALSE(check_grants({{Role::deployer, {"*a*a*a*a*a*a*a*a*"}}}).has_value());
+  EXPECT_FALSE(check_grants({{Role::deployer, {std::string(kMaxPatternBytes + 1, 'a')}}}));
   EXPECT_TRUE(check_grants({{Role::deployer, {"*"}}}).has_value());
 }
 
