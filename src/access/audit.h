@@ -22,11 +22,11 @@ namespace consort::access {
 struct AuditNote {
   enum class Outcome : std::uint8_t { done, refused, failed };
   Instant at{};
-  std::string who;       // principal_text()
-  std::string from{};    // address
-  std::string action;    // action_name(), or what the controller did by itself
-  std::string subject;   // "web1", "services shop, db", "rollout r000012"
-  std::string before{};  // digest or short text; "" for nothing
+  std::string who;        // principal_text()
+  std::string from{};     // address
+  std::string action{};   // action_name(), or what the controller did by itself
+  std::string subject{};  // "web1", "services shop, db", "rollout r000012"
+  std::string before{};   // digest or short text; "" for nothing
   std::string after{};
   std::string reason{};  // the decision's, or the operator's message
   Outcome outcome = Outcome::done;

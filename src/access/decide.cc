@@ -40,6 +40,8 @@ bool owns(const Grants& grants, const std::string& owner) {
 }
 
 bool covers(const Grants& grants, const ServiceSubject& service) {
+  // Globs end at a NUL: "shop" must not match "shop\0…".
+  if (service.name.find('\0') != std::string::npos) return false;
   for (const Grant& grant : grants) {
     if (grant.role != Role::deployer) continue;
     for (const std::string& pattern : grant.services) {

@@ -53,7 +53,7 @@ struct Subject {
   // on = services. nullopt: not known, so it may be any of them; only who may change all is let
   // through. Empty: nothing changes.
   std::optional<std::vector<ServiceSubject>> services{};
-  std::string name{};  // on = host, self: whose
+  std::string name{};  // on = host, self: whose (for self: of the asking one's own kind)
   // on = object: whether it belongs to what the asking host runs or shall run. nullopt: not known;
   // then any object may be read. Objects hold no secrets, and their names cannot be guessed.
   std::optional<bool> in_closure{};

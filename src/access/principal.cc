@@ -30,18 +30,22 @@ Status check_patterns(const std::vector<std::string>& patterns, std::string_view
     return fail(ErrorCode::too_large, fmt::format("a grant names {} {}; the limit is {}",
                                                   patterns.size(), what, kMaxPatterns));
   for (const std::string& pattern : patterns) {
-    const bool plain = std::all_of(pattern.begin(), pattern.end(), [](char c) {
-      return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f;
-    });
-    if (pattern.empty() || pattern.size() > kMaxPatternBytes || !plain || !is_utf8(pattern))
+    if (!is_pattern(pattern))
       return fail(ErrorCode::invalid_input,
-                  fmt::format("{}: '{}' is empty, too long or has control characters", what,
-                              is_utf8(pattern) ? pattern.substr(0, 40) : "…"));
+                  fmt::format("{}: '{}' is empty, too long, has control characters or too many '*'",
+                              what, is_utf8(pattern) ? pattern.substr(0, 40) : "…"));
   }
   return {};
 }
 
 }  // namespace
+
+bool is_pattern(std::string_view text) {
+  const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; };
+  return !text.empty() && text.size() <= kMaxPatternBytes &&
+         std::count(text.begin(), text.end(), '*') <= std::ptrdiff_t{kMaxStars} &&
+         std::none_of(text.begin(), text.end(), is_control) && is_utf8(text);
+}
 
 std::string principal_text(const Principal& principal) {
   std::string out;

@@ -48,6 +48,10 @@ struct Grant {
 inline constexpr std::size_t kMaxGrants = 64;     // of one operator
 inline constexpr std::size_t kMaxPatterns = 256;  // services or owners of one grant
 inline constexpr std::size_t kMaxPatternBytes = 128;
+inline constexpr std::size_t kMaxStars = 8;  // matching takes time that grows with their power
+
+// A glob as in grants and join tokens: within the limits, UTF-8, no control characters.
+[[nodiscard]] bool is_pattern(std::string_view text);
 
 // Error invalid_input: a deployer of nothing, services of a viewer, limits.
 [[nodiscard]] Status check_grants(const std::vector<Grant>& grants);

@@ -142,9 +142,9 @@ Result<Writes> revoke_certificate(const Registry& registry, const std::string& s
 
 Result<Writes> create_join_token(const Registry& registry, const JoinToken& token, Instant now) {
   static_cast<void>(TRY(join_token_from_json(join_token_to_json(token))));
-  if (token.uses_left < 1 || token.expires <= now || token.names.empty())
-    return fail(ErrorCode::invalid_input, "a join token needs a use, a time to live, and names")
-        .hint("consort token create --uses 1 --ttl 1h --names '*'");
+  if (token.uses_left < 1 || token.expires <= now)
+    return fail(ErrorCode::invalid_input, "a join token needs a use and a time to live")
+        .hint("consort token create --uses 1 --ttl 1h");
   if (registry.join_tokens.contains(token.id))
     return fail(ErrorCode::conflict, fmt::format("there is a token {} already", token.id))
         .hint("try again");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "access/principal.h"
 #include "access/records.h"
 #include "base/text.h"
 #include "crypto/random.h"
@@ -79,7 +80,10 @@ Result<JoinToken> join_token_from_json(const Json& json) {
   JoinToken out;
   out.id = read_token_id(reader, "id");
   out.hash = read_hash(reader, "hash");
-  out.names = read_text(reader, "names");
+  out.names = reader.string("names");
+  if (!is_pattern(out.names))
+    reader.note(fail(ErrorCode::invalid_input,
+                     fmt::format("{}: not a pattern of names", reader.path_of("names"))));
   out.host_class = read_text(reader, "hostClass");
   out.labels = read_labels(reader, "labels");
   out.expires = read_instant(reader, "expires");

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <set>
 
+#include "access/decide.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/text.h"
@@ -159,6 +160,8 @@ Result<int> run_docs(const Arguments& arguments) {
   TRYV(write_file_atomic(folder / "commands.md", command_reference(), 0644, Durability::cached));
   TRYV(write_file_atomic(folder / "site.md", site::site_reference(), 0644, Durability::cached));
   TRYV(write_file_atomic(folder / "errors.md", error_reference(), 0644, Durability::cached));
+  TRYV(write_file_atomic(folder / "access.md", access::access_reference(), 0644,
+                         Durability::cached));
   TRYV(write_file_atomic(folder / "site.schema.json", site::json_schema().pretty() + "\n", 0644,
                          Durability::cached));
   TRYV(

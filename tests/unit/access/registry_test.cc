@@ -320,6 +320,7 @@ TEST_F(RegistryTest, DamagedRecordsAreNamed) {
   ASSERT_FALSE(damaged);
   EXPECT_EQ(damaged.error().code(), ErrorCode::corrupt);
   EXPECT_THAT(damaged.error().message(), HasSubstr("access/hosts/web1"));
+  store.clear();
   token("token1", true);
   comes("token1", "web1");
   store["access/hosts/web2"] = store.at("access/hosts/web1");
