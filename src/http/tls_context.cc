@@ -278,8 +278,8 @@ void TlsClientSettings::forget(const std::string& server) {
 Result<std::shared_ptr<ServerTls>> ServerTls::create(const TlsIdentity& identity,
                                                      const TlsTrust& trust,
                                                      ClientCertificates clients) {
-  return std::shared_ptr<ServerTls>(
-      new ServerTls(TRY(server_settings(identity, trust, clients)), clients));
+  auto made = TRY(server_settings(identity, trust, clients));
+  return std::shared_ptr<ServerTls>(new ServerTls(std::move(made), clients));
 }
 
 Status ServerTls::replace(const TlsIdentity& identity, const TlsTrust& trust) {
@@ -295,7 +295,8 @@ std::shared_ptr<const TlsServerSettings> ServerTls::settings() const {
 }
 
 Result<std::shared_ptr<ClientTls>> ClientTls::create(const ClientTlsOptions& options) {
-  return std::shared_ptr<ClientTls>(new ClientTls(TRY(client_settings(options))));
+  auto made = TRY(client_settings(options));
+  return std::shared_ptr<ClientTls>(new ClientTls(std::move(made)));
 }
 
 Result<std::shared_ptr<ClientTls>> ClientTls::of_this_machine() {
