@@ -159,6 +159,17 @@ Result<int> run_logs(const Arguments& arguments) {
   return kOk;
 }
 
+// "up", "unreachable"; or how it stands with its being let in.
+std::string state_of(const Json& host) {
+  const Json* identity = host.find("identity");
+  const std::string place =
+      identity != nullptr && identity->is_object() ? identity->string_or("state") : "approved";
+  if (place == "pending") return paint(Colour::yellow, "waits for approval");
+  if (place == "revoked") return paint(Colour::red, "revoked");
+  if (host.bool_or("reachable")) return paint(Colour::green, "up");
+  return paint(Colour::red, "unreachable");
+}
+
 Result<int> run_host_list(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Json hosts = TRY(client.get_json("/v1/hosts"));
@@ -184,14 +195,13 @@ Result<int> run_host_list(const Arguments& arguments) {
     }
     rows.push_back(
         {host.string_or("name"),
-         host.bool_or("reachable") ? paint(Colour::green, "up") : paint(Colour::red, "unreachable"),
+         state_of(host),
          address, classes, std::to_string(report->find("instances")->as_object().size()),
          report->find("facts")->string_or("os.id") + " " +
              report->find("facts")->string_or("os.version")});
   }
   print(rows.size() > 1 ? table(rows)
-                        : "no host has joined yet; start agents with: consort agent --data DIR "
-                          "--controller URL\n");
+                        : "no host has joined yet; let one in with: consort token create\n");
   return kOk;
 }
 

@@ -88,7 +88,8 @@ Status permit_control(Shell& shell, Gate& gate, const access::Known& who, const 
   return gate.permits(who, access::Action::steer_rollout, subject);
 }
 
-Json host_to_json(const Core& core, const std::string& name, const HostState& host) {
+Json host_to_json(const Core& core, const std::string& name, const HostState& host,
+                  const Json& identity) {
   const plan::Generation* generation = core.current();
   Json record;
   if (generation != nullptr) {
@@ -106,7 +107,41 @@ Json host_to_json(const Core& core, const std::string& name, const HostState& ho
        {"joined", format_instant(host.joined)},
        {"lastContact", host.last_contact ? Json(format_instant(*host.last_contact)) : Json()},
        {"inventory", record},
+       {"identity", identity},
        {"report", plan::host_report_to_json(host.report)}});
+}
+
+// How it stands with a host's place in the registry; null with --insecure.
+Json identity_of(const access::Registry& registry, const std::string& name) {
+  const auto it = registry.hosts.find(name);
+  if (it == registry.hosts.end()) return {};
+  const access::HostIdentity& host = it->second;
+  Json labels = Json::object();
+  for (const auto& [key, value] : host.labels) labels[key] = value;
+  return Json::object(
+      {{"state", access::host_state_name(host.state)},
+       {"key", host.key.str()},
+       {"machine", host.machine_id},
+       {"address", host.address},
+       {"token", host.token},
+       {"labels", labels},
+       {"certificate", host.certificates.empty() ? Json() : Json(host.certificates.back().serial)},
+       {"expires", host.certificates.empty()
+                       ? Json()
+                       : Json(format_instant(host.certificates.back().expires))},
+       {"decidedBy", host.decided_by.empty() ? Json() : Json(host.decided_by)},
+       {"rival", host.rival ? Json::object({{"key", host.rival->key.str()},
+                                            {"machine", host.rival->machine_id},
+                                            {"address", host.rival->address},
+                                            {"at", format_instant(host.rival->at)}})
+                            : Json()}});
+}
+
+Json host_record(const Shell& shell, const std::string& name) {
+  static const HostState never;
+  const auto it = shell.core().hosts().find(name);
+  return host_to_json(shell.core(), name, it == shell.core().hosts().end() ? never : it->second,
+                      identity_of(shell.registry(), name));
 }
 
 Json rollout_summary(const rollout::Rollout& rollout) {
@@ -369,36 +404,48 @@ void add_state_routes(Gate& gate, Shell& shell) {
   gate.route("GET", "/v1/hosts",
                [&shell](const http::Request&, const http::Responder& responder) {
                  Json::Array out;
-                 for (const auto& [name, host] : shell.core().hosts())
-                   out.push_back(host_to_json(shell.core(), name, host));
+                 // Those that wait to be let in have never been here.
+                 std::set<std::string> names;
+                 for (const auto& [name, host] : shell.core().hosts()) names.insert(name);
+                 for (const auto& [name, host] : shell.registry().hosts) names.insert(name);
+                 for (const std::string& name : names) out.push_back(host_record(shell, name));
                  responder.send(http::Response::json(Json::object({{"hosts", out}})));
                });
   gate.route(
       "GET", "/v1/hosts/{name}",
       [&shell](const http::Request& request, const http::Responder& responder) {
-        const auto it = shell.core().hosts().find(request.param("name"));
-        if (it == shell.core().hosts().end()) {
-          responder.send(
-              Error(fail(ErrorCode::not_found, fmt::format("no host '{}'", request.param("name")))
-                        .hint("see them with: consort host list")));
+        const std::string name = request.param("name");
+        if (!shell.core().hosts().contains(name) && !shell.registry().hosts.contains(name)) {
+          responder.send(Error(fail(ErrorCode::not_found, fmt::format("no host '{}'", name))
+                                   .hint("see them with: consort host list")));
           return;
         }
-        responder.send(http::Response::json(host_to_json(shell.core(), it->first, it->second)));
+        responder.send(http::Response::json(host_record(shell, name)));
       });
   gate.route(
       "DELETE", "/v1/hosts/{name}",
-      [&shell](const http::Request& request, const http::Responder& responder) {
+      [&shell](const http::Request& request, const http::Responder& responder,
+               const Asker& asker) {
         if (const Status status = shell.writable(); !status) {
           responder.send(status.error());
           return;
         }
+        const std::string name = request.param("name");
         Output output;
-        if (auto status = shell.core().remove_host(request.param("name"), shell.now(), output);
-            !status) {
-          responder.send(status.error());
+        const Status removed = shell.core().remove_host(name, shell.now(), output);
+        // It may never have come further than to the door.
+        const auto access =
+            access::remove_host(shell.registry(), name,
+                                access::principal_text(asker.known.principal), shell.now());
+        if (!removed && !access) {
+          responder.send(removed.error());
           return;
         }
-        shell.carry_out(std::move(output), [responder](const Status& status) {
+        if (access) shell.change_access(*access, std::nullopt);
+        access::AuditNote note =
+            note_of(asker.known, access::Action::remove_host, name, shell.now());
+        note.after = "removed";
+        shell.carry_out(std::move(output), std::move(note), [responder](const Status& status) {
           responder.send(status ? http::Response::json(Json::object())
                                 : http::Response::error(status.error()));
         });

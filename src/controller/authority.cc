@@ -14,6 +14,11 @@ constexpr std::size_t kPassphraseBytes = 1024;
 
 fs::path folder_of(const fs::path& data) { return data / "authority"; }
 
+bool has_authority(const fs::path& data) {
+  std::error_code ec;
+  return fs::exists(folder_of(data) / "names.json", ec);
+}
+
 Result<crypto::SecretText> read_passphrase(const fs::path& file) {
   std::string text = TRY(read_file(file, kPassphraseBytes + 2));
   // An editor ends the last line; that is not part of it.
@@ -59,18 +64,18 @@ Result<crypto::Authority> new_authority(const AuthorityOptions& options, Instant
 
 }  // namespace
 
-bool AuthorityFolder::exists(const fs::path& data) {
-  std::error_code ec;
-  return fs::exists(folder_of(data) / "names.json", ec);
+Status AuthorityFolder::check_absent(const fs::path& data) {
+  if (!has_authority(data)) return {};
+  return fail(ErrorCode::conflict,
+              fmt::format("{} holds an authority already", folder_of(data).string()))
+      .hint("a second one would know none of the hosts that have joined; if that is what you want, "
+            "remove the folder first");
 }
 
 Result<AuthorityFolder> AuthorityFolder::create(const fs::path& data,
                                                 const AuthorityOptions& options, Instant now) {
   const fs::path folder = folder_of(data);
-  if (exists(data))
-    return fail(ErrorCode::conflict, fmt::format("{} holds an authority already", folder.string()))
-        .hint("a second one would know none of the hosts that have joined; if that is what you "
-              "want, remove the folder first");
+  TRYV(check_absent(data));
   crypto::Authority authority = TRY(new_authority(options, now));
   TRYV(make_folders(data, 0700));
   TRYV(make_folders(folder, 0700));
@@ -97,7 +102,7 @@ Result<AuthorityFolder> AuthorityFolder::create(const fs::path& data,
 
 Result<AuthorityFolder> AuthorityFolder::open(const fs::path& data, const fs::path& unlock) {
   const fs::path folder = folder_of(data);
-  if (!exists(data))
+  if (!has_authority(data))
     return fail(ErrorCode::not_found, fmt::format("{} holds no authority", data.string()))
         .hint(fmt::format("make one, once: consort controller init --data {}; or, to try things "
                           "on loopback only, say --insecure",

@@ -38,7 +38,8 @@ class AuthorityFolder {
   // `unlock` as in AuthorityOptions. Errors: not_found (with the command that makes one), refused
   // (a wrong passphrase, a key that others can read), corrupt.
   [[nodiscard]] static Result<AuthorityFolder> open(const fs::path& data, const fs::path& unlock);
-  [[nodiscard]] static bool exists(const fs::path& data);
+  // Error conflict when there is one.
+  [[nodiscard]] static Status check_absent(const fs::path& data);
 
   [[nodiscard]] const crypto::Authority& authority() const { return authority_; }
   [[nodiscard]] const std::string& partition() const { return authority_.partition(); }

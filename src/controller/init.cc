@@ -11,6 +11,7 @@ namespace consort::controller {
 
 Result<Initialised> initialise_controller(const fs::path& data, const AuthorityOptions& options,
                                           const std::string& admin, const Clock& clock) {
+  TRYV(AuthorityFolder::check_absent(data));
   TRYV(make_folders(data, 0700));
   const auto store = TRY(state::open_sqlite_store(data / "state.sqlite", clock));
   const Instant now = clock.now();

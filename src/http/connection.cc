@@ -135,6 +135,7 @@ void Connection::dispatch_request() {
   timer_.cancel();
   phase_ = Phase::handling;
   keep_alive_ = parser_->keep_alive() && !finishing_;
+  has_asked_ = true;
   Request request = parser_->take_request();
   parser_.reset();
   request.peer = transport_->peer();

@@ -40,6 +40,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Ends now if idle; else after the answer that is under way.
   void finish();
   [[nodiscard]] const Peer& peer() const { return transport_->peer(); }
+  // Whether it has ever asked for something.
+  [[nodiscard]] bool has_asked() const { return has_asked_; }
 
  private:
   // reading: between or inside requests. handling: the answer is awaited. writing: it is being
@@ -87,6 +89,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t lingered_ = 0;
   Router::Match match_;
   bool head_read_ = false;
+  bool has_asked_ = false;
   bool reading_ = false;  // a read is pending
   bool peer_ended_ = false;
   bool keep_alive_ = true;

@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 
+#include <deque>
+
 #include <fmt/format.h>
 
 #include <boost/asio/ip/tcp.hpp>
@@ -38,7 +40,11 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   std::vector<tcp::acceptor> acceptors;
   std::shared_ptr<const Connection::Host> host;
   std::set<std::shared_ptr<Connection>> connections;
-  std::map<std::string, std::size_t> per_peer;
+  struct Address {
+    std::size_t connections = 0;
+    std::deque<std::weak_ptr<Connection>> newcomers;  // in their order; some have asked since
+  };
+  std::map<std::string, Address> per_peer;
   std::function<void()> on_empty;
   Timer grace;
   bool stopping = false;
@@ -46,6 +52,7 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Status listen(const std::string& address);
   void accept(tcp::acceptor& acceptor);
   void admit(tcp::socket socket);
+  std::size_t count(const std::shared_ptr<Connection>& connection);
   void forget(Connection& connection);
   void stop_listening();
   void close_all();
@@ -118,8 +125,8 @@ void Server::Impl::admit(tcp::socket socket) {
   const auto connection = std::make_shared<Connection>(
       host, sealed ? make_tls_transport(std::move(socket), options.tls->settings())
                    : make_tcp_transport(std::move(socket)));
-  const std::size_t of_peer = ++per_peer[connection->peer().address];
   connections.insert(connection);
+  const std::size_t of_peer = count(connection);
   if (sealed && (connections.size() > options.limits.max_connections ||
                  of_peer > options.limits.max_connections_per_peer))
     return connection->drop();
@@ -134,9 +141,25 @@ void Server::Impl::admit(tcp::socket socket) {
   connection->start();
 }
 
+// How many of its address there are now. The oldest that says nothing makes room.
+std::size_t Server::Impl::count(const std::shared_ptr<Connection>& connection) {
+  Address& peer = per_peer[connection->peer().address];
+  ++peer.connections;
+  peer.newcomers.push_back(connection);
+  std::shared_ptr<Connection> oldest;
+  if (peer.newcomers.size() > options.limits.max_silent_per_peer) {
+    oldest = peer.newcomers.front().lock();
+    peer.newcomers.pop_front();
+  }
+  const std::size_t now = peer.connections;
+  if (oldest == nullptr || oldest->has_asked()) return now;
+  oldest->drop();
+  return now - 1;
+}
+
 void Server::Impl::forget(Connection& connection) {
   if (const auto it = per_peer.find(connection.peer().address);
-      it != per_peer.end() && --it->second == 0)
+      it != per_peer.end() && --it->second.connections == 0)
     per_peer.erase(it);
   connections.erase(connection.shared_from_this());
   if (connections.empty()) when_empty();

@@ -31,6 +31,9 @@ struct ServerLimits {
   // Beyond: 503; with TLS they are closed before the handshake, which would cost too much.
   std::size_t max_connections = 15'000;
   std::size_t max_connections_per_peer = 10'000;  // of one address
+  // Of one address and without a request so far; beyond, the oldest of them goes: who opens
+  // connections and says nothing keeps nobody else out.
+  std::size_t max_silent_per_peer = 5'000;
 };
 
 struct ServerOptions {

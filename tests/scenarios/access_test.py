@@ -234,7 +234,7 @@ class Certificates(Controller):
         wrong = self.folder / "wrong"
         wrong.write_text("not the passphrase\n")
         done = self.run_consort("controller", "--data", str(self.data), "--listen", "127.0.0.1:0", "--unlock", str(wrong))
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 6)
         self.assertIn("passphrase", done.stderr)
 
     def test_without_an_authority_only_insecure_and_only_on_loopback(self):
@@ -387,7 +387,7 @@ class Operators(Controller):
         routes = [(m, p) for line in table for m, p in re.findall(r"\b(GET|POST|PUT|DELETE) (/[^\s,`|]+)", line)]
         self.assertGreater(len(routes), 30, "the reference names the routes")
         served = 0
-        tokens = {role: self.operator(role, "--role", role, *(["--service", "mine"] if role == "deployer" else [])) for role in ("viewer", "deployer", "admin")}
+        tokens = {role: self.operator("a-" + role, "--role", role, *(["--service", "mine"] if role == "deployer" else [])) for role in ("viewer", "deployer", "admin")}
         changing = {"POST", "PUT", "DELETE"}
         for method, pattern in routes:
             path = re.sub(r"\{digest\}", "sha256:" + "0" * 64, pattern)
@@ -398,11 +398,9 @@ class Operators(Controller):
                 continue  # never ends
             with self.subTest(f"{method} {pattern}"):
                 statuses = {who: self.ask(method, path, {} if method in changing else None, token=token)[0] for who, token in [("nobody", None), *tokens.items()]}
-                if statuses["admin"] == 404 and "not found" in self.ask(method, path, {}, token=tokens["admin"])[1] and "there is nothing at" in self.ask(method, path, {}, token=tokens["admin"])[1]:
-                    continue  # named for later
                 served += 1
                 open_to_all = pattern in ("/healthz", "/readyz", "/v1/ca", "/v1/rejoin")
-                self.assertEqual(statuses["nobody"] == 401, not open_to_all or pattern == "/v1/rejoin" and statuses["nobody"] == 401, statuses)
+                self.assertEqual(statuses["nobody"] == 401, not open_to_all, statuses)
                 admins_only = re.search(r"/v1/(tokens|operators)|/approve|/revoke", pattern) or (method == "DELETE" and pattern.startswith("/v1/hosts"))
                 if admins_only:
                     self.assertEqual((statuses["viewer"], statuses["deployer"]), (403, 403), statuses)
@@ -410,8 +408,8 @@ class Operators(Controller):
                     self.assertEqual(statuses["admin"], 403, "agents' routes are the agents': " + str(statuses))
                 elif method in changing and not open_to_all and pattern not in ("/v1/plan", "/v1/renew"):
                     self.assertEqual(statuses["viewer"], 403, statuses)
-                if not pattern.startswith("/v1/agents") and pattern != "/v1/join":
-                    self.assertNotIn(statuses["admin"], (401, 403), statuses) if pattern != "/v1/rejoin" else None
+                else:
+                    self.assertNotIn(statuses["admin"], (401, 403), statuses)
         self.assertGreater(served, 25)
 
     def test_developers_deploy_their_own_services_and_nothing_else(self):
@@ -446,7 +444,7 @@ class Operators(Controller):
         self.end(self.controller, signal.SIGTERM)
         with contextlib.closing(sqlite3.connect(self.data / "state.sqlite")) as store:
             table = next(t for (t,) in store.execute("select name from sqlite_master where type='table'") if {"key", "value"} <= {c[1] for c in store.execute(f"pragma table_info({t})")})
-            key, value = store.execute(f"select key, value from {table} where key like 'audit/%' order by key limit 1").fetchone()
+            key, value = store.execute(f"select key, value from {table} where cast(key as text) like 'audit/%' order by key limit 1").fetchone()
             text = value.decode() if isinstance(value, bytes) else value
             changed = text.replace("admin", "nimda")
             self.assertNotEqual(text, changed)
