@@ -78,8 +78,7 @@ c.site('bench') {
         i < kClasses
             ? ""
             : fmt::format("needs: {{ below: c.endpoint('service{}', 'http') }}, ", i - kClasses),
-        1024 + i,
-        i < kClasses ? "''" : "below.url('http')");
+        1024 + i, i < kClasses ? "''" : "below.url('http')");
   }
   return out + "  },\n}\n";
 }

@@ -265,7 +265,7 @@ std::vector<Edge> edges_of(const site::Service& service) {
 
 Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
                          const fleet::Placement& placement, const objects::ObjectStore& store,
-                         OnBroken on_broken) {
+                         OnBroken on_broken, const ManifestCheck& check) {
   Compiled out;
   Generation& generation = out.generation;
   generation.site = site.name;
@@ -284,6 +284,15 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
       out.broken.emplace(name, std::move(manifest).error());
       continue;
     }
+    if (check) {
+      std::vector<Error> mistakes = check(*manifest, placement.at(name));
+      for (std::size_t i = 1; i < mistakes.size(); ++i)
+        out.more_mistakes.emplace(name, std::move(mistakes[i]));
+      if (!mistakes.empty()) {
+        out.broken.emplace(name, std::move(mistakes.front()));
+        continue;
+      }
+    }
     const Digest digest = TRY(put_manifest(store, *manifest));
     std::vector<std::string> host_values = TRY(host_values_of(*manifest));
     generation.services.emplace(
@@ -297,7 +306,9 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
     error.add_context(fmt::format(
         "service {} is broken{}; with --keep-going the others are planned",
         out.broken.begin()->first,
-        out.broken.size() > 1 ? fmt::format(" (and {} more)", out.broken.size() - 1) : ""));
+        out.broken.size() > 1
+            ? fmt::format(" (and {} more; `consort check` names them)", out.broken.size() - 1)
+            : ""));
     return fail(std::move(error));
   }
   for (const auto& [name, error] : out.broken) generation.broken.emplace(name, error.message());
