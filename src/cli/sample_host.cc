@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "agent/mistakes.h"
 #include "site/placeholder.h"
@@ -14,8 +15,7 @@ namespace {
 constexpr std::size_t kMostUnknown = 6;
 
 // Names of what only the host knows: "fact.os.id", "host.labels.rack".
-std::vector<std::string> unknown_values(const plan::Manifest& manifest,
-                                        const agent::LabelMap& labels) {
+std::vector<std::string> unknown_values(const plan::Manifest& manifest, const LabelMap& labels) {
   std::set<std::string> out;
   const auto collect = [&](const Json& json) {
     const auto names = site::placeholders_in(json, site::PlaceholderStage::host);
