@@ -14,6 +14,9 @@ namespace consort::plan {
 namespace {
 
 constexpr std::size_t kMostHookBytes = 4U << 20U;
+// The next compilation makes what a crash took, and the store replaces what is damaged: a sync for
+// each of thousands of services would take a minute.
+constexpr Durability kDurability = Durability::cached;
 
 class ServiceCompiler {
  public:
@@ -94,7 +97,7 @@ class ServiceCompiler {
         return fail(ErrorCode::invalid_input, fmt::format("{} is not executable", path.string()))
             .hint(fmt::format("chmod +x {}", path.string()));
       }
-      out.program = TRY(store_.put(TRY(read_file(path, kMostHookBytes))));
+      out.program = TRY(store_.put(TRY(read_file(path, kMostHookBytes)), kDurability));
       out.argv = TRY(words("args"));
     } else {
       out.argv = TRY(words("argv"));
@@ -293,7 +296,7 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
         continue;
       }
     }
-    const Digest digest = TRY(put_manifest(store, *manifest));
+    const Digest digest = TRY(store.put(TRY(manifest_bytes(*manifest)), kDurability));
     std::vector<std::string> host_values = TRY(host_values_of(*manifest));
     generation.services.emplace(
         name,
