@@ -3,18 +3,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
-#include "agent/graph.h"
 #include "agent/history.h"
+#include "agent/mistakes.h"
 
 namespace consort::agent {
 namespace {
 
 constexpr std::size_t kDiffBytes = 8192;
-// What there is in the agent's folder, besides the history (shell.h).
-constexpr std::array<std::string_view, 6> kOwnFolders = {"state",    "objects", "backups",
-                                                         "services", "daemons", "commands"};
 
 // Where the wish lives: a resource that keeps its name but moves elsewhere leaves something behind.
 Digest place_of(const Json& spec) {
@@ -73,48 +69,16 @@ Result<std::map<std::string, Json>> Keeper::specs_of(const Version& version,
   for (const auto& [name, spec] : version.manifest.resources) {
     Json filled = TRY(files_.fill(spec, version, "resources." + name));
     if (filled.string_or("type") == "daemon") let_write(filled, files_);
-    if (const Json* after = filled.find("after"); after != nullptr && after->is_array()) {
-      Json renamed = Json::array();
-      for (const Json& other : after->as_array())
-        renamed.push_back(other.is_string() ? Json(name_of(other.as_string())) : other);
-      filled["after"] = renamed;
-    }
-    out.emplace(name_of(name), std::move(filled));
+    out.emplace(name_of(name), with_names_on_host(service_, std::move(filled)));
   }
   if (daemon == DaemonPart::with && version.manifest.daemon)
     out.emplace(service_, TRY(daemon_spec(version)));
   return out;
 }
 
-// The agent's folder holds what it needs to keep this host, and the data of all services.
-Status Keeper::check_claim(const std::string& path) const {
-  const std::string data = workshop_.host.data.string();
-  const std::string root = workshop_.host.root == "/" ? "" : workshop_.host.root.string();
-  for (const std::string& real : {path, root + path}) {
-    if (real.starts_with(files_.folder().string() + "/")) continue;
-    const bool its = std::any_of(kOwnFolders.begin(), kOwnFolders.end(), [&](const auto& name) {
-      const std::string folder = data + "/" + std::string(name);
-      return real == folder || real.starts_with(folder + "/");
-    });
-    if (real != data && !its) continue;
-    return fail(ErrorCode::refused, fmt::format("{} belongs to the agent", path))
-        .hint(fmt::format("below {} a service may use its own folders alone: ${{service.data}}, "
-                          "${{service.run}}, ${{service.dir}}",
-                          data));
-  }
-  return {};
-}
-
 Status Keeper::check(const Version& version) const {
-  const auto specs = TRY(specs_of(version, DaemonPart::with));
-  std::vector<std::unique_ptr<Resource>> resources;
-  for (const auto& [name, spec] : specs) {
-    resources.push_back(TRY(parse_resource(name, spec, workshop_.host.root)));
-    for (const std::string& claim : resources.back()->claims()) {
-      if (claim.starts_with('/')) TRYV(check_claim(claim));
-    }
-  }
-  TRY(build_graph(resources));
+  std::vector<Error> mistakes = mistakes_of(workshop_.host, version);
+  if (!mistakes.empty()) return fail(std::move(mistakes.front()));
   return {};
 }
 

@@ -25,8 +25,7 @@ class Keeper {
   [[nodiscard]] static Result<std::unique_ptr<Keeper>> create(Workshop& workshop,
                                                               const std::string& service);
 
-  // What a set of resources would be, checked whole. Errors: invalid_input, conflict, not_found (a
-  // placeholder).
+  // What a set of resources would be, checked whole: the first of mistakes_of().
   [[nodiscard]] Status check(const Version& version) const;
   // Claims what these versions keep, until set() or clear(): no other service may purge it.
   [[nodiscard]] Status announce(const std::vector<Version>& versions) const;
@@ -51,11 +50,10 @@ class Keeper {
   // "daemon", or the name in the manifest.
   [[nodiscard]] std::string resource_of(const std::string& name) const;
   [[nodiscard]] std::string name_of(const std::string& resource) const {
-    return service_ + "." + resource;
+    return name_on_host(service_, resource);
   }
 
  private:
-  [[nodiscard]] Status check_claim(const std::string& path) const;
   Keeper(Workshop& workshop, std::string service)
       : workshop_(workshop),
         service_(std::move(service)),

@@ -52,6 +52,20 @@ std::string address_for(const HostIdentity& host, const Version& version) {
   return it == version.host.end() ? host.address : it->second;
 }
 
+std::string name_on_host(const std::string& service, const std::string& resource) {
+  return service + "." + resource;
+}
+
+Json with_names_on_host(const std::string& service, Json spec) {
+  const Json* after = spec.find("after");
+  if (after == nullptr || !after->is_array()) return spec;
+  Json renamed = Json::array();
+  for (const Json& other : after->as_array())
+    renamed.push_back(other.is_string() ? Json(name_on_host(service, other.as_string())) : other);
+  spec["after"] = renamed;
+  return spec;
+}
+
 bool is_service_name(std::string_view text) {
   return is_name(text.starts_with("class:") ? text.substr(6) : text);
 }

@@ -75,6 +75,11 @@ class ServiceFiles {
   fs::path folder_;
 };
 
+// Resources of all services are together on a host: there they are called SERVICE.NAME.
+[[nodiscard]] std::string name_on_host(const std::string& service, const std::string& resource);
+// A resource whose `after` says so, too.
+[[nodiscard]] Json with_names_on_host(const std::string& service, Json spec);
+
 // The names of services become names of folders: NAME or class:NAME.
 [[nodiscard]] bool is_service_name(std::string_view text);
 

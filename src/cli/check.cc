@@ -1,6 +1,8 @@
 // consort check: everything that can be found out about a site without touching a host.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/context.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
@@ -8,49 +10,124 @@
 namespace consort::cli {
 namespace {
 
+// More than these nobody reads at once.
+constexpr std::size_t kShownMistakes = 20;
+
+std::string count(std::size_t number, std::string_view thing) {
+  return fmt::format("{} {}{}", number, thing, number == 1 ? "" : "s");
+}
+
+void tell(const std::vector<Error>& mistakes) {
+  for (std::size_t i = 0; i < std::min(mistakes.size(), kShownMistakes); ++i)
+    print_to_stderr(render_error(mistakes[i]));
+  if (mistakes.size() > kShownMistakes)
+    print_to_stderr(fmt::format("… and {} more; all of them: consort check --json\n",
+                                mistakes.size() - kShownMistakes));
+}
+
+Json list_of(const std::vector<Error>& mistakes) {
+  Json out = Json::array();
+  for (const Error& mistake : mistakes) out.push_back(error_to_json(mistake));
+  return out;
+}
+
+// Nothing of the site could be compiled.
+Result<int> refuse(const Arguments& arguments, Error first, const std::vector<Error>& mistakes) {
+  if (mistakes.size() < 2) return fail(std::move(first));
+  if (arguments.json()) {
+    print(Json::object({{"error", error_to_json(first)}, {"mistakes", list_of(mistakes)}}).dump() +
+          "\n");
+  } else {
+    tell(mistakes);
+    print(fmt::format("{}: {}\n", paint(Colour::red, "broken"), count(mistakes.size(), "mistake")));
+  }
+  return error_exit_status(mistakes.front().code());
+}
+
+// What is wrong with single services, and then with how they are together.
+std::vector<Error> mistakes_of(const plan::Compiled& compiled) {
+  std::vector<Error> out;
+  for (const auto& [name, error] : compiled.broken) {
+    out.push_back(error);
+    const auto [begin, end] = compiled.more_mistakes.equal_range(name);
+    for (auto it = begin; it != end; ++it) out.push_back(it->second);
+  }
+  return out;
+}
+
+std::vector<Error> mistakes_together(const plan::Compiled& compiled) {
+  std::vector<Error> out;
+  // An edge to a service that was left out leads nowhere; that it is broken is told already.
+  if (compiled.broken.empty()) {
+    if (auto levels = plan::service_levels(compiled.generation.services); !levels)
+      out.push_back(std::move(levels).error());
+  }
+  if (auto claims = plan::check_claims(compiled.generation, compiled.manifests); !claims)
+    out.push_back(std::move(claims).error());
+  return out;
+}
+
 Result<int> run(const Arguments& arguments) {
   std::optional<http::Client> client;
   if (controller_url(arguments)) client.emplace(TRY(controller_client(arguments)));
-  const Prepared prepared = TRY(prepare(arguments, client ? &*client : nullptr));
-  const plan::Generation& generation = prepared.compiled.generation;
-  TRY(plan::service_levels(generation.services));
-  TRYV(plan::check_claims(generation, prepared.compiled.manifests));
+  std::vector<Error> mistakes;
+  auto prepared = prepare(arguments, client ? &*client : nullptr, &mistakes);
+  if (!prepared) return refuse(arguments, std::move(prepared).error(), mistakes);
+  const plan::Compiled& compiled = prepared->compiled;
+  const plan::Generation& generation = compiled.generation;
+  mistakes = mistakes_of(compiled);
+  const std::vector<Error> together = mistakes_together(compiled);
+  mistakes.insert(mistakes.end(), together.begin(), together.end());
+  const int status = mistakes.empty()                ? kOk
+                     : !together.empty()             ? error_exit_status(together.front().code())
+                     : arguments.has("--keep-going") ? kPartial
+                                                     : error_exit_status(mistakes.front().code());
   if (arguments.json()) {
     Json broken = Json::object();
-    for (const auto& [name, error] : prepared.compiled.broken) broken[name] = error_to_json(error);
+    for (const auto& [name, error] : compiled.broken) broken[name] = error_to_json(error);
     print(Json::object({{"site", generation.site},
                         {"hosts", generation.hosts.size()},
                         {"services", generation.services.size()},
                         {"broken", broken},
+                        {"mistakes", list_of(mistakes)},
                         {"sources", generation.sources.str()}})
               .dump() +
           "\n");
-    return prepared.compiled.broken.empty() ? kOk : kPartial;
+    return status;
   }
-  for (const auto& [name, error] : prepared.compiled.broken) print_to_stderr(render_error(error));
+  tell(mistakes);
   std::size_t instances = 0;
   for (const auto& [name, service] : generation.services) instances += service.hosts.size();
-  print(fmt::format("{} {}: {} host classes, {} hosts, {} services, {} instances\n",
-                    paint(prepared.compiled.broken.empty() ? Colour::green : Colour::yellow,
-                          prepared.compiled.broken.empty() ? "ok" : "broken services"),
-                    generation.site, generation.classes.size(), generation.hosts.size(),
-                    generation.services.size(), instances));
-  return prepared.compiled.broken.empty() ? kOk : kPartial;
+  std::string totals =
+      fmt::format("{} host classes, {} hosts, {} services, {} instances", generation.classes.size(),
+                  generation.hosts.size(), generation.services.size(), instances);
+  if (!mistakes.empty())
+    totals = fmt::format("{} in {}; sound: {}", count(mistakes.size(), "mistake"),
+                         count(compiled.broken.size(), "service"), totals);
+  print(fmt::format("{} {}: {}\n",
+                    mistakes.empty()          ? paint(Colour::green, "ok")
+                    : compiled.broken.empty() ? paint(Colour::red, "broken")
+                                              : paint(Colour::yellow, "broken services"),
+                    generation.site, totals));
+  return status;
 }
 
 }  // namespace
 
 Command check_command() {
-  return {"check",
-          "Check a site: evaluate it, ask its inventories, compile every service.",
-          "Touches no host and no controller (unless an inventory asks its registry).",
-          {},
-          {site_option(),
-           {"--keep-going", "", "Report broken services, and check the others all the same."}},
-          run,
-          false,
-          false,
-          "consort check --site shop/site.jsonnet"};
+  return {
+      "check",
+      "Check a site: evaluate it, ask its inventories, compile every service.",
+      "Finds what a host would refuse, too, and tells all mistakes that it can find. Touches no "
+      "host and no controller (unless an inventory asks its registry). Exit status 0: sound; "
+      "1: mistakes; 3: mistakes in single services, with --keep-going.",
+      {},
+      {site_option(),
+       {"--keep-going", "", "Exit status 3 instead of 1 where only single services are broken."}},
+      run,
+      false,
+      false,
+      "consort check --site shop/site.jsonnet"};
 }
 
 }  // namespace consort::cli

@@ -10,6 +10,7 @@
 #include <cstdlib>
 
 #include "cli/credentials.h"
+#include "cli/sample_host.h"
 #include "cli/terminal.h"
 
 namespace consort::cli {
@@ -113,8 +114,9 @@ Result<objects::ObjectStore> local_store() {
   return objects::ObjectStore::open(cache_folder() / "objects");
 }
 
-Result<Prepared> prepare(const Arguments& arguments, http::Client* client) {
-  site::Site site = TRY(site::evaluate_static(TRY(site_file(arguments))));
+Result<Prepared> prepare(const Arguments& arguments, http::Client* client,
+                         std::vector<Error>* mistakes) {
+  site::Site site = TRY(site::evaluate_static(TRY(site_file(arguments)), {}, mistakes));
   fleet::ResolveOptions options;
   if (client != nullptr)
     options.registry = [client](const std::string& selector) {
@@ -126,10 +128,14 @@ Result<Prepared> prepare(const Arguments& arguments, http::Client* client) {
   objects::ObjectStore store = TRY(local_store());
   // A service that nobody asks for may be broken: it does not stop the others.
   const std::vector<std::string> only = arguments.values("--only");
-  const bool leave_out = arguments.has("--keep-going") || !only.empty();
+  const bool leave_out = arguments.has("--keep-going") || !only.empty() || mistakes != nullptr;
+  const plan::ManifestCheck check = [&](const plan::Manifest& manifest,
+                                        const std::vector<std::string>& hosts) {
+    return mistakes_on_host(manifest, hosts.empty() ? nullptr : &fleet.hosts.at(hosts.front()));
+  };
   plan::Compiled compiled =
       TRY(plan::compile(site, fleet, placement, store,
-                        leave_out ? plan::OnBroken::leave_out : plan::OnBroken::refuse));
+                        leave_out ? plan::OnBroken::leave_out : plan::OnBroken::refuse, check));
   for (const std::string& name : only) {
     if (const auto broken = compiled.broken.find(name); broken != compiled.broken.end())
       return fail(broken->second);

@@ -34,8 +34,11 @@ struct Prepared {
   objects::ObjectStore store;
 };
 // `client` may be null: then nothing is known of the past and registry inventories fail.
-// Of the options: --site, --keep-going.
-[[nodiscard]] Result<Prepared> prepare(const Arguments& arguments, http::Client* client);
+// Of the options: --site, --keep-going. Services that a host would refuse are broken ones. With
+// `mistakes`, broken services are left out in any case, and where there is no site to prepare it
+// gets all that was found, beyond the first mistake which is returned.
+[[nodiscard]] Result<Prepared> prepare(const Arguments& arguments, http::Client* client,
+                                       std::vector<Error>* mistakes = nullptr);
 
 // ${XDG_CACHE_HOME:-~/.cache}/consort
 [[nodiscard]] fs::path cache_folder();

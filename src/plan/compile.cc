@@ -14,6 +14,9 @@ namespace consort::plan {
 namespace {
 
 constexpr std::size_t kMostHookBytes = 4U << 20U;
+// The next compilation makes what a crash took, and the store replaces what is damaged: a sync for
+// each of thousands of services would take a minute.
+constexpr Durability kDurability = Durability::cached;
 
 class ServiceCompiler {
  public:
@@ -94,7 +97,7 @@ class ServiceCompiler {
         return fail(ErrorCode::invalid_input, fmt::format("{} is not executable", path.string()))
             .hint(fmt::format("chmod +x {}", path.string()));
       }
-      out.program = TRY(store_.put(TRY(read_file(path, kMostHookBytes))));
+      out.program = TRY(store_.put(TRY(read_file(path, kMostHookBytes)), kDurability));
       out.argv = TRY(words("args"));
     } else {
       out.argv = TRY(words("argv"));
@@ -265,7 +268,7 @@ std::vector<Edge> edges_of(const site::Service& service) {
 
 Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
                          const fleet::Placement& placement, const objects::ObjectStore& store,
-                         OnBroken on_broken) {
+                         OnBroken on_broken, const ManifestCheck& check) {
   Compiled out;
   Generation& generation = out.generation;
   generation.site = site.name;
@@ -284,7 +287,16 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
       out.broken.emplace(name, std::move(manifest).error());
       continue;
     }
-    const Digest digest = TRY(put_manifest(store, *manifest));
+    if (check) {
+      std::vector<Error> mistakes = check(*manifest, placement.at(name));
+      for (std::size_t i = 1; i < mistakes.size(); ++i)
+        out.more_mistakes.emplace(name, std::move(mistakes[i]));
+      if (!mistakes.empty()) {
+        out.broken.emplace(name, std::move(mistakes.front()));
+        continue;
+      }
+    }
+    const Digest digest = TRY(store.put(TRY(manifest_bytes(*manifest)), kDurability));
     std::vector<std::string> host_values = TRY(host_values_of(*manifest));
     generation.services.emplace(
         name,
@@ -297,7 +309,9 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
     error.add_context(fmt::format(
         "service {} is broken{}; with --keep-going the others are planned",
         out.broken.begin()->first,
-        out.broken.size() > 1 ? fmt::format(" (and {} more)", out.broken.size() - 1) : ""));
+        out.broken.size() > 1
+            ? fmt::format(" (and {} more; `consort check` names them)", out.broken.size() - 1)
+            : ""));
     return fail(std::move(error));
   }
   for (const auto& [name, error] : out.broken) generation.broken.emplace(name, error.message());

@@ -2,8 +2,10 @@
 // generation.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "fleet/fleet.h"
 #include "objects/store.h"
@@ -16,14 +18,22 @@ namespace consort::plan {
 struct Compiled {
   Generation generation;  // a candidate: number 0
   std::map<Digest, Manifest> manifests;
-  std::map<std::string, Error> broken;  // service → why it was left out
+  std::map<std::string, Error> broken;              // service → why it was left out
+  std::multimap<std::string, Error> more_mistakes;  // what else is wrong with these
 };
 
+// What a host would refuse of a manifest: all of it, in a stable order. `hosts` are those that get
+// it.
+using ManifestCheck = std::function<std::vector<Error>(const Manifest& manifest,
+                                                       const std::vector<std::string>& hosts)>;
+
 // Puts artifacts, hooks and manifests into `store`. With `keep_going` a broken service is left out
-// and recorded; otherwise its error is returned.
+// and recorded; otherwise its error is returned. A manifest that `check` finds fault with makes its
+// service a broken one.
 enum class OnBroken : std::uint8_t { refuse, leave_out };
 [[nodiscard]] Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
                                        const fleet::Placement& placement,
-                                       const objects::ObjectStore& store, OnBroken on_broken);
+                                       const objects::ObjectStore& store, OnBroken on_broken,
+                                       const ManifestCheck& check = nullptr);
 
 }  // namespace consort::plan

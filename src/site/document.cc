@@ -12,12 +12,9 @@ Result<Json> evaluate_document(const fs::path& file, const EvaluationLimits& lim
   const fs::path path = fs::absolute(file, ec).lexically_normal();
   if (!fs::exists(path, ec))
     return fail(ErrorCode::not_found, fmt::format("there is no file {}", file.string()));
-  const Evaluated evaluated =
-      TRY(run_evaluator({{"", fmt::format("import {}", Json(path.string()).dump())}}, nullptr,
-                        limits, OnError::stop));
-  if (const auto error = evaluated.errors.find(""); error != evaluated.errors.end())
-    return fail(error->second);
-  const Json& document = evaluated.values.at("");
+  const Json document =
+      TRY(TRY(run_evaluator(fmt::format("import {}", Json(path.string()).dump()), nullptr, limits))
+              .value);
   static const Schema schema{
       "document",
       "Resources of one machine.",

@@ -1,15 +1,22 @@
 // The two evaluations (DESIGN.md section 4).
 #include <fmt/format.h>
 
-#include <algorithm>
-
-#include "base/json_reader.h"
 #include "base/text.h"
 #include "site/evaluator.h"
+#include "site/model.h"
+#include "site/plain.h"
 #include "site/schema.h"
 
 namespace consort::site {
 namespace {
+
+// Where services are in a site, and which of their fields need the fleet.
+struct Collection {
+  std::string_view name;
+  std::vector<std::string_view> body;
+};
+const Collection kServices{"services", {"artifacts", "resources", "daemon", "hooks"}};
+const Collection kClasses{"hostClasses", {"artifacts", "resources", "hooks"}};
 
 std::string list_literal(const std::vector<std::string_view>& names) {
   Json::Array out;
@@ -18,109 +25,103 @@ std::string list_literal(const std::vector<std::string_view>& names) {
 }
 
 // Only the fields named, and beside them the names of all fields, so that unknown ones are found
-// early.
+// early. Lists made by std.makeArray, and the collections bound to a local: each `site.services`
+// would make that object anew with all its fields, and libjsonnet's comprehensions copy what they
+// have so far for each element; both make the time grow with the square of the services.
 std::string static_snippet(const fs::path& file) {
   return fmt::format(R"(
 local site = import {};
 local pick(o, names) = if std.isObject(o) then {{ [k]: o[k] for k in names if std.objectHas(o, k) }} else o;
 local fields(o) = if std.isObject(o) then std.objectFields(o) else [];
-local each(o, names) = if std.isObject(o)
-  then {{ [k]: {{ static: pick(o[k], names), fields: fields(o[k]) }} for k in std.objectFields(o) }} else o;
+local each(o, names) = if std.isObject(o) then
+  local keys = std.objectFields(o);
+  std.makeArray(std.length(keys), function(i)
+    local item = o[keys[i]];
+    {{ name: keys[i], static: pick(item, names), fields: fields(item) }})
+else null;
 if !std.isObject(site) then {{ notAnObject: std.type(site) }} else {{
   top: pick(site, ['name', 'purpose', 'policy']),
   fields: fields(site),
-  hostClasses: if std.objectHas(site, 'hostClasses') then each(site.hostClasses, {}) else {{}},
-  services: if std.objectHas(site, 'services') then each(site.services, {}) else {{}},
+  hostClasses: if std.objectHas(site, 'hostClasses') then each(site.hostClasses, {}) else [],
+  services: if std.objectHas(site, 'services') then each(site.services, {}) else [],
 }})",
                      Json(file.string()).dump(), list_literal(static_host_class_fields()),
                      list_literal(static_service_fields()));
 }
 
-std::string body_snippet(const fs::path& file, std::string_view collection,
-                         const std::vector<std::string>& names, std::string_view fields) {
+// The bodies in the order of `names`. Each half that fails is tried again by halves, down to the
+// services that are broken; all in one program, whose site is read once (see Attempts in
+// evaluator.h).
+std::string body_snippet(const fs::path& file, const Collection& collection,
+                         const std::vector<std::string>& names) {
   return fmt::format(R"(
-local site = import {};
-{{ [name]: {{ [k]: site.{}[name][k] for k in {} if std.objectHas(site.{}[name], k) }} for name in {} }})",
-                     Json(file.string()).dump(), collection, fields, collection,
-                     Json::array_of(names).dump());
+local all = (import {}).{};
+local names = {};
+local body(name) =
+  local item = all[name];
+  {{ [k]: item[k] for k in {} if std.objectHas(item, k) }};
+local attempt(from, to) =
+  local outcome = std.native('consort.attempt')(from, to);
+  local middle = std.floor((from + to) / 2);
+  if outcome == 'try' then
+    std.native('consort.done')(std.toString(std.makeArray(to - from, function(i) body(names[from + i]))))
+  else if outcome == 'failed' && to - from > 1 then [attempt(from, middle), attempt(middle, to)]
+  else null;
+if std.isObject(all) then attempt(0, std.length(names)) else error '{} is no object')",
+                     Json(file.string()).dump(), collection.name, Json::array_of(names).dump(),
+                     list_literal(collection.body), collection.name);
 }
 
-constexpr std::string_view kServiceBody = "['artifacts', 'resources', 'daemon', 'hooks']";
-constexpr std::string_view kClassBody = "['artifacts', 'resources', 'hooks']";
-
-// A stand-in for the fields that the first evaluation does not look into.
-Status check_field_names(const Json& item, const Schema& schema, const std::string& path) {
-  const Json* fields = item.find("fields");
-  if (fields == nullptr || !fields->is_array()) return {};
-  for (const Json& field : fields->as_array()) {
-    const bool known = std::any_of(schema.fields.begin(), schema.fields.end(),
-                                   [&](const Field& f) { return f.name == field.as_string(); });
-    if (!known) return check(Json::object({{field.as_string(), Json()}}), schema, path);
-  }
-  return {};
-}
-
-std::map<std::string, std::string> text_map(const Json* json) {
-  std::map<std::string, std::string> out;
-  if (json == nullptr || !json->is_object()) return out;
-  for (const auto& [key, value] : json->as_object()) {
-    if (value.is_string()) out.emplace(key, value.as_string());
+// What the two programs give, of a site that needs none.
+Json pick(const Json& object, const std::vector<std::string_view>& names) {
+  if (!object.is_object()) return object;
+  Json out = Json::object();
+  for (const std::string_view name : names) {
+    if (const Json* value = object.find(name)) out[name] = *value;
   }
   return out;
 }
 
-std::map<std::string, Need> needs_of(const Json* json) {
-  std::map<std::string, Need> out;
-  if (json == nullptr || !json->is_object()) return out;
-  for (const auto& [name, need] : json->as_object()) {
-    out[name] = {need.string_or("service"), need.string_or("endpoint"), need.int_or("quorum"),
-                 need.string_or("onChange") != "ignore"};
+Json fields_of(const Json& object) {
+  Json::Array out;
+  if (object.is_object()) {
+    for (const auto& [name, value] : object.as_object()) out.emplace_back(name);
   }
-  return out;
+  return Json(std::move(out));
 }
 
-HostClass host_class_of(const std::string& name, const Json& json) {
-  HostClass out;
-  out.name = name;
-  out.inventory = *json.find("inventory");
-  out.min = json.int_or("min", 1);
-  out.labels = text_map(json.find("labels"));
-  out.purpose = json.string_or("purpose");
-  out.owner = json.string_or("owner");
-  return out;
+Json static_parts(const Json& site, std::string_view collection,
+                  const std::vector<std::string_view>& names) {
+  const Json* items = site.find(collection);
+  if (items == nullptr) return Json::array();
+  if (!items->is_object()) return {};
+  Json::Array out;
+  for (const auto& [name, item] : items->as_object())
+    out.push_back(
+        Json::object({{"name", name}, {"static", pick(item, names)}, {"fields", fields_of(item)}}));
+  return Json(std::move(out));
 }
 
-Service service_of(const std::string& name, const Json& json) {
-  Service out;
-  out.name = name;
-  out.on = json.string_or("on");
-  if (json.find("replicas") != nullptr) out.replicas = json.int_or("replicas");
-  out.when = json.string_or("when");
-  out.needs = needs_of(json.find("needs"));
-  out.uses = needs_of(json.find("uses"));
-  if (const Json* after = json.find("after"); after != nullptr && after->is_array()) {
-    for (const Json& item : after->as_array()) out.after.push_back(item.as_string());
-  }
-  if (const Json* provides = json.find("provides"); provides != nullptr && provides->is_object()) {
-    for (const auto& [endpoint, value] : provides->as_object()) out.provides[endpoint] = value;
-  }
-  out.version = json.string_or("version");
-  out.data_version = json.int_or("dataVersion");
-  out.purpose = json.string_or("purpose");
-  out.owner = json.string_or("owner");
-  return out;
+Json static_part(const Json& site) {
+  if (!site.is_object()) return Json::object({{"notAnObject", site.type_name()}});
+  return Json::object(
+      {{"top", pick(site, {"name", "purpose", "policy"})},
+       {"fields", fields_of(site)},
+       {"hostClasses", static_parts(site, "hostClasses", static_host_class_fields())},
+       {"services", static_parts(site, "services", static_service_fields())}});
 }
 
-// Checks one entry of the first evaluation: the static fields by type, the others by name.
-Status check_entry(const Json& item, Schema schema,
-                   const std::vector<std::string_view>& static_fields, const std::string& path) {
-  TRYV(check_field_names(item, schema, path));
-  for (Field& field : schema.fields) {
-    if (std::find(static_fields.begin(), static_fields.end(), field.name) == static_fields.end())
-      field.required = false;
-  }
-  const Json* value = item.find("static");
-  return check(value != nullptr ? *value : item, schema, path);
+struct StaticPart {
+  Json value;
+  std::map<std::string, std::string> sources;
+};
+
+Result<StaticPart> read_static_part(const fs::path& file, const EvaluationLimits& limits) {
+  if (const auto plain = read_plain_site(file, limits))
+    return StaticPart{static_part(plain->value), {{file.string(), plain->digest}}};
+  Evaluated evaluated = TRY(run_evaluator(static_snippet(file), nullptr, limits));
+  if (!evaluated.value) return fail(std::move(evaluated.value).error());
+  return StaticPart{std::move(*evaluated.value), std::move(evaluated.sources)};
 }
 
 Digest digest_of_sources(const std::map<std::string, std::string>& sources,
@@ -131,95 +132,63 @@ Digest digest_of_sources(const std::map<std::string, std::string>& sources,
   return Digest::of(json.dump());
 }
 
-Status take_body(Service& service, const Json& body, const std::string& path) {
-  for (const auto& [key, value] : body.as_object()) {
-    if (value.is_null()) continue;
-    const auto& fields = service_schema().fields;
-    const auto field = std::find_if(fields.begin(), fields.end(),
-                                    [&key = key](const Field& f) { return f.name == key; });
-    Schema only{"service", "", {*field}};
-    only.fields.front().required = false;
-    TRYV(check(Json::object({{key, value}}), only, path));
+// name → its body, or what is wrong with it.
+using Bodies = std::map<std::string, Result<Json>>;
+
+Result<Bodies> read_bodies(const fs::path& file, const Collection& collection,
+                           const std::vector<std::string>& names, const EndpointTable& endpoints,
+                           const EvaluationLimits& limits) {
+  Bodies out;
+  if (names.empty()) return out;
+  if (const auto plain = read_plain_site(file, limits)) {
+    const Json* items = plain->value.find(collection.name);
+    for (const std::string& name : names) {
+      if (const Json* item = items != nullptr ? items->find(name) : nullptr)
+        out.emplace(name, pick(*item, collection.body));
+    }
+    return out;
   }
-  const auto object = [&](std::string_view key) {
-    return body.find(key) != nullptr && body.find(key)->is_object() ? body.find(key)->as_object()
-                                                                    : Json::Object{};
-  };
-  service.artifacts = object("artifacts");
-  service.resources = object("resources");
-  service.hooks = object("hooks");
-  if (const Json* daemon = body.find("daemon"); daemon != nullptr && !daemon->is_null())
-    service.daemon = *daemon;
-  if (service.daemon && (service.hooks.contains("start") || service.hooks.contains("stop"))) {
-    return fail(ErrorCode::invalid_input,
-                fmt::format("{}: has a daemon and a start or stop hook", path))
-        .hint("the hooks start and stop run a service that has no daemon; give one or the other");
+  Evaluated evaluated =
+      TRY(run_evaluator(body_snippet(file, collection, names), &endpoints, limits));
+  if (!evaluated.value) return fail(std::move(evaluated.value).error());
+  for (Attempt& attempt : evaluated.attempts) {
+    for (std::size_t i = attempt.from; i < attempt.to && i < names.size(); ++i) {
+      if (attempt.result)
+        out.emplace(names[i], attempt.result->as_array().at(i - attempt.from));
+      else
+        out.emplace(names[i], tl::unexpected(attempt.result.error()));
+    }
   }
-  return {};
+  return out;
 }
 
 }  // namespace
 
-Result<Site> evaluate_static(const fs::path& file, const EvaluationLimits& limits) {
+Result<Site> evaluate_static(const fs::path& file, const EvaluationLimits& limits,
+                             std::vector<Error>* mistakes) {
   std::error_code ec;
   const fs::path path = fs::absolute(file, ec).lexically_normal();
   if (!fs::exists(path, ec)) {
     return fail(ErrorCode::not_found, fmt::format("there is no site file {}", file.string()))
         .hint("name it with --site FILE, or begin with: consort init");
   }
-  Evaluated evaluated =
-      TRY(run_evaluator({{"", static_snippet(path)}}, nullptr, limits, OnError::stop));
-  if (const auto error = evaluated.errors.find(""); error != evaluated.errors.end())
-    return fail(error->second);
-  const Json& value = evaluated.values.at("");
-  if (const Json* type = value.find("notAnObject")) {
+  const StaticPart part = TRY(read_static_part(path, limits));
+  if (const Json* type = part.value.find("notAnObject")) {
     return fail(ErrorCode::invalid_input,
                 fmt::format("{} is {}, not a site", file.string(), type->as_string()))
         .hint("a site is an object: c.site('name') { hostClasses: …, services: … }");
   }
-  TRYV(check_field_names(value, site_schema(), ""));
-  Site site;
+  std::vector<Error> found;
+  Site site = site_of(part.value, found);
   site.file = path;
-  site.sources = digest_of_sources(evaluated.sources, path.parent_path());
-  Json top = *value.find("top");
-  Json probe = top;
-  probe["hostClasses"] = Json::object();
-  TRYV(check(probe, site_schema(), ""));
-  site.name = top.string_or("name");
-  site.purpose = top.string_or("purpose");
-  site.policy = top.find("policy") != nullptr ? *top.find("policy") : Json::object();
-  const Json& classes = *value.find("hostClasses");
-  const Json& services = *value.find("services");
-  if (!classes.is_object() || !services.is_object())
-    return fail(ErrorCode::invalid_input, "hostClasses and services must be objects");
-  for (const auto& [name, item] : classes.as_object()) {
-    if (!is_name(name))
-      return fail(ErrorCode::invalid_input,
-                  fmt::format("hostClasses: '{}' is not a good name", name));
-    TRYV(check_entry(item, host_class_schema(), static_host_class_fields(), "hostClasses." + name));
-    site.host_classes.emplace(name, host_class_of(name, *item.find("static")));
-    const Json* fields = item.find("fields");
-    const auto has = [&](std::string_view f) {
-      return std::find(fields->as_array().begin(), fields->as_array().end(), Json(f)) !=
-             fields->as_array().end();
-    };
-    if (has("resources") || has("hooks")) {
-      Service base;
-      base.name = base_service(name);
-      base.on = name;
-      base.purpose = site.host_classes.at(name).purpose;
-      base.owner = site.host_classes.at(name).owner;
-      site.services.emplace(base.name, std::move(base));
-    }
-  }
-  for (const auto& [name, item] : services.as_object()) {
-    if (!is_name(name))
-      return fail(ErrorCode::invalid_input, fmt::format("services: '{}' is not a good name", name));
-    TRYV(check_entry(item, service_schema(), static_service_fields(), "services." + name));
-    site.services.insert_or_assign(name, service_of(name, *item.find("static")));
-  }
-  TRYV(check_references(site));
-  return site;
+  site.sources = digest_of_sources(part.sources, path.parent_path());
+  if (found.empty()) return site;
+  Error first = found.front();
+  if (found.size() > 1)
+    first.add_context(
+        fmt::format("the first of {} mistakes; `consort check` names them all", found.size()));
+  if (mistakes != nullptr) *mistakes = std::move(found);
+  return fail(std::move(first));
 }
 
 Status evaluate_bodies(Site& site, const EndpointTable& endpoints, const EvaluationLimits& limits) {
@@ -228,42 +197,18 @@ Status evaluate_bodies(Site& site, const EndpointTable& endpoints, const Evaluat
   for (const auto& [name, service] : site.services)
     (name.starts_with("class:") ? classes : services)
         .push_back(name.starts_with("class:") ? service.on : name);
-  std::map<std::string, Json> bodies;
-  const auto take = [&](const Json& value, bool of_classes) {
-    for (const auto& [name, body] : value.as_object())
-      bodies[of_classes ? base_service(name) : name] = body;
-  };
-  const std::vector<Snippet> whole = {
-      {"services", body_snippet(site.file, "services", services, kServiceBody)},
-      {"classes", body_snippet(site.file, "hostClasses", classes, kClassBody)}};
-  const Evaluated all = TRY(run_evaluator(whole, &endpoints, limits, OnError::go_on));
   for (const bool of_classes : {false, true}) {
-    const std::string key = of_classes ? "classes" : "services";
-    if (const auto value = all.values.find(key); value != all.values.end()) {
-      take(value->second, of_classes);
-      continue;
+    const Collection& collection = of_classes ? kClasses : kServices;
+    Bodies bodies =
+        TRY(read_bodies(site.file, collection, of_classes ? classes : services, endpoints, limits));
+    for (auto& [name, body] : bodies) {
+      const std::string place = fmt::format("{}.{}", collection.name, name);
+      const std::string service = of_classes ? base_service(name) : name;
+      if (!body)
+        site.broken.insert_or_assign(service, std::move(body).error().context("in " + place));
+      else if (auto status = take_body(site.services.at(service), *body, place); !status)
+        site.broken.insert_or_assign(service, std::move(status).error());
     }
-    // Something is broken: one by one, to tell the broken from the sound.
-    std::vector<Snippet> each;
-    for (const std::string& name : of_classes ? classes : services) {
-      each.push_back({name, body_snippet(site.file, of_classes ? "hostClasses" : "services", {name},
-                                         of_classes ? kClassBody : kServiceBody)});
-    }
-    const Evaluated parts = TRY(run_evaluator(each, &endpoints, limits, OnError::go_on));
-    for (const auto& [name, value_of_one] : parts.values) take(value_of_one, of_classes);
-    for (const auto& [name, error] : parts.errors) {
-      Error copy = error;
-      copy.add_context(fmt::format("in {}.{}", of_classes ? "hostClasses" : "services", name));
-      site.broken.insert_or_assign(of_classes ? base_service(name) : name, std::move(copy));
-    }
-  }
-  for (auto& [name, service] : site.services) {
-    const auto body = bodies.find(name);
-    if (body == bodies.end()) continue;
-    const std::string path =
-        name.starts_with("class:") ? "hostClasses." + service.on : "services." + name;
-    if (auto status = take_body(service, body->second, path); !status)
-      site.broken.insert_or_assign(name, std::move(status).error());
   }
   return {};
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@ extern "C" {
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <optional>
 #include <set>
 
 #include "base/text.h"
@@ -30,7 +32,21 @@ struct Context {
   std::size_t bytes_left = 0;
   std::map<std::string, std::string> sources;
   std::set<std::string> seen;
+  int out = -1;                                                // where records go
+  std::optional<std::pair<std::size_t, std::size_t>> attempt;  // what this process is to try
 };
+
+// One record per line; the last one says which files were read.
+void emit(const Context& context, const Json& record) {
+  if (!write_all(context.out, record.dump() + "\n", "the evaluation's result")) ::_exit(3);
+}
+
+// What became of an attempt, and of the process that made it.
+void emit_attempt(const Context& context, std::pair<std::size_t, std::size_t> part, Json outcome) {
+  outcome["from"] = part.first;
+  outcome["to"] = part.second;
+  emit(context, outcome);
+}
 
 char* copy_out(JsonnetVm* vm, std::string_view text) {
   char* out = jsonnet_realloc(vm, nullptr, text.size() + 1);
@@ -117,6 +133,50 @@ JsonnetJsonValue* endpoint_callback(void* raw, const JsonnetJsonValue* const* ar
   return out;
 }
 
+constexpr int kAttemptFailed = 4;  // exit status
+
+JsonnetJsonValue* attempt_callback(void* raw, const JsonnetJsonValue* const* argv, int* success) {
+  auto& context = *static_cast<Context*>(raw);
+  double from = 0;
+  double to = 0;
+  *success = 1;
+  if (jsonnet_json_extract_number(context.vm, argv[0], &from) == 0 ||
+      jsonnet_json_extract_number(context.vm, argv[1], &to) == 0) {
+    *success = 0;
+    return jsonnet_json_make_string(context.vm, "attempt() takes two numbers");
+  }
+  const std::pair part(static_cast<std::size_t>(from), static_cast<std::size_t>(to));
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    // When the evaluation is given up, what it has begun ends with it.
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(3);
+    context.attempt = part;
+    return jsonnet_json_make_string(context.vm, "try");
+  }
+  int status = 0;
+  while (pid > 0 && ::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    return jsonnet_json_make_string(context.vm, "done");
+  const bool told = pid > 0 && WIFEXITED(status) && WEXITSTATUS(status) == kAttemptFailed;
+  if (!told && part.second - part.first <= 1)
+    emit_attempt(context, part, Json::object({{"died", pid < 0 ? SIGKILL : status}}));
+  return jsonnet_json_make_string(context.vm, "failed");
+}
+
+JsonnetJsonValue* done_callback(void* raw, const JsonnetJsonValue* const* argv, int* success) {
+  auto& context = *static_cast<Context*>(raw);
+  const char* text = jsonnet_json_extract_string(context.vm, argv[0]);
+  if (text != nullptr && context.attempt) {
+    emit_attempt(context, *context.attempt, Json::object({{"failed", false}, {"text", text}}));
+    ::_exit(0);
+  }
+  *success = 0;
+  return jsonnet_json_make_string(context.vm, "done() takes a text, once, in an attempt");
+}
+
 void limit_child(const EvaluationLimits& limits) {
   const auto cpu = static_cast<rlim_t>(std::max<std::int64_t>(1, limits.deadline.count() / 1000));
   const rlimit cpu_limit{cpu, cpu + 1};
@@ -126,39 +186,45 @@ void limit_child(const EvaluationLimits& limits) {
   const rlimit stack{64U << 20U, 64U << 20U};
   ::setrlimit(RLIMIT_STACK, &stack);
 #ifndef CONSORT_SANITIZED
+  // libjsonnet's last words; ours say more.
+  if (const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC); nowhere >= 0)
+    ::dup2(nowhere, STDERR_FILENO);
   // The sanitizers reserve terabytes of address space; under them only time is limited.
   const rlimit memory{limits.memory, limits.memory};
   ::setrlimit(RLIMIT_AS, &memory);
 #endif
 }
 
-[[noreturn]] void child(const std::vector<Snippet>& snippets, const EndpointTable* endpoints,
-                        const EvaluationLimits& limits, OnError on_error, int out) {
+[[noreturn]] void child(const std::string& snippet, const EndpointTable* endpoints,
+                        const EvaluationLimits& limits, int out) {
   limit_child(limits);
   Context context;
   context.vm = jsonnet_make();
   context.endpoints = endpoints;
   context.bytes_left = limits.source_bytes;
+  context.out = out;
   jsonnet_import_callback(context.vm, import_callback, &context);
-  const std::array<const char*, 3> parameters = {"service", "endpoint", nullptr};
-  jsonnet_native_callback(context.vm, "consort.endpoint", endpoint_callback, &context,
-                          parameters.data());
-  jsonnet_max_stack(context.vm, 500);
-  // One record per line: {"name", "value" | "error"}; the last line says which files were read.
-  const auto emit = [&](const std::string& line) {
-    if (!write_all(out, line + "\n", "the evaluation's result")) ::_exit(3);
+  const auto native = [&](const char* name, JsonnetNativeCallback* callback,
+                          const std::vector<const char*>& parameters) {
+    jsonnet_native_callback(context.vm, name, callback, &context, parameters.data());
   };
-  for (const Snippet& snippet : snippets) {
-    int error = 0;
-    char* result = jsonnet_evaluate_snippet(context.vm, "<site>", snippet.code.c_str(), &error);
-    std::string text(result);
-    jsonnet_realloc(context.vm, result, 0);
-    emit(Json::object({{"name", snippet.name}, {"failed", error != 0}, {"text", text}}).dump());
-    if (error != 0 && on_error == OnError::stop) break;
+  native("consort.endpoint", endpoint_callback, {"service", "endpoint", nullptr});
+  native("consort.attempt", attempt_callback, {"from", "to", nullptr});
+  native("consort.done", done_callback, {"text", nullptr});
+  jsonnet_max_stack(context.vm, 500);
+  int error = 0;
+  const std::string text = jsonnet_evaluate_snippet(context.vm, "<site>", snippet.c_str(), &error);
+  const Json outcome = Json::object({{"failed", error != 0}, {"text", text}});
+  if (context.attempt) {
+    // Several at once are tried again, by halves.
+    if (context.attempt->second - context.attempt->first <= 1)
+      emit_attempt(context, *context.attempt, outcome);
+    ::_exit(kAttemptFailed);
   }
+  emit(context, outcome);
   Json sources = Json::object();
   for (const auto& [path, digest] : context.sources) sources[path] = digest;
-  emit(Json::object({{"sources", sources}}).dump());
+  emit(context, Json::object({{"sources", sources}}));
   ::_exit(0);
 }
 
@@ -207,11 +273,16 @@ Failure died(int status, const EvaluationLimits& limits) {
       .hint("look for an endless recursion or a very large comprehension");
 }
 
+Result<Json> result_of(const Json& record, const EvaluationLimits& limits) {
+  if (record.find("died") != nullptr) return died(static_cast<int>(record.int_or("died")), limits);
+  if (record.bool_or("failed")) return fail(parse_jsonnet_error(record.string_or("text")));
+  return parse_json(record.string_or("text"), "evaluation", {limits.result_bytes, 200});
+}
+
 }  // namespace
 
-Result<Evaluated> run_evaluator(const std::vector<Snippet>& snippets,
-                                const EndpointTable* endpoints, const EvaluationLimits& limits,
-                                OnError on_error) {
+Result<Evaluated> run_evaluator(const std::string& snippet, const EndpointTable* endpoints,
+                                const EvaluationLimits& limits) {
   std::array<int, 2> fds{};
   if (::pipe2(fds.data(), O_CLOEXEC) != 0) return fail_errno(errno, "cannot create a pipe");
   Fd read_end(fds[0]);
@@ -220,7 +291,7 @@ Result<Evaluated> run_evaluator(const std::vector<Snippet>& snippets,
   if (pid < 0) return fail_errno(errno, "cannot start the evaluation");
   if (pid == 0) {
     read_end.reset();
-    child(snippets, endpoints, limits, on_error, write_end.get());
+    child(snippet, endpoints, limits, write_end.get());
   }
   write_end.reset();
   auto text = read_until(read_end.get(), pid, limits);
@@ -240,13 +311,14 @@ Result<Evaluated> run_evaluator(const std::vector<Snippet>& snippets,
       complete = true;
       for (const auto& [path, digest] : sources->as_object())
         out.sources[path] = digest.as_string();
-    } else if (line.bool_or("failed")) {
-      out.errors.emplace(line.string_or("name"), parse_jsonnet_error(line.string_or("text")));
-    } else {
-      out.values.emplace(
-          line.string_or("name"),
-          TRY(parse_json(line.string_or("text"), "evaluation", {limits.result_bytes, 200})));
+      continue;
     }
+    auto result = result_of(line, limits);
+    if (line.find("to") == nullptr)
+      out.value = std::move(result);
+    else
+      out.attempts.push_back({static_cast<std::size_t>(line.int_or("from")),
+                              static_cast<std::size_t>(line.int_or("to")), std::move(result)});
   }
   if (!complete || !WIFEXITED(status) || WEXITSTATUS(status) != 0) return died(status, limits);
   return out;

@@ -56,36 +56,52 @@ Status check_cycles(const Site& site) {
   return {};
 }
 
+Status check_service(const Site& site, const Service& service,
+                     const std::set<std::string>& broken) {
+  const std::string path = "services." + service.name;
+  if (!site.host_classes.contains(service.on))
+    return unknown(path + ".on", "host class", service.on,
+                   did_you_mean(service.on, site.host_classes));
+  for (const auto& [edge, need] : service.needs) {
+    if (!broken.contains(need.service))
+      TRYV(check_need(site, fmt::format("{}.needs.{}", path, edge), need));
+  }
+  for (const auto& [edge, need] : service.uses) {
+    if (!broken.contains(need.service))
+      TRYV(check_need(site, fmt::format("{}.uses.{}", path, edge), need));
+    if (service.needs.contains(edge))
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: '{}' is both in needs and in uses", path, edge))
+          .hint("give one of them another name");
+  }
+  for (const std::string& other : service.after) {
+    if (!site.services.contains(other))
+      return unknown(path + ".after", "service", other, did_you_mean(other, site.services));
+  }
+  if (service.replicas && *service.replicas == 0)
+    return fail(ErrorCode::invalid_input, path + ".replicas: 0 replicas run nowhere")
+        .hint("remove the service instead");
+  if (!service.when.empty()) {
+    if (auto selector = Selector::parse(service.when); !selector)
+      return fail(std::move(selector).error().context(fmt::format("in {}.when", path)));
+  }
+  return {};
+}
+
 }  // namespace
 
-Status check_references(const Site& site) {
+std::vector<Error> reference_mistakes(const Site& site, const std::set<std::string>& broken) {
+  std::vector<Error> out;
   for (const auto& [name, service] : site.services) {
-    const std::string path = "services." + name;
-    if (!site.host_classes.contains(service.on))
-      return unknown(path + ".on", "host class", service.on,
-                     did_you_mean(service.on, site.host_classes));
-    for (const auto& [edge, need] : service.needs)
-      TRYV(check_need(site, fmt::format("{}.needs.{}", path, edge), need));
-    for (const auto& [edge, need] : service.uses) {
-      TRYV(check_need(site, fmt::format("{}.uses.{}", path, edge), need));
-      if (service.needs.contains(edge))
-        return fail(ErrorCode::invalid_input,
-                    fmt::format("{}: '{}' is both in needs and in uses", path, edge))
-            .hint("give one of them another name");
-    }
-    for (const std::string& other : service.after) {
-      if (!site.services.contains(other))
-        return unknown(path + ".after", "service", other, did_you_mean(other, site.services));
-    }
-    if (service.replicas && *service.replicas == 0)
-      return fail(ErrorCode::invalid_input, path + ".replicas: 0 replicas run nowhere")
-          .hint("remove the service instead");
-    if (!service.when.empty()) {
-      if (auto selector = Selector::parse(service.when); !selector)
-        return fail(std::move(selector).error().context(fmt::format("in {}.when", path)));
-    }
+    if (broken.contains(name)) continue;
+    if (auto status = check_service(site, service, broken); !status)
+      out.push_back(std::move(status).error());
   }
-  return check_cycles(site);
+  // A circle is one of services that exist.
+  if (out.empty()) {
+    if (auto status = check_cycles(site); !status) out.push_back(std::move(status).error());
+  }
+  return out;
 }
 
 }  // namespace consort::site

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -84,10 +85,12 @@ struct EndpointValue {
 using EndpointTable = std::map<std::string, EndpointValue>;
 
 // First evaluation: the static fields, which need no fleet. Runs libjsonnet in a child process
-// under the limits. Errors: invalid_input with file, line, excerpt and caret; timeout; too_large;
-// not_found.
+// under the limits; plain JSON needs neither. Errors: invalid_input with file, line, excerpt and
+// caret; timeout; too_large; not_found. Of several mistakes the first is returned; `mistakes`,
+// where given, gets all of them.
 [[nodiscard]] Result<Site> evaluate_static(const fs::path& file,
-                                           const EvaluationLimits& limits = {});
+                                           const EvaluationLimits& limits = {},
+                                           std::vector<Error>* mistakes = nullptr);
 
 // Second evaluation: fills the bodies. A service that cannot be evaluated is put into `broken` with
 // its error; the others are complete. Errors only when nothing could be evaluated at all.
@@ -95,8 +98,9 @@ using EndpointTable = std::map<std::string, EndpointValue>;
                                      const EvaluationLimits& limits = {});
 
 // Checks across services: unknown classes, services, endpoints (did you mean …?), self-needs, hard
-// cycles.
-[[nodiscard]] Status check_references(const Site& site);
+// cycles. Nothing is known of the services in `broken` but their names.
+[[nodiscard]] std::vector<Error> reference_mistakes(const Site& site,
+                                                    const std::set<std::string>& broken);
 
 // The text of consort.libsonnet, compiled in.
 [[nodiscard]] std::string_view consort_libsonnet();

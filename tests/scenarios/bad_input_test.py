@@ -114,6 +114,53 @@ class SiteFiles(SharedScenario):
         self.assert_says(self.check_service(hooks={"validate": {"argv": ["/bin/true"], "timeout": "5 parsecs"}}), 1, "services.s.hooks.validate.timeout", "parsecs")
         self.assert_says(self.check_service(replicas=0), 1, "services.s.replicas")
 
+    def test_what_a_host_would_refuse_is_told_before_one_is_asked(self):
+        file = lambda path, **fields: {"type": "file", "path": path, "content": "", **fields}
+        wrong = {
+            "path": (file("etc/x"), "'etc/x' is not an absolute path", "services.s.resources.r.path", "hint: paths of resources start with '/'"),
+            "dots": (file("/etc/../x"), "'/etc/../x' contains '..'", "services.s.resources.r.path", "hint:"),
+            "root": (file("/"), "the root directory", "services.s.resources.r.path"),
+            "own": (file("/var/lib/consort/objects/x"), "belongs to the agent", "services.s.resources.r", "${service.data}"),
+            "argv": ({"type": "command", "argv": []}, "services.s.resources.r", "argv"),
+            "itself": (file("/etc/x", after=["other"]), "wait for each other in a circle", "services.s.resources"),
+            "twice": ({"type": "symlink", "path": "/etc/other", "target": "/"}, "both claim /etc/other", "services.s.resources"),
+        }
+        generation, mark = self.generation(), self.mark()
+        for name, (resource, *words) in wrong.items():
+            with self.subTest(name):
+                outcome = self.check_service(resources={"r": resource, "other": file("/etc/other", after=["r"] if name == "itself" else [])})
+                self.assertIn(outcome.status, (1, 6), str(outcome))
+                for word in words:
+                    self.assertIn(word, outcome.err)
+                for command in ("plan", "deploy"):
+                    refused = self.consort(command, "--site", str(self.folder / "bad.json"))
+                    self.assertIn(refused.status, (1, 6), str(refused))
+                    self.assertIn(words[0], refused.err)
+        self.assertEqual((self.generation(), self.mark()), (generation, mark))
+        self.assert_says(self.check_service(daemon={"argv": []}), 1, "services.s.daemon.argv: a daemon needs the program to run")
+
+    def test_all_mistakes_are_told_and_many_of_them_stay_readable(self):
+        def check(services, *flags):
+            path = self.folder / "bad.json"
+            path.write_text(json.dumps({"name": "x", "hostClasses": HOST, "services": services}))
+            return self.consort("check", "--site", str(path), *flags)
+        bad = lambda i: {"on": "a", "resources": {"r": {"type": "file", "path": f"etc/{i}"}, "t": {"type": "symlink", "path": f"t{i}", "target": "/"}}}
+        sound = {"on": "a", "daemon": {"argv": ["/bin/x"]}}
+        some = check({"b1": bad(1), "b2": bad(2), "good": sound})
+        self.assert_says(some, 1, "'etc/1'", "'t1'", "'etc/2'", "'t2'", "services.b2.resources.t.path")
+        self.assertIn("4 mistakes in 2 services; sound: 1 host classes, 1 hosts, 1 services", some.out)
+        self.assertEqual(check({"b1": bad(1), "good": sound}, "--keep-going").status, 3)
+        many = check({f"s{i:03}": bad(i) for i in range(300)})
+        self.assert_says(many, 1, "'etc/0'", "… and 580 more", "check --json")
+        self.assertLess(len(many.err.splitlines()), 100)
+        self.assertIn("600 mistakes in 300 services", many.out)
+        told = json.loads(check({f"s{i:03}": bad(i) for i in range(300)}, "--json").out)
+        self.assertEqual((len(told["mistakes"]), len(told["broken"])), (600, 300))
+        # What is wrong before the fleet is known, too.
+        early = check({f"s{i:03}": {"on": "b", "neds": {}} for i in range(30)})
+        self.assert_says(early, 1, "services.s000: unknown field 'neds'", "services.s019", "… and 10 more")
+        self.assertIn("30 mistakes", early.out)
+
     def test_unreadable_artifacts(self):
         (self.folder / "dangling").symlink_to("/nowhere")
         os.mkfifo(self.folder / "pipe")
@@ -667,8 +714,9 @@ class HookAnswers(SharedScenario):
             purge = {"type": "directory", "path": str(path), "purge": True, "maxPurge": 1000}
             site = self.site({"a": ["h1"]}, {"p": {"on": "a", "resources": {"x": purge}}}, name="purge.json")
             outcome = self.deploy(site, "--only", "p")
-            self.assertEqual(outcome.status, 4, str(outcome))
-            self.assertIn("belongs to the agent", outcome.out)
+            # What is there on every host is refused before one is asked.
+            self.assertEqual(outcome.status, 6 if path.is_relative_to("/var/lib/consort") else 4, str(outcome))
+            self.assertIn("belongs to the agent", outcome.out + outcome.err)
         for path in before:
             self.assertTrue(os.path.lexists(path) or "/scratch" in path or path.endswith("/p") or "/p/" in path, path)
 

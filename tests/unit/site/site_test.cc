@@ -1,6 +1,7 @@
 // The site language: two evaluations, limits, checks, errors with a place.
 #include "site/site.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "base/files.h"
@@ -78,6 +79,143 @@ TEST_F(SiteTest, OneBrokenServiceDoesNotBreakTheOthers) {
   EXPECT_TRUE(site->services.at("good").daemon);
   ASSERT_TRUE(site->broken.contains("bad"));
   EXPECT_THAT(site->broken.at("bad").message(), HasSubstr("no such release"));
+}
+
+TEST_F(SiteTest, AllThatAreBrokenAreFoundAndTheSoundOnesAreWhole) {
+  // given: of 60 services every seventh has no body
+  auto site = evaluate(R"(
+{ name: 's', hostClasses: { a: { inventory: { type: 'hosts', hosts: { h1: {} } } } },
+  services: { ['s' + i]: { on: 'a', daemon: { argv: [
+    if i % 7 == 3 then error 'no release ' + i else 's' + i] } }
+  for i in std.range(0, 59) } })");
+  ASSERT_TRUE(site) << render_error(site.error());
+  // when
+  ASSERT_TRUE(evaluate_bodies(*site, {}));
+  // then
+  EXPECT_EQ(site->broken.size(), 9U);
+  for (int i = 0; i < 60; ++i) {
+    const std::string name = fmt::format("s{}", i);
+    if (i % 7 == 3) {
+      ASSERT_TRUE(site->broken.contains(name)) << name;
+      EXPECT_THAT(site->broken.at(name).message(), HasSubstr(fmt::format("no release {}", i)));
+      EXPECT_THAT(site->broken.at(name).contexts(), ::testing::Contains("in services." + name));
+    } else {
+      ASSERT_TRUE(site->services.at(name).daemon) << name;
+      EXPECT_EQ(site->services.at(name).daemon->find("argv")->as_array().front().as_string(), name);
+    }
+  }
+}
+
+#ifndef CONSORT_SANITIZED  // the sanitizers limit no memory
+TEST_F(SiteTest, AServiceThatEndsItsEvaluationEndsNoOther) {
+  auto site =
+      evaluate(R"({name: 's', hostClasses: {a: {inventory: {type: 'hosts', hosts: {h1: {}}}}},
+    services: {good: {on: 'a', daemon: {argv: ['x']}},
+               huge: {on: 'a', daemon: {argv: [std.repeat('x', 4000000000)]}}}})");
+  ASSERT_TRUE(site);
+  ASSERT_TRUE(evaluate_bodies(*site, {}));
+  EXPECT_TRUE(site->services.at("good").daemon);
+  ASSERT_TRUE(site->broken.contains("huge"));
+  EXPECT_THAT(render_error(site->broken.at("huge")), HasSubstr("MiB of memory"));
+}
+#endif
+
+TEST_F(SiteTest, MistakesOfSeveralServicesAreAllTold) {
+  std::vector<Error> mistakes;
+  const auto site = evaluate_static(write("site.json", R"({"name": "s", "polcy": {},
+    "hostClasses": {"a": {"inventory": {"type": "hosts", "hosts": {"h1": {}}}}, "b": {"invntory": 1}},
+    "services": {"w": {"on": "a", "needs": {"x": {"service": "x", "endpoint": "e"}}},
+                 "x": {"on": "a", "neds": {}}, "y": {"on": "nowhere"}, "z": {"on": "b"}}})"),
+                                    {}, &mistakes);
+  ASSERT_FALSE(site);
+  std::string all;
+  for (const Error& mistake : mistakes) all += mistake.message() + "\n";
+  EXPECT_EQ(all,
+            "site: unknown field 'polcy'\n"
+            "hostClasses.b: unknown field 'invntory'\n"
+            "services.x: unknown field 'neds'\n"
+            "services.y.on: there is no host class 'nowhere'\n");
+  EXPECT_EQ(site.error().message(), mistakes.front().message());
+  EXPECT_THAT(render_error(site.error()), HasSubstr("the first of 4 mistakes"));
+}
+
+// The site as one text, whichever way it was read.
+std::string told(const Site& site) {
+  Json out = Json::object({{"name", site.name}, {"policy", site.policy}});
+  for (const auto& [name, host_class] : site.host_classes)
+    out["classes"][name] =
+        Json::object({{"inventory", host_class.inventory}, {"min", host_class.min}});
+  for (const auto& [name, service] : site.services) {
+    Json one = Json::object({{"on", service.on},
+                             {"version", service.version},
+                             {"dataVersion", service.data_version},
+                             {"artifacts", service.artifacts},
+                             {"resources", service.resources},
+                             {"daemon", service.daemon.value_or(Json())},
+                             {"hooks", service.hooks}});
+    for (const auto& [edge, need] : service.needs)
+      one["needs"][edge] = need.service + "/" + need.endpoint;
+    for (const auto& [endpoint, value] : service.provides) one["provides"][endpoint] = value;
+    out["services"][name] = one;
+  }
+  return out.dump();
+}
+
+TEST_F(SiteTest, PlainJsonIsReadAsJsonnetWouldReadIt) {
+  const std::string text =
+      R"({"name": "s", "policy": {"batches": [1, "30%"], "maxUnavailable": 2.0},
+    "hostClasses": {"a": {"min": -0, "resources": {"d": {"type": "directory", "path": "/x"}},
+                    "inventory": {"type": "hosts", "hosts": {"h1": {"labels": {"k": "a:b\"\\:"}}}}}},
+    "services": {"p": {"on": "a", "version": "\u00e9\u0001\ud83d\ude00", "dataVersion": 3e0, "purpose": null,
+                       "provides": {"e": {"port": 1e3}}, "hooks": {}, "artifacts": {}},
+                 "x": {"on": "a", "needs": {"p": {"service": "p", "endpoint": "e"}},
+                       "daemon": {"argv": ["a", "${needs.p.port}"], "limits": {"nofile": 1024.0}},
+                       "resources": {"f": {"type": "file", "path": "/f", "content": "a\tb\u0000c\n"}}}}})";
+  // given: the same text as a plain file, and imported by a Jsonnet one
+  const auto plain = write("plain.json", text);
+  const auto program = write("program.jsonnet", "import 'plain.json'");
+  auto by_reader = evaluate_static(plain);
+  auto by_jsonnet = evaluate_static(program);
+  ASSERT_TRUE(by_reader) << render_error(by_reader.error());
+  ASSERT_TRUE(by_jsonnet) << render_error(by_jsonnet.error());
+  const EndpointTable endpoints = {{"p/e", {{"10.0.0.7"}, {"h1"}, 1000}}};
+  ASSERT_TRUE(evaluate_bodies(*by_reader, endpoints));
+  ASSERT_TRUE(evaluate_bodies(*by_jsonnet, endpoints));
+  // then
+  EXPECT_EQ(told(*by_reader), told(*by_jsonnet));
+  EXPECT_TRUE(by_reader->broken.empty());
+}
+
+TEST_F(SiteTest, WhatPlainJsonWouldHideIsStillAnError) {
+  // A name given twice, of which parsers of JSON keep the last.
+  EXPECT_THAT(error_of(R"({"name": "s", "hostClasses": {}, "services": {}, "name": "t"})"),
+              HasSubstr("uplicate field"));
+  EXPECT_THAT(error_of(R"({"name": "s", "hostClasses": {}, "services": {},})"),
+              HasSubstr("it evaluated"));
+  EXPECT_THAT(error_of(R"({"name": "s", "hostClasses": [], "services": {}})"),
+              HasSubstr("must be objects"));
+}
+
+TEST_F(SiteTest, ThousandsOfServicesAreEvaluatedWithinTheLimits) {
+  // given: 2 000 services, as the library makes them and as JSON
+  Json plain = Json::object({{"name", "s"}});
+  plain["hostClasses"]["a"]["inventory"] =
+      Json::object({{"type", "hosts"}, {"hosts", Json::object({{"h1", Json::object()}})}});
+  for (int i = 0; i < 2000; ++i)
+    plain["services"][fmt::format("s{}", i)] =
+        Json::object({{"on", "a"}, {"daemon", Json::object({{"argv", Json::Array{"x"}}})}});
+  const std::string program = R"(local c = import 'consort.libsonnet';
+    c.site('s') { hostClasses: { a: { inventory: c.inventory.hosts({ h1: {} }) } },
+      services: { ['s' + i]: c.service { on: 'a', daemon: c.daemon(['x']),
+        resources: { f: c.file('/etc/s' + i, 'x') } } for i in std.range(0, 1999) } })";
+  for (const std::string& text : {plain.dump(), program}) {
+    auto site = evaluate(text);
+    ASSERT_TRUE(site) << render_error(site.error());
+    ASSERT_TRUE(evaluate_bodies(*site, {}));
+    EXPECT_TRUE(site->broken.empty());
+    EXPECT_EQ(site->services.size(), 2000U);
+    EXPECT_TRUE(site->services.at("s1999").daemon);
+  }
 }
 
 TEST_F(SiteTest, ASyntaxErrorHasItsLineAndACaret) {
