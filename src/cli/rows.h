@@ -1,6 +1,7 @@
 // The rows of the command table, one function per command; see table.cc.
 #pragma once
 
+#include "base/json.h"
 #include "cli/command.h"
 #include "plan/claims.h"
 
@@ -40,9 +41,14 @@ Command plan_command();
 Command requisites_command();
 Command rollback_command();
 Command rollout_abort_command();
+Command rollout_list_command();
 Command rollout_pause_command();
 Command rollout_resume_command();
+Command rollout_show_command();
 Command status_command();
 Command version_command();
+
+// As `rollout list` and `history` show them; "" when there is none. Of the answer to /v1/rollouts.
+[[nodiscard]] std::string rollout_table(const Json& rollouts);
 
 }  // namespace consort::cli

@@ -9,7 +9,7 @@ const std::vector<Command>& commands() {
       deploy_command(),        rollback_command(),       status_command(),
       history_command(),       diff_command(),           explain_command(),
       requisites_command(),    graph_command(),          logs_command(),
-      rollout_pause_command(), rollout_resume_command(), rollout_abort_command(),
+      rollout_list_command(), rollout_show_command(), rollout_pause_command(), rollout_resume_command(), rollout_abort_command(),
       host_list_command(),     host_show_command(),      host_remove_command(),
       apply_command(),         agent_command(),          controller_command(),
       lab_up_command(),        lab_status_command(),     lab_exec_command(),

@@ -96,6 +96,7 @@ class Core {
   [[nodiscard]] Status check_position(std::uint64_t epoch, std::uint64_t seq) const;
 
   // --- operators ---
+  // With what it still needs to be allowed (Plan::needs).
   [[nodiscard]] Result<plan::Plan> plan(const DeployRequest& request) const;
   // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked,
   // refused.
@@ -140,10 +141,8 @@ class Core {
 
  private:
   Core() = default;
-  [[nodiscard]] Result<plan::Plan> make_plan(const DeployRequest& request) const;
   [[nodiscard]] Status check_locks(const std::set<std::string>& services) const;
-  [[nodiscard]] Status check_shrink(const DeployRequest& request) const;
-  [[nodiscard]] Status check_slots(const plan::Plan& plan) const;
+  [[nodiscard]] std::vector<plan::Need> shrinking(const DeployRequest& request) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         const std::set<std::string>& scope) const;
   void size_budgets(const plan::Generation& generation);

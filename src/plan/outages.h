@@ -13,8 +13,8 @@ using Dependents = std::map<std::string, std::map<std::string, std::int64_t>>;
 
 class Outages {
  public:
-  // `levels`: of the wanted generation. Error refused: an outage that nobody permitted.
-  [[nodiscard]] static Result<Outages> find(const PlanInput& input, const Difference& difference,
+  // `levels`: of the wanted generation.
+  [[nodiscard]] static Outages find(const PlanInput& input, const Difference& difference,
                                             const Dependents& dependents,
                                             const std::map<std::string, int>& levels);
 
@@ -25,6 +25,8 @@ class Outages {
     return stopped_.contains(dependent);
   }
   [[nodiscard]] const std::vector<JointOutage>& all() const { return all_; }
+  // The permissions that neither the policy nor the operator has given.
+  [[nodiscard]] std::vector<Need> needs(const PlanInput& input) const;
 
  private:
   std::vector<JointOutage> all_;
