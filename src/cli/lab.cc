@@ -153,7 +153,7 @@ Command lab_up_command() {
       "process). The folder gets hosts.yaml, an inventory of them.",
       {},
       {{"--hosts", "LIST", "Classes and how many hosts of each: web=2,db=1."},
-       {"--platform", "NAME", "nspawn or process; default: the best that this machine permits."},
+       {"--platform", "PLATFORM", "nspawn or process; default: the best that this machine permits.", false, "", {"nspawn", "process"}},
        kDirOption},
       run_up,
       false,

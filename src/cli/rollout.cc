@@ -86,9 +86,9 @@ std::string rollout_table(const Json& rollouts) {
                               : r.bool_or("paused")        ? "paused"
                               : r.bool_or("reverting") ? "going back"
                                                            : "under way";
-    std::string summary = r.string_or("summary");
-    if (const std::string reason = r.string_or("reason"); !reason.empty())
-      summary += (summary.empty() ? "" : "; ") + reason;
+    std::string summary = r.string_or("reason");
+    if (const std::string end = r.string_or("summary"); !end.empty())
+      summary += (summary.empty() ? "" : "; ") + end;
     rows.push_back({r.string_or("id"), r.string_or("started").substr(0, 19),
                     paint(result == "done"   ? Colour::green
                           : result == "open" ? Colour::yellow

@@ -24,7 +24,7 @@ bool ended(StepPhase phase) {
   return phase == StepPhase::done || phase == StepPhase::failed || phase == StepPhase::unreachable;
 }
 
-std::string phase_text(const StepRun& run) {
+std::string phase_text(const StepRun& run, bool over) {
   const std::string name(rollout::step_phase_name(run.phase));
   switch (run.phase) {
     case StepPhase::done:
@@ -33,6 +33,7 @@ std::string phase_text(const StepRun& run) {
     case StepPhase::unreachable:
       return paint(Colour::red, name);
     case StepPhase::pending:
+      if (over) return paint(Colour::dim, "not begun");
       return run.waiting.empty() ? paint(Colour::dim, name) : paint(Colour::yellow, "waiting");
     default:
       return paint(Colour::yellow, name);
@@ -63,22 +64,28 @@ std::string note(const StepRun& run) {
   return run.waiting;
 }
 
-std::vector<Cells> step_rows(const Course& course, bool undo, Instant now) {
+struct Story {
+  bool undo = false;  // the way back
+  bool over = false;  // nothing of it will happen any more
+  Instant now{};
+};
+
+std::vector<Cells> step_rows(const Course& course, const Story& story) {
   std::vector<Cells> rows;
   for (const plan::Wave& wave : course.waves) {
     for (const int id : wave.steps) {
       const plan::Step& step = course.steps[static_cast<std::size_t>(id)];
       const StepRun& run = run_of(course, step);
-      rows.push_back({phase_text(run), fmt::format("{}@{}", step.service, step.host),
-                      fmt::format("{}{}", undo ? "undo " : "", plan::action_name(step.action)),
-                      run.began ? time_of_day(*run.began) : "", took(run, now), note(run)});
+      rows.push_back({phase_text(run, story.over), fmt::format("{}@{}", step.service, step.host),
+                      fmt::format("{}{}", story.undo ? "undo " : "", plan::action_name(step.action)),
+                      run.began ? time_of_day(*run.began) : "", took(run, story.now), note(run)});
     }
   }
   return rows;
 }
 
-std::string render_course(const Course& course, bool undo, Instant now, std::size_t width) {
-  std::vector<Cells> rows = step_rows(course, undo, now);
+std::string render_course(const Course& course, const Story& story, std::size_t width) {
+  const std::vector<Cells> rows = step_rows(course, story);
   std::vector<Cells> measured = rows;
   const Cells header = {"STATE", "INSTANCE", "ACTION", "BEGAN", "TOOK", "NOTE"};
   measured.push_back(header);
@@ -154,10 +161,10 @@ std::string render_rollout(const Rollout& rollout, Instant now, std::size_t widt
           std::max(Duration{0}, std::chrono::duration_cast<Duration>(end - rollout.started))));
   if (!rollout.message.empty()) head += fmt::format(" ({})", rollout.message);
   std::string out = wrap(head, width, 0, "  ") + "\n";
-  out += render_course(rollout.forward, false, now, width);
+  out += render_course(rollout.forward, {false, rollout.reverting || rollout.ended, now}, width);
   if (!rollout.back.steps.empty()) {
     out += paint(Colour::yellow, "the way back") + "\n" +
-           render_course(rollout.back, true, now, width);
+           render_course(rollout.back, {true, rollout.ended.has_value(), now}, width);
   }
   out += render_failures(rollout, width);
   if (!rollout.summary.empty())

@@ -10,6 +10,7 @@ namespace consort::cli {
 Command agent_command();
 Command apply_command();
 Command check_command();
+Command complete_command();
 Command completions_command();
 Command controller_command();
 Command demo_client_command();

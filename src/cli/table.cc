@@ -17,7 +17,7 @@ const std::vector<Command>& commands() {
       lab_kill_command(),      lab_cut_command(),        lab_heal_command(),
       lab_reboot_command(),    lab_down_command(),       demo_command(),
       demo_client_command(),   lab_keep_command(),       completions_command(),
-      docs_command(),          version_command(),
+      docs_command(), complete_command(),          version_command(),
   };
   return table;
 }

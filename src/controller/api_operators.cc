@@ -105,7 +105,7 @@ Json rollout_summary(const rollout::Rollout& rollout) {
                        {"generation", rollout.generation},
                        {"wave", course.wave},
                        {"waves", course.waves.size()},
-                       {"steps", phases}});
+                       {"phases", phases}});
 }
 
 Json instance_json(const Core& core, const std::string& service, const std::string& host,
