@@ -18,7 +18,7 @@ struct Option {
   std::string_view value = "";  // what its value is called: "FILE"; "" for a flag
   std::string_view doc = "";
   bool repeated = false;
-  std::string_view short_name = "";  // "-m"
+  std::string_view short_name = "";            // "-m"
   std::vector<std::string_view> choices = {};  // of its value; empty: anything
 };
 

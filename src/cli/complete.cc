@@ -164,8 +164,8 @@ Result<std::vector<Candidate>> ask_controller(const std::string& url, std::strin
 
 std::vector<Candidate> lab_hosts() {
   const char* set = std::getenv("CONSORT_LAB");
-  const auto lab = platform::Lab::open(set != nullptr && *set != '\0' ? set : "lab",
-                                       fs::path("/proc/self/exe"));
+  const auto lab =
+      platform::Lab::open(set != nullptr && *set != '\0' ? set : "lab", fs::path("/proc/self/exe"));
   std::vector<Candidate> out;
   if (!lab) return out;
   for (const platform::LabHost& host : lab->hosts()) out.push_back({host.spec.name, ""});

@@ -116,7 +116,7 @@ int report(const std::vector<DemoCheck>& checks, const Status& played, bool json
   tell("\n" + table(rows) + "\n");
   if (!played) print_to_stderr(render_error(played.error()));
   tell(fmt::format("demo: {} of {} checks passed{}\n", passed, checks.size(),
-                    played ? "" : ", and it did not come to its end"));
+                   played ? "" : ", and it did not come to its end"));
   if (json)
     print(Json::object({{"checks", records}, {"passed", passed}, {"complete", played.has_value()}})
               .dump() +
@@ -177,7 +177,12 @@ Command demo_command() {
       "go back, damages hosts, kills the controller, and rolls back. Takes about three minutes and "
       "leaves nothing behind.",
       {},
-      {{"--platform", "PLATFORM", "nspawn or process; default: the best that this machine permits.", false, "", {"nspawn", "process"}},
+      {{"--platform",
+        "PLATFORM",
+        "nspawn or process; default: the best that this machine permits.",
+        false,
+        "",
+        {"nspawn", "process"}},
        {"--keep", "", "Leave the fleet up at the end."},
        {"--dir", "DIR", "Where to put it; default: a new folder in $TMPDIR."}},
       run_demo,

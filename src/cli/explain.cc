@@ -57,7 +57,8 @@ void print_instance(const Json& row) {
       reason.empty() ? "" : ": " + reason);
   print(wrap(head, output_width(), 0, "  ") + "\n");
   if (!row.string_or("purpose").empty())
-    print("  " + wrap(paint(Colour::dim, row.string_or("purpose")), output_width(), 2, "  ") + "\n");
+    print("  " + wrap(paint(Colour::dim, row.string_or("purpose")), output_width(), 2, "  ") +
+          "\n");
 }
 
 void print_events(const Json::Array& events, const Subject& subject) {

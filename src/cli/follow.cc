@@ -196,8 +196,9 @@ class Follower {
                fmt::format(": {}; generation {} is unchanged", rollout.summary, rollout.generation);
       default:
         return paint(Colour::red, fmt::format("inconsistent after {}", took)) +
-               fmt::format(": {}\nsee where each instance is: consort status; then {}consort deploy",
-                           rollout.summary, back_to_current(rollout));
+               fmt::format(
+                   ": {}\nsee where each instance is: consort status; then {}consort deploy",
+                   rollout.summary, back_to_current(rollout));
     }
   }
 

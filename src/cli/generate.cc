@@ -90,7 +90,8 @@ _consort() {
 if [ "$funcstack[1]" = "_consort" ]; then _consort "$@"; else compdef _consort consort; fi
 )";
 
-constexpr std::string_view kFish = R"(# fish completion for consort: put it into ~/.config/fish/completions/consort.fish
+constexpr std::string_view kFish =
+    R"(# fish completion for consort: put it into ~/.config/fish/completions/consort.fish
 function __consort_complete
     set -l words (commandline -opc)
     set -l current (commandline -ct)

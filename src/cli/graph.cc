@@ -31,17 +31,17 @@ Json graph_json(const Services& services, const Levels& levels) {
                                   {"hosts", Json::array_of(record.hosts)},
                                   {"level", levels.at(name)}}));
     for (const plan::Edge& edge : record.edges)
-      edges.push_back(Json::object({{"from", name},
-                                    {"to", edge.service},
-                                    {"kind", kind_name(edge.kind)},
-                                    {"endpoint", edge.endpoint.empty() ? Json() : Json(edge.endpoint)}}));
+      edges.push_back(
+          Json::object({{"from", name},
+                        {"to", edge.service},
+                        {"kind", kind_name(edge.kind)},
+                        {"endpoint", edge.endpoint.empty() ? Json() : Json(edge.endpoint)}}));
   }
   return Json::object({{"services", nodes}, {"edges", edges}});
 }
 
 std::string graph_dot(const std::string& site, const Services& services) {
-  std::string out =
-      fmt::format("digraph \"{}\" {{\n  rankdir=LR;\n  node [shape=box];\n", site);
+  std::string out = fmt::format("digraph \"{}\" {{\n  rankdir=LR;\n  node [shape=box];\n", site);
   for (const auto& [name, record] : services) {
     out += fmt::format("  \"{}\" [label=\"{}\\n{}\"];\n", name, name, record.host_class);
     for (const plan::Edge& edge : record.edges) {

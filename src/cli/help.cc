@@ -22,24 +22,47 @@ constexpr ExitMeaning kWrongUsage{kUsage, "the command line is wrong"};
 constexpr ExitMeaning kPartly{kPartial, "partial: committed, but some hosts are left behind"};
 constexpr ExitMeaning kBack{kReverted, "reverted: a step failed, all is as it was before"};
 constexpr ExitMeaning kMixed{kInconsistent, "inconsistent: the way back failed, too"};
-constexpr ExitMeaning kNot{kRefused, "refused, nothing was changed: stale, locked, or not permitted"};
+constexpr ExitMeaning kNot{kRefused,
+                           "refused, nothing was changed: stale, locked, or not permitted"};
 constexpr ExitMeaning kLeft{kInterrupted, "interrupted; the rollout goes on"};
 
 std::vector<ExitMeaning> of_rollout() {
-  return {{kOk, "done, or there was nothing to do"}, kFailed, kPartly, kBack, kMixed, kNot,
-          kWrongUsage, kLeft};
+  return {{kOk, "done, or there was nothing to do"},
+          kFailed,
+          kPartly,
+          kBack,
+          kMixed,
+          kNot,
+          kWrongUsage,
+          kLeft};
 }
 
 // Commands whose exit statuses are more than done, error and wrong usage.
 const std::vector<OwnExits>& own_exits() {
   static const std::vector<OwnExits> table = {
-      {"plan", {{kOk, "nothing to do"}, kFailed, {kChanges, "there is something to do"}, kNot, kWrongUsage}},
+      {"plan",
+       {{kOk, "nothing to do"},
+        kFailed,
+        {kChanges, "there is something to do"},
+        kNot,
+        kWrongUsage}},
       {"diff", {{kOk, "no difference"}, kFailed, {kChanges, "something differs"}, kWrongUsage}},
-      {"check", {{kOk, "the site is sound"}, kFailed, {kPartial, "some services are broken (--keep-going)"}, kWrongUsage}},
+      {"check",
+       {{kOk, "the site is sound"},
+        kFailed,
+        {kPartial, "some services are broken (--keep-going)"},
+        kWrongUsage}},
       {"deploy", of_rollout()},
       {"rollback", of_rollout()},
       {"rollout abort",
-       {{kOk, "the rollout had done all its steps already"}, kFailed, kPartly, kBack, kMixed, kNot, kWrongUsage, kLeft}},
+       {{kOk, "the rollout had done all its steps already"},
+        kFailed,
+        kPartly,
+        kBack,
+        kMixed,
+        kNot,
+        kWrongUsage,
+        kLeft}},
       {"apply",
        {{0, "all was kept"},
         {1, "an error before anything was tried"},
@@ -47,9 +70,12 @@ const std::vector<OwnExits>& own_exits() {
         {4, "something failed"},
         {6, "something was changed or repaired, something failed"},
         kWrongUsage}},
-      {"lab exec", {{kError, "an error before the command ran; else its own exit status"}, kWrongUsage}},
-      {"lab run", {{kError, "an error before the command ran; else its own exit status"}, kWrongUsage}},
-      {"lab up", {kDone, kFailed, kWrongUsage, {kInterrupted, "interrupted; what was begun is removed"}}},
+      {"lab exec",
+       {{kError, "an error before the command ran; else its own exit status"}, kWrongUsage}},
+      {"lab run",
+       {{kError, "an error before the command ran; else its own exit status"}, kWrongUsage}},
+      {"lab up",
+       {kDone, kFailed, kWrongUsage, {kInterrupted, "interrupted; what was begun is removed"}}},
       {"demo", {{kOk, "every check passed"}, {kError, "a check failed, or an error"}, kWrongUsage}},
   };
   return table;
@@ -88,8 +114,11 @@ std::vector<Entry> option_entries(const std::vector<Option>& options) {
   std::vector<Entry> out;
   for (const Option& option : options) {
     std::string text(option.doc);
-    if (!option.choices.empty() && option.doc.find(option.choices.front()) == std::string_view::npos)
-      text += fmt::format(" One of {}.", join(std::vector<std::string>(option.choices.begin(), option.choices.end()), ", "));
+    if (!option.choices.empty() &&
+        option.doc.find(option.choices.front()) == std::string_view::npos)
+      text += fmt::format(
+          " One of {}.",
+          join(std::vector<std::string>(option.choices.begin(), option.choices.end()), ", "));
     out.push_back({option_name(option), text});
   }
   return out;
@@ -109,7 +138,8 @@ std::vector<ExitMeaning> exit_meanings(const Command& command) {
 }
 
 std::vector<ExitMeaning> all_exit_meanings() {
-  return {kDone,   kFailed, {kChanges, "changes pending (plan, diff)"}, kPartly, kBack, kMixed,
+  return {kDone,   kFailed,     {kChanges, "changes pending (plan, diff)"},
+          kPartly, kBack,       kMixed,
           kNot,    kWrongUsage, {kInterrupted, "interrupted"}};
 }
 
@@ -133,11 +163,12 @@ std::string usage_line(const Command& command) {
 }
 
 std::string help_text(const Command& command, std::size_t width) {
-  std::string out = wrap(command.summary, width, 0, "") + "\n\nUsage: " +
-                    wrap(usage_line(command), width, 7, "         ") + "\n";
+  std::string out = wrap(command.summary, width, 0, "") +
+                    "\n\nUsage: " + wrap(usage_line(command), width, 7, "         ") + "\n";
   out += paragraph(command.description, width);
   std::vector<Entry> words;
-  for (const Positional& word : command.words) words.push_back({std::string(word.name), std::string(word.doc)});
+  for (const Positional& word : command.words)
+    words.push_back({std::string(word.name), std::string(word.doc)});
   out += entries("Arguments", words, width);
   out += entries("Options", option_entries(command.options), width);
   out += entries("Options of every command", option_entries(global_options()), width);

@@ -12,7 +12,8 @@ namespace consort::cli {
 
 struct RecordField {
   std::string_view name;
-  // "string", "int", "bool", "any", "list of T", "map of T", the name of another record; "T or null".
+  // "string", "int", "bool", "any", "list of T", "map of T", the name of another record; "T or
+  // null".
   std::string_view type;
   std::string_view doc;
 };

@@ -6,8 +6,8 @@
 namespace consort::cli {
 namespace {
 
-constexpr std::size_t kNarrow = 24;        // a last column below this is no pleasure to read
-constexpr std::size_t kContinuation = 4;   // indent of cells on lines of their own
+constexpr std::size_t kNarrow = 24;       // a last column below this is no pleasure to read
+constexpr std::size_t kContinuation = 4;  // indent of cells on lines of their own
 constexpr std::string_view kReset = "\x1b[0m";
 
 bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }

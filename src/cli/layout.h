@@ -1,6 +1,6 @@
-// Text laid out for a width: pure, so that what a terminal of 60 columns shows can be tested. Widths
-// are in columns; escape sequences and UTF-8 continuation bytes take none. A width of 0 means that
-// nothing is ever wrapped: pipes and files.
+// Text laid out for a width: pure, so that what a terminal of 60 columns shows can be tested.
+// Widths are in columns; escape sequences and UTF-8 continuation bytes take none. A width of 0
+// means that nothing is ever wrapped: pipes and files.
 #pragma once
 
 #include <string>
@@ -24,9 +24,9 @@ using Cells = std::vector<std::string>;
 // As wide as the widest cell of each column. The last column needs no width.
 [[nodiscard]] std::vector<std::size_t> column_widths(const std::vector<Cells>& rows);
 
-// One row, `indent` columns from the left, two spaces between columns, without trailing spaces. Where
-// it does not fit, its last cell is wrapped with a hanging indent; where that would be narrow, the
-// cells that do not fit go to lines of their own.
+// One row, `indent` columns from the left, two spaces between columns, without trailing spaces.
+// Where it does not fit, its last cell is wrapped with a hanging indent; where that would be
+// narrow, the cells that do not fit go to lines of their own.
 [[nodiscard]] std::string lay_row(const Cells& cells, const std::vector<std::size_t>& widths,
                                   std::size_t width, std::size_t indent = 0);
 

@@ -56,8 +56,7 @@ std::vector<Cells> rows_of(const plan::Plan& plan, const plan::Wave& wave) {
     if (count > kShownHosts) line.hosts.resize(kShownHosts);
     std::string hosts = join(line.hosts, " ");
     if (count > kShownHosts) hosts += fmt::format(" and {} more", count - kShownHosts);
-    rows.push_back(
-        {coloured(line.action), line.service, hosts, paint(Colour::dim, line.reason)});
+    rows.push_back({coloured(line.action), line.service, hosts, paint(Colour::dim, line.reason)});
   }
   return rows;
 }
@@ -130,8 +129,8 @@ std::string render_plan(const plan::Plan& plan, Detail detail, std::size_t width
     say(Colour::red, "cannot be reached now: ", join(plan.unreachable, ", "));
   out += plan::plan_totals(plan) + "\n";
   for (const plan::Need& need : plan.needs) {
-    say(Colour::yellow, need.option.empty() ? "in the way: " : fmt::format("needs {}: ", need.option),
-        need.reason);
+    say(Colour::yellow,
+        need.option.empty() ? "in the way: " : fmt::format("needs {}: ", need.option), need.reason);
     say(Colour::plain, "  ", need.hint);
   }
   return out;

@@ -38,8 +38,8 @@ Result<std::string> chosen(http::Client& client, const Arguments& arguments, Whi
     newest = rollout.string_or("id");
   }
   if (fitting == 0)
-    return fail(ErrorCode::not_found, which == Which::open ? "no rollout is under way"
-                                                           : "there was no rollout yet")
+    return fail(ErrorCode::not_found,
+                which == Which::open ? "no rollout is under way" : "there was no rollout yet")
         .hint("see them with: consort rollout list");
   if (which == Which::open && fitting > 1)
     return fail(ErrorCode::usage, fmt::format("{} rollouts are under way: which one?", fitting))
@@ -50,8 +50,8 @@ Result<std::string> chosen(http::Client& client, const Arguments& arguments, Whi
 Result<int> run_show(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const std::string id = TRY(chosen(client, arguments, Which::any));
-  const rollout::Rollout rollout = TRY(
-      rollout::rollout_from_json(TRY(client.get_json("/v1/rollouts/" + url_encode(id)))));
+  const rollout::Rollout rollout =
+      TRY(rollout::rollout_from_json(TRY(client.get_json("/v1/rollouts/" + url_encode(id)))));
   print(arguments.json() ? rollout_record(rollout).dump() + "\n"
                          : render_rollout(rollout, SystemClock().now(), output_width()));
   return kOk;
@@ -82,10 +82,10 @@ std::string rollout_table(const Json& rollouts) {
       {"ROLLOUT", "STARTED", "RESULT", "GENERATION", "SUMMARY"}};
   for (const Json& r : rollouts.find("rollouts")->as_array()) {
     const std::string result = r.string_or("result");
-    const std::string state = result != "open"             ? result
-                              : r.bool_or("paused")        ? "paused"
+    const std::string state = result != "open"         ? result
+                              : r.bool_or("paused")    ? "paused"
                               : r.bool_or("reverting") ? "going back"
-                                                           : "under way";
+                                                       : "under way";
     std::string summary = r.string_or("reason");
     if (const std::string end = r.string_or("summary"); !end.empty())
       summary += (summary.empty() ? "" : "; ") + end;
@@ -122,11 +122,19 @@ Command rollout_show_command() {
           "consort rollout show r000003"};
 }
 Command rollout_pause_command() {
-  return {"rollout pause", "Hold a rollout at the next transition boundary.", "", open_rollout(), {},
+  return {"rollout pause",
+          "Hold a rollout at the next transition boundary.",
+          "",
+          open_rollout(),
+          {},
           [](const Arguments& a) { return control(a, "pause"); }};
 }
 Command rollout_resume_command() {
-  return {"rollout resume", "Let a paused rollout go on.", "", open_rollout(), {},
+  return {"rollout resume",
+          "Let a paused rollout go on.",
+          "",
+          open_rollout(),
+          {},
           [](const Arguments& a) { return control(a, "resume"); }};
 }
 Command rollout_abort_command() {

@@ -76,9 +76,10 @@ std::vector<Cells> step_rows(const Course& course, const Story& story) {
     for (const int id : wave.steps) {
       const plan::Step& step = course.steps[static_cast<std::size_t>(id)];
       const StepRun& run = run_of(course, step);
-      rows.push_back({phase_text(run, story.over), fmt::format("{}@{}", step.service, step.host),
-                      fmt::format("{}{}", story.undo ? "undo " : "", plan::action_name(step.action)),
-                      run.began ? time_of_day(*run.began) : "", took(run, story.now), note(run)});
+      rows.push_back(
+          {phase_text(run, story.over), fmt::format("{}@{}", step.service, step.host),
+           fmt::format("{}{}", story.undo ? "undo " : "", plan::action_name(step.action)),
+           run.began ? time_of_day(*run.began) : "", took(run, story.now), note(run)});
     }
   }
   return rows;
@@ -125,9 +126,9 @@ std::string render_failure(const plan::Step& step, const StepRun& run, std::size
 
 std::string next_command(const Rollout& rollout) {
   if (rollout.result == rollout::Result::open)
-    return rollout.paused ? fmt::format("let it go on with: consort rollout resume {}\n", rollout.id)
-                          : fmt::format("watch it with: consort logs --rollout {} --follow\n",
-                                        rollout.id);
+    return rollout.paused
+               ? fmt::format("let it go on with: consort rollout resume {}\n", rollout.id)
+               : fmt::format("watch it with: consort logs --rollout {} --follow\n", rollout.id);
   if (rollout.result == rollout::Result::partial) return "once more with: consort deploy\n";
   return "";
 }
@@ -135,7 +136,8 @@ std::string next_command(const Rollout& rollout) {
 }  // namespace
 
 std::string rollout_state(const Rollout& rollout) {
-  if (rollout.result != rollout::Result::open) return std::string(rollout::result_name(rollout.result));
+  if (rollout.result != rollout::Result::open)
+    return std::string(rollout::result_name(rollout.result));
   return rollout.paused ? "paused" : rollout.reverting ? "going back" : "under way";
 }
 
@@ -153,12 +155,12 @@ std::string render_failures(const Rollout& rollout, std::size_t width) {
 
 std::string render_rollout(const Rollout& rollout, Instant now, std::size_t width) {
   const Instant end = rollout.ended.value_or(now);
-  std::string head = fmt::format(
-      "rollout {}: {}, started {} by {}, {} {}", rollout.id, rollout_state(rollout),
-      format_instant(rollout.started).substr(0, 19), rollout.by.empty() ? "somebody" : rollout.by,
-      rollout.ended ? "took" : "since",
-      human_duration(
-          std::max(Duration{0}, std::chrono::duration_cast<Duration>(end - rollout.started))));
+  std::string head =
+      fmt::format("rollout {}: {}, started {} by {}, {} {}", rollout.id, rollout_state(rollout),
+                  format_instant(rollout.started).substr(0, 19),
+                  rollout.by.empty() ? "somebody" : rollout.by, rollout.ended ? "took" : "since",
+                  human_duration(std::max(
+                      Duration{0}, std::chrono::duration_cast<Duration>(end - rollout.started))));
   if (!rollout.message.empty()) head += fmt::format(" ({})", rollout.message);
   std::string out = wrap(head, width, 0, "  ") + "\n";
   out += render_course(rollout.forward, {false, rollout.reverting || rollout.ended, now}, width);
@@ -168,8 +170,8 @@ std::string render_rollout(const Rollout& rollout, Instant now, std::size_t widt
   }
   out += render_failures(rollout, width);
   if (!rollout.summary.empty())
-    out += wrap(fmt::format("{}: {}", rollout_state(rollout), rollout.summary), width, 0, "  ") +
-           "\n";
+    out +=
+        wrap(fmt::format("{}: {}", rollout_state(rollout), rollout.summary), width, 0, "  ") + "\n";
   return out + next_command(rollout);
 }
 
@@ -179,17 +181,16 @@ Json steps_record(const Course& course) {
     for (const int id : course.waves[w].steps) {
       const plan::Step& step = course.steps[static_cast<std::size_t>(id)];
       const StepRun& run = run_of(course, step);
-      out.push_back(
-          Json::object({{"service", step.service},
-                        {"host", step.host},
-                        {"action", plan::action_name(step.action)},
-                        {"wave", w + 1},
-                        {"phase", rollout::step_phase_name(run.phase)},
-                        {"began", run.began ? Json(format_instant(*run.began)) : Json()},
-                        {"since", run.phase == StepPhase::pending ? Json()
-                                                                  : Json(format_instant(run.since))},
-                        {"waiting", run.waiting.empty() ? Json() : Json(run.waiting)},
-                        {"outcome", run.outcome ? plan::outcome_to_json(*run.outcome) : Json()}}));
+      out.push_back(Json::object(
+          {{"service", step.service},
+           {"host", step.host},
+           {"action", plan::action_name(step.action)},
+           {"wave", w + 1},
+           {"phase", rollout::step_phase_name(run.phase)},
+           {"began", run.began ? Json(format_instant(*run.began)) : Json()},
+           {"since", run.phase == StepPhase::pending ? Json() : Json(format_instant(run.since))},
+           {"waiting", run.waiting.empty() ? Json() : Json(run.waiting)},
+           {"outcome", run.outcome ? plan::outcome_to_json(*run.outcome) : Json()}}));
     }
   }
   return out;

@@ -59,21 +59,19 @@ void say(const std::string& text) { print(wrap(text, output_width(), 0, "  ") + 
 
 void print_rollouts(const Json& status) {
   for (const Json& rollout : status.find("rollouts")->as_array()) {
-    say(fmt::format("{} {} by {}, {}: wave {} of {}{}; see: consort rollout show {}",
-                    paint(Colour::yellow, "rollout"), rollout.string_or("id"),
-                    rollout.string_or("by"),
-                    rollout.bool_or("reverting") ? "going back" : "under way",
-                    std::min(rollout.int_or("wave") + 1, rollout.int_or("waves")),
-                    rollout.int_or("waves"), rollout.bool_or("paused") ? ", paused" : "",
-                    rollout.string_or("id")));
+    say(fmt::format(
+        "{} {} by {}, {}: wave {} of {}{}; see: consort rollout show {}",
+        paint(Colour::yellow, "rollout"), rollout.string_or("id"), rollout.string_or("by"),
+        rollout.bool_or("reverting") ? "going back" : "under way",
+        std::min(rollout.int_or("wave") + 1, rollout.int_or("waves")), rollout.int_or("waves"),
+        rollout.bool_or("paused") ? ", paused" : "", rollout.string_or("id")));
   }
   const Json* failure = status.find("lastFailure");
   if (failure == nullptr || !failure->is_object()) return;
-  say(fmt::format("{} {} {}, {}: {}; see: consort rollout show {}",
-                  paint(Colour::red, "last rollout"), failure->string_or("id"),
-                  failure->string_or("result"), age_of(*failure, "ended"),
-                  failure->string_or("reason", failure->string_or("summary")),
-                  failure->string_or("id")));
+  say(fmt::format(
+      "{} {} {}, {}: {}; see: consort rollout show {}", paint(Colour::red, "last rollout"),
+      failure->string_or("id"), failure->string_or("result"), age_of(*failure, "ended"),
+      failure->string_or("reason", failure->string_or("summary")), failure->string_or("id")));
 }
 
 Result<int> run_status(const Arguments& arguments) {
@@ -147,7 +145,8 @@ std::string log_query(const Arguments& arguments) {
   for (const std::string_view key : {"host", "service", "rollout"}) {
     const std::string flag = "--" + std::string(key);
     if (arguments.has(flag))
-      out += fmt::format("{}{}={}", out.empty() ? "?" : "&", key, url_encode(arguments.value(flag)));
+      out +=
+          fmt::format("{}{}={}", out.empty() ? "?" : "&", key, url_encode(arguments.value(flag)));
   }
   return out;
 }

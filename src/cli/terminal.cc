@@ -93,7 +93,8 @@ void LiveBlock::erase() {
 
 void LiveBlock::line(std::string_view text) {
   if (live_) erase();
-  print_to_stderr((live_ ? wrap(text, terminal_width(), 0, "           ") : std::string(text)) + "\n");
+  print_to_stderr((live_ ? wrap(text, terminal_width(), 0, "           ") : std::string(text)) +
+                  "\n");
   if (live_) draw(lines_);
 }
 

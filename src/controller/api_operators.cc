@@ -110,15 +110,16 @@ Json rollout_summary(const rollout::Rollout& rollout) {
 
 Json instance_json(const Core& core, const std::string& service, const std::string& host,
                    const plan::InstanceReport& report, const plan::ServiceRecord* wanted) {
-  return Json::object({{"host", host},
-                       {"reachable", core.hosts().at(host).reachable},
-                       {"version", core.version_of(service, report.applied->manifest)},
-                       {"manifest", report.applied->manifest.str()},
-                       {"mode", plan::mode_name(report.applied->mode)},
-                       {"health", plan::health_name(report.health)},
-                       {"reason", report.health_reason},
-                       {"step", report.step},
-                       {"current", wanted != nullptr && wanted->manifest == report.applied->manifest}});
+  return Json::object(
+      {{"host", host},
+       {"reachable", core.hosts().at(host).reachable},
+       {"version", core.version_of(service, report.applied->manifest)},
+       {"manifest", report.applied->manifest.str()},
+       {"mode", plan::mode_name(report.applied->mode)},
+       {"health", plan::health_name(report.health)},
+       {"reason", report.health_reason},
+       {"step", report.step},
+       {"current", wanted != nullptr && wanted->manifest == report.applied->manifest}});
 }
 
 // It should run there, and no report says so.
@@ -137,7 +138,8 @@ Json absent_instance_json(const Core& core, const std::string& host) {
 
 using InstancesOfService = std::vector<std::pair<std::string, const plan::InstanceReport*>>;
 
-Json service_json(const Core& core, const std::string& service, const InstancesOfService& instances) {
+Json service_json(const Core& core, const std::string& service,
+                  const InstancesOfService& instances) {
   const plan::Generation* generation = core.current();
   const plan::ServiceRecord* wanted = nullptr;
   if (generation != nullptr) {

@@ -79,8 +79,7 @@ Dependents running_dependents(const PlanInput& input, const Difference& differen
 }
 
 Outages Outages::find(const PlanInput& input, const Difference& difference,
-                              const Dependents& dependents,
-                              const std::map<std::string, int>& levels) {
+                      const Dependents& dependents, const std::map<std::string, int>& levels) {
   Outages out;
   std::set<std::pair<int, std::string>> order;  // providers first
   for (const auto& [service, level] : levels) order.emplace(level, service);

@@ -15,8 +15,8 @@ class Outages {
  public:
   // `levels`: of the wanted generation.
   [[nodiscard]] static Outages find(const PlanInput& input, const Difference& difference,
-                                            const Dependents& dependents,
-                                            const std::map<std::string, int>& levels);
+                                    const Dependents& dependents,
+                                    const std::map<std::string, int>& levels);
 
   // Null where the service keeps its dependents up.
   [[nodiscard]] const JointOutage* of(const std::string& provider) const;

@@ -129,11 +129,12 @@ struct PlanInput {
   bool allow_unsafe_removal = false;
 };
 
-// Errors: invalid_input (cycle, conflicts), refused (policy order, no way down). What only wants the
-// operator's word is no error: it is in Plan::needs.
+// Errors: invalid_input (cycle, conflicts), refused (policy order, no way down). What only wants
+// the operator's word is no error: it is in Plan::needs.
 [[nodiscard]] Result<Plan> make_plan(const PlanInput& input);
 
-// Whether the plan may be carried out as it is. Error refused: what it needs, the first thing first.
+// Whether the plan may be carried out as it is. Error refused: what it needs, the first thing
+// first.
 [[nodiscard]] Status check_permitted(const Plan& plan);
 
 // How many hosts each batch takes: of `total` hosts of a class, `changed` are to be changed.

@@ -123,9 +123,9 @@ Json plan_to_json(const Plan& plan) {
                                     {"needsPermission", outage.needs_permission}}));
   }
   for (const Need& need : plan.needs)
-    needs.push_back(Json::object(
-        {{"option", need.option.empty() ? Json() : Json(need.option)},
-         {"reason", need.reason}, {"hint", need.hint}}));
+    needs.push_back(Json::object({{"option", need.option.empty() ? Json() : Json(need.option)},
+                                  {"reason", need.reason},
+                                  {"hint", need.hint}}));
   for (const Change& change : plan.changes) {
     changes.push_back(
         Json::object({{"service", change.service}, {"path", change.path}, {"diff", change.diff}}));

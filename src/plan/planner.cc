@@ -83,12 +83,10 @@ Status check_permitted(const Plan& plan) {
     if (!need.option.empty()) options.insert(need.option);
     words_are_enough = words_are_enough && !need.option.empty();
   }
-  return fail(ErrorCode::refused,
-              fmt::format("{}; and {} more that consort plan shows", first.reason,
-                          plan.needs.size() - 1))
-      .hint(words_are_enough
-                ? fmt::format("if all of it is meant, say {}", fmt::join(options, " "))
-                : first.hint);
+  return fail(ErrorCode::refused, fmt::format("{}; and {} more that consort plan shows",
+                                              first.reason, plan.needs.size() - 1))
+      .hint(words_are_enough ? fmt::format("if all of it is meant, say {}", fmt::join(options, " "))
+                             : first.hint);
 }
 
 std::set<std::string> Plan::services() const {

@@ -22,10 +22,10 @@ enum class StepPhase : std::uint8_t { pending, active, soaking, done, failed, un
 
 struct StepRun {
   StepPhase phase = StepPhase::pending;
-  Instant since{};      // of this phase
+  Instant since{};               // of this phase
   std::optional<Instant> began;  // when it became active
-  std::string waiting;  // why it does not go on, or was given up; for people
-  bool sent = false;    // its host was told: there may be something to undo
+  std::string waiting;           // why it does not go on, or was given up; for people
+  bool sent = false;             // its host was told: there may be something to undo
   // Since when its host is silent, or its health unknown while it soaks.
   std::optional<Instant> unseen;
   std::optional<plan::Outcome> outcome;  // as the agent reported it

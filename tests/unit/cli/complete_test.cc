@@ -61,8 +61,10 @@ TEST(Complete, OptionsAndTheirChoices) {
 TEST(Complete, FilesAreLeftToTheShell) {
   Fleet fleet;
   EXPECT_EQ(complete({"plan", "--site", ""}, std::ref(fleet)).files, Completion::Files::any);
-  EXPECT_EQ(complete({"lab", "down", "--dir", ""}, std::ref(fleet)).files, Completion::Files::folders);
-  EXPECT_EQ(complete({"lab", "exec", "lab1", "--", "l"}, std::ref(fleet)).files, Completion::Files::any);
+  EXPECT_EQ(complete({"lab", "down", "--dir", ""}, std::ref(fleet)).files,
+            Completion::Files::folders);
+  EXPECT_EQ(complete({"lab", "exec", "lab1", "--", "l"}, std::ref(fleet)).files,
+            Completion::Files::any);
 }
 
 TEST(Complete, NobodyIsAskedWithoutNeed) {

@@ -33,7 +33,8 @@ TEST(Layout, EscapesAndAccentsTakeNoColumns) {
 }
 
 TEST(Layout, AColourGoesOnInTheNextLineAndEndsAtEachBreak) {
-  EXPECT_EQ(wrap("\x1b[31mone two\x1b[0m", 10, 5, "  "), "\x1b[31mone\x1b[0m\n  \x1b[31mtwo\x1b[0m");
+  EXPECT_EQ(wrap("\x1b[31mone two\x1b[0m", 10, 5, "  "),
+            "\x1b[31mone\x1b[0m\n  \x1b[31mtwo\x1b[0m");
 }
 
 TEST(Layout, ARowThatFitsIsOneLineWithoutTrailingSpaces) {

@@ -43,8 +43,10 @@ TEST(Parse, MistakesAreToldWithTheWholeUsage) {
   EXPECT_EQ(error_exit_status(missing.error().code()), kUsage);
   EXPECT_EQ(parse({"explain", "a", "b", "c"}).error().message(), "'c' is one word too many");
   EXPECT_EQ(parse({"host", "show"}).error().hint_text(), "usage: consort host show HOST");
-  EXPECT_EQ(parse({"lab", "up", "--platform", "qemu"}).error().hint_text(), "one of nspawn, process");
-  EXPECT_EQ(parse({"deploy", "--allow-outages"}).error().hint_text(), "did you mean --allow-outage?");
+  EXPECT_EQ(parse({"lab", "up", "--platform", "qemu"}).error().hint_text(),
+            "one of nspawn, process");
+  EXPECT_EQ(parse({"deploy", "--allow-outages"}).error().hint_text(),
+            "did you mean --allow-outage?");
   EXPECT_EQ(parse({"deplay"}).error().hint_text(), "did you mean: consort deploy");
 }
 
@@ -66,7 +68,8 @@ TEST(Help, TellsUsageArgumentsOptionsAndExitStatuses) {
 TEST(Help, ManPagesHaveTheSameExitStatuses) {
   for (const Command& each : commands()) {
     for (const ExitMeaning& exit : exit_meanings(each))
-      EXPECT_THAT(man_page(&each), HasSubstr(".B " + std::to_string(exit.status) + "\n")) << each.name;
+      EXPECT_THAT(man_page(&each), HasSubstr(".B " + std::to_string(exit.status) + "\n"))
+          << each.name;
   }
 }
 
@@ -84,8 +87,8 @@ TEST(JsonRecords, NameOnlyTypesThatExistAndCommandsThatExist) {
   }
   std::string printed;
   for (const JsonRecord& record : json_records()) printed += std::string(record.printed_by) + ", ";
-  const std::set<std::string> silent = {"agent",   "controller", "completions", "lab exec",
-                                        "lab run", "docs"};
+  const std::set<std::string> silent = {"agent",    "controller", "completions",
+                                        "lab exec", "lab run",    "docs"};
   for (const Command& each : commands()) {
     if (!each.hidden && !silent.contains(each.name)) EXPECT_THAT(printed, HasSubstr(each.name));
   }

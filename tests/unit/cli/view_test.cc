@@ -85,8 +85,7 @@ TEST(RolloutView, ARevertedRolloutTellsEachStepAndWhyItFailed) {
 }
 
 TEST(RolloutView, AnOpenRolloutTellsWhyItWaitsAndHowToGoOn) {
-  rollout::Rollout open =
-      rollout::begin("r000008", plan_with_outage(), 4, "ann@desk", "", kNoon);
+  rollout::Rollout open = rollout::begin("r000008", plan_with_outage(), 4, "ann@desk", "", kNoon);
   open.paused = true;
   open.forward.runs[0].waiting = "budget web is used up: held by web9";
   expect_golden("rollout_open", render_rollout(open, kNoon + minutes(3), kPipe));
@@ -95,8 +94,7 @@ TEST(RolloutView, AnOpenRolloutTellsWhyItWaitsAndHowToGoOn) {
 TEST(RolloutView, TheReasonOfAFailureIsOneLine) {
   EXPECT_THAT(rollout::first_failure(reverted()),
               ::testing::EndsWith(": the validate hook failed at step validate, exit status 3"));
-  EXPECT_EQ(rollout::first_failure(
-                rollout::begin("r1", plan_with_outage(), 1, "ann", "", kNoon)),
+  EXPECT_EQ(rollout::first_failure(rollout::begin("r1", plan_with_outage(), 1, "ann", "", kNoon)),
             "");
 }
 
@@ -110,7 +108,8 @@ TEST(RolloutView, TheRecordHasTimesAndNulls) {
 
 Json event(const std::string& at, const std::string& kind, const std::string& service,
            const std::string& host, const std::string& text) {
-  return Json::object({{"at", at}, {"kind", kind}, {"service", service}, {"host", host}, {"text", text}});
+  return Json::object(
+      {{"at", at}, {"kind", kind}, {"service", service}, {"host", host}, {"text", text}});
 }
 
 std::string all_events(std::size_t width, Where where) {
