@@ -35,7 +35,7 @@ plan::Plan plan_with_outage() {
 // web1 failed, and is back; web2 was never begun.
 rollout::Rollout reverted() {
   rollout::Rollout out =
-      rollout::begin("r000007", plan_with_outage(), 4, "ann@desk", "shop 2.1", kNoon);
+      rollout::begin("r000007", plan_with_outage(), 4, "operator@desk", "shop 2.1", kNoon);
   const auto end = [&](rollout::StepRun& run, rollout::StepPhase phase, int at) {
     run.phase = phase;
     run.sent = true;
@@ -85,7 +85,8 @@ TEST(RolloutView, ARevertedRolloutTellsEachStepAndWhyItFailed) {
 }
 
 TEST(RolloutView, AnOpenRolloutTellsWhyItWaitsAndHowToGoOn) {
-  rollout::Rollout open = rollout::begin("r000008", plan_with_outage(), 4, "ann@desk", "", kNoon);
+  rollout::Rollout open =
+      rollout::begin("r000008", plan_with_outage(), 4, "operator@desk", "", kNoon);
   open.paused = true;
   open.forward.runs[0].waiting = "budget web is used up: held by web9";
   expect_golden("rollout_open", render_rollout(open, kNoon + minutes(3), kPipe));
@@ -94,8 +95,9 @@ TEST(RolloutView, AnOpenRolloutTellsWhyItWaitsAndHowToGoOn) {
 TEST(RolloutView, TheReasonOfAFailureIsOneLine) {
   EXPECT_THAT(rollout::first_failure(reverted()),
               ::testing::EndsWith(": the validate hook failed at step validate, exit status 3"));
-  EXPECT_EQ(rollout::first_failure(rollout::begin("r1", plan_with_outage(), 1, "ann", "", kNoon)),
-            "");
+  EXPECT_EQ(
+      rollout::first_failure(rollout::begin("r1", plan_with_outage(), 1, "operator", "", kNoon)),
+      "");
 }
 
 TEST(RolloutView, TheRecordHasTimesAndNulls) {
