@@ -127,7 +127,7 @@ std::string render_plan(const plan::Plan& plan, Detail detail, std::size_t width
     say(Colour::dim, "detached (in no inventory any more, left alone): ", text);
   if (!plan.unreachable.empty())
     say(Colour::red, "cannot be reached now: ", join(plan.unreachable, ", "));
-  out += plan::plan_totals(plan) + "\n";
+  out += wrap(plan::plan_totals(plan), width, 0, "  ") + "\n";
   for (const plan::Need& need : plan.needs) {
     say(Colour::yellow,
         need.option.empty() ? "in the way: " : fmt::format("needs {}: ", need.option), need.reason);

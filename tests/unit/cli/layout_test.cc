@@ -20,7 +20,8 @@ TEST(Layout, NothingIsWrappedInAPipe) {
 
 TEST(Layout, WrappedTextHangsBelowItsBeginning) {
   EXPECT_EQ(wrap("one two three four", 10, 0, "  "), "one two\n  three\n  four");
-  EXPECT_EQ(wrap("one two", 10, 6, "      "), "one\n      two") << "six columns are taken already";
+  EXPECT_EQ(wrap("eleven words", 20, 10, "          "), "eleven\n          words")
+      << "ten columns are taken already";
 }
 
 TEST(Layout, AWordThatIsLongerThanALineIsBroken) {
