@@ -209,8 +209,9 @@ std::vector<Json> events_of(const Keeper& keeper, const std::string& service,
                             change.after);
       diff += change.diff;
     }
+    // What a transition brought is a change; what somebody else had changed is repaired.
     Json event = make_event(now,
-                            repaired        ? "repaired"
+                            repaired ? (item.cause == Cause::intended ? "changed" : "repaired")
                             : item.flapping ? "flapping"
                                             : "failed",
                             service, keeper.resource_of(item.name), text);

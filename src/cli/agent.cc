@@ -86,7 +86,12 @@ Command agent_command() {
        "where other hosts reach this one; default the address that reaches the controller"},
       {"--label", "KEY=VALUE", "a label of this host", true},
       {"--root", "DIR", "where resources and account files are; default /"},
-      {"--supervisor", "KIND", "auto (systemd where it is init), systemd or native"}};
+      {"--supervisor",
+       "KIND",
+       "auto (systemd where it is init), systemd or native",
+       false,
+       "",
+       {"auto", "systemd", "native"}}};
   out.run = &run;
   out.example =
       "consort agent --data /var/lib/consort --join-file /run/consort.token --controller "

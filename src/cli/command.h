@@ -11,12 +11,15 @@
 
 namespace consort::cli {
 
+// What a value is called says what it names, and so what completes it: FILE, DIR, FOLDER, HOST,
+// SERVICE, CLASS, ROLLOUT, GENERATION; "HOST|SERVICE" is either.
 struct Option {
   std::string_view name;        // "--site"
   std::string_view value = "";  // what its value is called: "FILE"; "" for a flag
   std::string_view doc = "";
   bool repeated = false;
-  std::string_view short_name = "";  // "-m"
+  std::string_view short_name = "";            // "-m"
+  std::vector<std::string_view> choices = {};  // of its value; empty: anything
 };
 
 struct Positional {
@@ -24,6 +27,7 @@ struct Positional {
   std::string_view name;  // "HOST"
   std::string_view doc;
   Count count = Count::one;
+  std::vector<std::string_view> choices = {};
 };
 
 // What was typed. Names as in the table.
@@ -54,6 +58,11 @@ enum ExitStatus : int {
   kInterrupted = 130
 };
 
+struct ExitMeaning {
+  int status;
+  std::string_view meaning;
+};
+
 struct Command {
   std::string name;  // "plan", "host list"
   std::string summary;
@@ -80,6 +89,16 @@ struct Parsed {
   int status = 0;
 };
 [[nodiscard]] Result<Parsed> parse(const std::vector<std::string>& argv);
+
+// Help, for a terminal of that many columns (help.cc).
+[[nodiscard]] std::string usage_line(const Command& command);  // "consort host show HOST"
+[[nodiscard]] std::string help_text(const Command& command, std::size_t width);
+[[nodiscard]] std::string help_of_group(std::string_view group, std::size_t width);
+[[nodiscard]] std::string help_of_all(std::size_t width);
+[[nodiscard]] std::string_view group_summary(std::string_view group);
+// Which exit statuses a command has, and what they mean there; and those of all commands.
+[[nodiscard]] std::vector<ExitMeaning> exit_meanings(const Command& command);
+[[nodiscard]] std::vector<ExitMeaning> all_exit_meanings();
 
 // Generated from the table (generate.cc).
 [[nodiscard]] std::string command_reference();                  // docs/reference/commands.md

@@ -112,10 +112,11 @@ int report(const std::vector<DemoCheck>& checks, const Status& played, bool json
                                     {"passed", check.passed},
                                     {"detail", check.detail}}));
   }
-  print("\n" + table(rows) + "\n");
+  const auto tell = json ? print_to_stderr : print;
+  tell("\n" + table(rows) + "\n");
   if (!played) print_to_stderr(render_error(played.error()));
-  print(fmt::format("demo: {} of {} checks passed{}\n", passed, checks.size(),
-                    played ? "" : ", and it did not come to its end"));
+  tell(fmt::format("demo: {} of {} checks passed{}\n", passed, checks.size(),
+                   played ? "" : ", and it did not come to its end"));
   if (json)
     print(Json::object({{"checks", records}, {"passed", passed}, {"complete", played.has_value()}})
               .dump() +
@@ -152,7 +153,7 @@ Result<int> run_demo(const Arguments& arguments) {
   stage->stop_customer();
   const bool stopped = !played && played.error().code() == ErrorCode::interrupted;
   const int status = stopped ? kInterrupted : report(stage->checks(), played, arguments.json());
-  if (!stopped)
+  if (!stopped && !arguments.json())
     print(paint(Colour::dim, fmt::format("played in {} on the platform {}\n",
                                          human_duration(std::chrono::duration_cast<Duration>(
                                              std::chrono::steady_clock::now() - begun)),
@@ -176,7 +177,12 @@ Command demo_command() {
       "go back, damages hosts, kills the controller, and rolls back. Takes about three minutes and "
       "leaves nothing behind.",
       {},
-      {{"--platform", "NAME", "nspawn or process; default: the best that this machine permits."},
+      {{"--platform",
+        "PLATFORM",
+        "nspawn or process; default: the best that this machine permits.",
+        false,
+        "",
+        {"nspawn", "process"}},
        {"--keep", "", "Leave the fleet up at the end."},
        {"--dir", "DIR", "Where to put it; default: a new folder in $TMPDIR."}},
       run_demo,

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 #include <thread>
 
@@ -55,8 +56,8 @@ Result<bool> confirmed(const Arguments& arguments, const plan::Plan& plan) {
   if (arguments.has("--yes") || arguments.json()) return true;
   if (!stdout_is_terminal() || ::isatty(STDIN_FILENO) != 1)
     return true;  // scripts said what they want
-  print(fmt::format("deploy {} step{} now? [y/N] ", plan.steps.size(),
-                    plan.steps.size() == 1 ? "" : "s"));
+  print(fmt::format("{} now, in {} step{}? [y/N] ", plan.backwards ? "roll back" : "deploy",
+                    plan.steps.size(), plan.steps.size() == 1 ? "" : "s"));
   std::string answer;
   std::getline(std::cin, answer);
   return answer == "y" || answer == "Y" || answer == "yes";
@@ -73,6 +74,18 @@ Result<Json> start_rollout(http::Client& client, const Json& request, const Argu
   }
 }
 
+Json nothing_to_do(const plan::Plan& plan, int status) {
+  return Json::object({{"rollout", nullptr},
+                       {"result", "done"},
+                       {"exit", status},
+                       {"generation", plan.base},
+                       {"summary", "nothing to do"},
+                       {"reason", nullptr},
+                       {"elapsed", "0s"},
+                       {"steps", Json::array()},
+                       {"back", Json::array()}});
+}
+
 // `finish_upload` sends the objects that the plan needs, once it is known that they are needed.
 Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
                       const Arguments& arguments, const std::function<Status()>& finish_upload,
@@ -87,19 +100,10 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
                             plan.inputs.brief()))
         .hint("look at what has changed: consort plan");
   }
-  if (!arguments.json()) print(render_plan(plan, Detail::brief));
+  if (!arguments.json()) print(render_plan(plan, Detail::brief, output_width()));
+  TRYV(plan::check_permitted(plan));
   if (plan.empty()) {
-    if (arguments.json())
-      print(Json::object({{"rollout", nullptr},
-                          {"result", "done"},
-                          {"exit", broken ? kPartial : kOk},
-                          {"generation", plan.base},
-                          {"summary", "nothing to do"},
-                          {"elapsed", "0s"},
-                          {"steps", Json::array()},
-                          {"back", Json::array()}})
-                .dump() +
-            "\n");
+    if (arguments.json()) print(nothing_to_do(plan, broken ? kPartial : kOk).dump() + "\n");
     return broken ? kPartial : kOk;
   }
   if (!TRY(confirmed(arguments, plan))) {
@@ -121,6 +125,31 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
   return status == kOk && broken ? kPartial : status;
 }
 
+// The command that carries out what was planned, with what it still needs to be allowed.
+std::string deploy_command_line(const Arguments& arguments, const plan::Plan& plan) {
+  std::string out = "consort deploy";
+  if (arguments.has("--site")) out += " --site " + arguments.value("--site");
+  for (const std::string& name : arguments.values("--only")) out += " --only " + name;
+  for (const std::string& name : arguments.values("--except")) out += " --except " + name;
+  for (const std::string_view flag :
+       {"--keep-going", "--allow-outage", "--allow-unsafe-removal", "--allow-shrink"}) {
+    if (arguments.has(flag)) out += " " + std::string(flag);
+  }
+  for (const std::string& option : missing_options(plan)) out += " " + option;
+  return out + " --plan " + plan.inputs.brief();
+}
+
+void show_plan(const Arguments& arguments, const plan::Plan& plan) {
+  print(render_plan(plan, Detail::normal, output_width()));
+  if (plan.empty()) return;
+  const bool possible = std::none_of(plan.needs.begin(), plan.needs.end(),
+                                     [](const plan::Need& need) { return need.option.empty(); });
+  if (possible)
+    print(paint(Colour::dim, plan.needs.empty() ? "to deploy exactly this: "
+                                                : "to allow it and deploy exactly this: ") +
+          deploy_command_line(arguments, plan) + "\n");
+}
+
 Result<int> run_plan(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Prepared prepared = TRY(prepare(arguments, &client));
@@ -128,29 +157,20 @@ Result<int> run_plan(const Arguments& arguments) {
   const Json answer = TRY(client.send_json(
       "POST", "/v1/plan", request_json(prepared.compiled.generation, arguments), minutes(2)));
   const plan::Plan plan = TRY(plan::plan_from_json(answer));
+  const int status = plan.empty() && plan.needs.empty() ? kOk : kChanges;
   if (arguments.json()) {
     Json out = answer;
     Json broken = Json::object();
     for (const auto& [name, error] : prepared.compiled.broken) broken[name] = error_to_json(error);
     out["broken"] = broken;
+    out["command"] = plan.empty() ? Json() : Json(deploy_command_line(arguments, plan));
+    out["exit"] = status;
     print(out.dump() + "\n");
   } else {
     tell_broken(prepared.compiled.broken);
-    print(render_plan(plan, Detail::normal));
-    if (!plan.empty()) {
-      std::string command = "consort deploy";
-      if (arguments.has("--site")) command += " --site " + arguments.value("--site");
-      for (const std::string& name : arguments.values("--only")) command += " --only " + name;
-      for (const std::string& name : arguments.values("--except")) command += " --except " + name;
-      for (const std::string_view flag :
-           {"--keep-going", "--allow-outage", "--allow-unsafe-removal", "--allow-shrink"}) {
-        if (arguments.has(flag)) command += " " + std::string(flag);
-      }
-      print(paint(Colour::dim, "to deploy exactly this: ") +
-            fmt::format("{} --plan {}\n", command, plan.inputs.brief()));
-    }
+    show_plan(arguments, plan);
   }
-  return plan.empty() ? kOk : kChanges;
+  return status;
 }
 
 Result<int> run_deploy(const Arguments& arguments) {
@@ -183,25 +203,13 @@ Result<int> run_rollback(const Arguments& arguments) {
       client, candidate, arguments, [] { return Status(); }, false);
 }
 
-Result<int> control(const Arguments& arguments, std::string_view verb) {
-  http::Client client = TRY(controller_client(arguments));
-  TRY(client.send_json("POST",
-                       fmt::format("/v1/rollouts/{}/{}", url_encode(arguments.word(0)), verb),
-                       Json::object()));
-  if (verb == "abort") return follow(client, arguments.word(0), arguments);
-  print(arguments.json()
-            ? Json::object({{"rollout", arguments.word(0)}, {"done", verb}}).dump() + "\n"
-            : fmt::format("rollout {}: {}d\n", arguments.word(0), verb));
-  return kOk;
-}
-
 }  // namespace
 
 Command plan_command() {
   return {"plan",
           "Show what a deploy would do, and why.",
-          "Waves, actions with their reasons, content diffs, one totals line. Exit status 0: "
-          "nothing to do; 2: changes.",
+          "Waves, actions with their reasons, content diffs, one totals line, what it needs to be "
+          "allowed, and the command that deploys exactly this.",
           {},
           plan_options(),
           run_plan,
@@ -214,10 +222,10 @@ Command deploy_command() {
   return {
       "deploy",
       "Deploy the site: plan, roll out under the policy, commit, or go back.",
-      "Follows the rollout until it ends. Exit status 0 done, 3 partial, 4 reverted, 5 "
-      "inconsistent, 6 refused.",
+      "Shows the plan, asks (on a terminal), and follows the rollout until it ends. What a plan "
+      "needs to be allowed is refused without the word for it.",
       {},
-      with_plan_options({{"--plan", "ID",
+      with_plan_options({{"--plan", "PLAN",
                           "Deploy only if the plan is still this one (printed by `consort plan`)."},
                          {"--yes", "", "Do not ask."},
                          {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
@@ -235,7 +243,7 @@ Command rollback_command() {
           "Without --to, the generation before the current one. Skips canary and soak, obeys order "
           "and availability.",
           {},
-          {{"--to", "N", "The generation's number."},
+          {{"--to", "GENERATION", "The generation's number."},
            {"--yes", "", "Do not ask."},
            {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
            {"--allow-outage", "", "Allow joint outages this time."},
@@ -246,31 +254,6 @@ Command rollback_command() {
           false,
           false,
           "consort rollback --to 3"};
-}
-
-Command rollout_pause_command() {
-  return {"rollout pause",
-          "Hold a rollout at the next transition boundary.",
-          "",
-          {{"ROLLOUT", "Its id.", Positional::Count::one}},
-          {},
-          [](const Arguments& a) { return control(a, "pause"); }};
-}
-Command rollout_resume_command() {
-  return {"rollout resume",
-          "Let a paused rollout go on.",
-          "",
-          {{"ROLLOUT", "Its id.", Positional::Count::one}},
-          {},
-          [](const Arguments& a) { return control(a, "resume"); }};
-}
-Command rollout_abort_command() {
-  return {"rollout abort",
-          "Stop a rollout and go back to what was before.",
-          "",
-          {{"ROLLOUT", "Its id.", Positional::Count::one}},
-          {},
-          [](const Arguments& a) { return control(a, "abort"); }};
 }
 
 }  // namespace consort::cli

@@ -10,6 +10,8 @@
 #include <utility>
 
 #include "base/text.h"
+#include "cli/layout.h"
+#include "cli/rollout_view.h"
 #include "cli/terminal.h"
 
 namespace consort::cli {
@@ -153,49 +155,6 @@ class Follower {
     block_.draw(lines);
   }
 
-  // Host, instance, step, exit status, the last lines of output, the next command.
-  static std::string failures(const rollout::Rollout& rollout) {
-    std::string out;
-    for (const rollout::Course* course : {&rollout.forward, &rollout.back}) {
-      for (const plan::Step& step : course->steps) {
-        const rollout::StepRun& run = course->runs[static_cast<std::size_t>(step.id)];
-        if (run.phase == rollout::StepPhase::unreachable)
-          out += paint(Colour::red,
-                       fmt::format("✗ {}@{}: the host does not answer", step.service, step.host)) +
-                 "\n";
-        if (run.phase != rollout::StepPhase::failed) continue;
-        out += paint(Colour::red, fmt::format("✗ {}@{}", step.service, step.host));
-        if (run.outcome) {
-          out += fmt::format(": {} at step {}{}\n", run.outcome->message, run.outcome->step,
-                             run.outcome->exit_status != 0
-                                 ? fmt::format(", exit status {}", run.outcome->exit_status)
-                                 : "");
-          for (const std::string& line : split(run.outcome->tail, '\n')) {
-            if (!line.empty()) out += paint(Colour::dim, "  │ ") + line + "\n";
-          }
-        } else {
-          out += fmt::format(": {}\n", run.waiting);
-        }
-        out += fmt::format("  next: consort explain {} {}\n", step.host, step.service);
-      }
-    }
-    return out;
-  }
-
-  static Json step_list(const rollout::Course& course) {
-    Json::Array out;
-    for (const plan::Step& step : course.steps) {
-      const rollout::StepRun& run = course.runs[static_cast<std::size_t>(step.id)];
-      out.push_back(
-          Json::object({{"service", step.service},
-                        {"host", step.host},
-                        {"action", plan::action_name(step.action)},
-                        {"phase", rollout::step_phase_name(run.phase)},
-                        {"outcome", run.outcome ? plan::outcome_to_json(*run.outcome) : Json()}}));
-    }
-    return out;
-  }
-
   // An inconsistent end has changed no generation: the current one is still the word.
   static std::string back_to_current(const rollout::Rollout& rollout) {
     return rollout.generation == 0
@@ -204,50 +163,55 @@ class Follower {
                              rollout.generation);
   }
 
-  Result<int> finish(const rollout::Rollout& rollout) {
-    block_.clear();
-    const int status = exit_status_of(rollout.result);
-    if (arguments_.json()) {
-      print(Json::object({{"rollout", rollout.id},
-                          {"result", rollout::result_name(rollout.result)},
-                          {"exit", status},
-                          {"generation", rollout.generation},
-                          {"summary", rollout.summary},
-                          {"elapsed", format_duration(rollout.ended.value_or(rollout.started) -
-                                                      rollout.started)},
-                          {"steps", step_list(rollout.forward)},
-                          {"back", step_list(rollout.back)}})
-                .dump() +
-            "\n");
-      return status;
-    }
-    print(failures(rollout));
+  static Json record(const rollout::Rollout& rollout, int status) {
+    const std::string reason = rollout::first_failure(rollout);
+    return Json::object(
+        {{"rollout", rollout.id},
+         {"result", rollout::result_name(rollout.result)},
+         {"exit", status},
+         {"generation", rollout.generation},
+         {"summary", rollout.summary},
+         {"reason", reason.empty() ? Json() : Json(reason)},
+         {"elapsed", format_duration(rollout.ended.value_or(rollout.started) - rollout.started)},
+         {"steps", steps_record(rollout.forward)},
+         {"back", steps_record(rollout.back)}});
+  }
+
+  // The colour, what it is, and what to know about it.
+  static std::string last_words(const rollout::Rollout& rollout) {
     const std::string took =
         human_duration(rollout.ended.value_or(rollout.started) - rollout.started);
     switch (rollout.result) {
       case rollout::Result::done:
-        print(paint(Colour::green, fmt::format("done in {}", took)) +
-              fmt::format(": generation {}\n", rollout.generation));
-        break;
+        return paint(Colour::green, fmt::format("done in {}", took)) +
+               fmt::format(": generation {}", rollout.generation);
       case rollout::Result::partial:
-        print(paint(Colour::yellow, fmt::format("partial after {}", took)) +
-              fmt::format(": generation {}; {}\nhosts that were away catch up when they return, "
-                          "what failed does "
-                          "not; see: consort status; once more: consort deploy\n",
-                          rollout.generation, rollout.summary));
-        break;
+        return paint(Colour::yellow, fmt::format("partial after {}", took)) +
+               fmt::format(
+                   ": generation {}; {}\nhosts that were away catch up when they return, what "
+                   "failed does not; see: consort status; once more: consort deploy",
+                   rollout.generation, rollout.summary);
       case rollout::Result::reverted:
-        print(
-            paint(Colour::yellow, fmt::format("reverted after {}", took)) +
-            fmt::format(": {}; generation {} is unchanged\n", rollout.summary, rollout.generation));
-        break;
+        return paint(Colour::yellow, fmt::format("reverted after {}", took)) +
+               fmt::format(": {}; generation {} is unchanged", rollout.summary, rollout.generation);
       default:
-        print(
-            paint(Colour::red, fmt::format("inconsistent after {}", took)) +
-            fmt::format(": {}\nsee where each instance is: consort status; then {}consort deploy\n",
-                        rollout.summary, back_to_current(rollout)));
-        break;
+        return paint(Colour::red, fmt::format("inconsistent after {}", took)) +
+               fmt::format(
+                   ": {}\nsee where each instance is: consort status; then {}consort deploy",
+                   rollout.summary, back_to_current(rollout));
     }
+  }
+
+  Result<int> finish(const rollout::Rollout& rollout) {
+    block_.clear();
+    const int status = exit_status_of(rollout.result);
+    if (arguments_.json()) {
+      print(record(rollout, status).dump() + "\n");
+      return status;
+    }
+    print(render_failures(rollout, output_width()));
+    for (const std::string& line : split(last_words(rollout), '\n'))
+      print(wrap(line, output_width(), 0, "  ") + "\n");
     return status;
   }
 

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 
 #include "access/decide.h"
 #include "base/files.h"
 #include "base/json.h"
 #include "base/text.h"
+#include "cli/json_records.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 #include "site/schema.h"
@@ -20,30 +20,18 @@
 namespace consort::cli {
 namespace {
 
-std::string synopsis(const Command& command) {
-  std::string out = "consort " + command.name;
-  if (!command.options.empty()) out += " [OPTIONS]";
-  for (const Positional& word : command.words) {
-    switch (word.count) {
-      case Positional::Count::one:
-        out += fmt::format(" {}", word.name);
-        break;
-      case Positional::Count::optional:
-        out += fmt::format(" [{}]", word.name);
-        break;
-      case Positional::Count::many:
-        out += fmt::format(" [{}…]", word.name);
-        break;
-    }
-  }
-  return out;
-}
-
 std::string option_text(const Option& option) {
   std::string out(option.short_name);
   if (!out.empty()) out += ", ";
   out += option.name;
   if (!option.value.empty()) out += fmt::format(" {}", option.value);
+  return out;
+}
+
+// "|" would end the cell of a Markdown table.
+std::string in_table(std::string_view text) {
+  std::string out;
+  for (const char c : text) out += c == '|' ? std::string("\\|") : std::string(1, c);
   return out;
 }
 
@@ -63,82 +51,81 @@ std::string troff(std::string_view text) {
   return out;
 }
 
-std::string bash_completions() {
-  std::string cases;
-  std::set<std::string> top;
-  std::map<std::string, std::set<std::string>> below;
-  for (const Command& command : commands()) {
-    if (command.hidden) continue;
-    const auto parts = split(command.name, ' ');
-    top.insert(parts.front());
-    if (parts.size() > 1) below[parts.front()].insert(parts[1]);
-    std::string words;
-    for (const Option& option : command.options) words += fmt::format("{} ", option.name);
-    for (const Option& option : global_options()) words += fmt::format("{} ", option.name);
-    cases += fmt::format("    \"{}\") words=\"{}\" ;;\n", command.name, words);
-  }
-  std::string groups;
-  for (const auto& [name, subs] : below)
-    groups += fmt::format(
-        "    {}) [[ $COMP_CWORD -eq 2 ]] && {{ COMPREPLY=($(compgen -W \"{}\" -- \"$cur\")); "
-        "return; }} ;;\n",
-        name, fmt::join(subs, " "));
-  return fmt::format(
-      R"(# bash completion for consort: source it, or put it into /usr/share/bash-completion/completions/consort
-_consort() {{
-  local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD-1]}}" words=""
-  if [[ $COMP_CWORD -eq 1 ]]; then COMPREPLY=($(compgen -W "{}" -- "$cur")); return; fi
-  case "$prev" in --site|--data|--dir|--root) COMPREPLY=($(compgen -f -- "$cur")); return ;; esac
-  case "${{COMP_WORDS[1]}}" in
-{}  esac
-  local command="${{COMP_WORDS[1]}}"
-  case "${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" in {}) command="${{COMP_WORDS[1]}} ${{COMP_WORDS[2]}}" ;; esac
-  case "$command" in
-{}  esac
-  if [[ "$cur" == -* ]]; then COMPREPLY=($(compgen -W "$words" -- "$cur")); else COMPREPLY=($(compgen -f -- "$cur")); fi
-}}
+// The scripts know nothing: `consort __complete` does, so a newer program needs no newer scripts.
+constexpr std::string_view kBash =
+    R"(# bash completion for consort: source it, or put it into /usr/share/bash-completion/completions/consort
+_consort() {
+  local cur="${COMP_WORDS[COMP_CWORD]}" line
+  local -a words=("${COMP_WORDS[@]}")
+  local cword=$COMP_CWORD
+  if declare -F _get_comp_words_by_ref >/dev/null; then _get_comp_words_by_ref -n := cur words cword; fi
+  COMPREPLY=()
+  while IFS= read -r line; do
+    case "$line" in
+      :files) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- "$cur") ;;
+      :folders) compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+      *) COMPREPLY+=("${line%%$'\t'*}") ;;
+    esac
+  done < <("${words[0]}" __complete -- "${words[@]:1:cword}" 2>/dev/null)
+  if declare -F __ltrim_colon_completions >/dev/null; then __ltrim_colon_completions "$cur"; fi
+}
 complete -F _consort consort
-)",
-      fmt::join(top, " "), groups,
-      [&] {
-        std::vector<std::string> pairs;
-        for (const auto& [name, subs] : below) {
-          for (const std::string& sub : subs) pairs.push_back(fmt::format("\"{} {}\"", name, sub));
-        }
-        return join(pairs, "|");
-      }(),
-      cases);
-}
+)";
 
-// In single quotes fish knows \\ and \' only.
-std::string fish_quoted(std::string_view text) {
-  std::string out = "'";
-  for (const char c : text) {
-    if (c == '\'' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "'";
+constexpr std::string_view kZsh =
+    R"(#compdef consort
+# zsh completion for consort: put it into a folder of $fpath as _consort, or source it after compinit
+_consort() {
+  local line word
+  local -a found
+  while IFS= read -r line; do
+    case "$line" in
+      :files) _files ;;
+      :folders) _files -/ ;;
+      *$'\t'*) word="${line%%$'\t'*}"; found+=("${word//:/\\:}:${line#*$'\t'}") ;;
+      *) found+=("${line//:/\\:}") ;;
+    esac
+  done < <("${words[1]}" __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)
+  (( ${#found} )) && _describe 'consort' found
 }
+if [ "$funcstack[1]" = "_consort" ]; then _consort "$@"; else compdef _consort consort; fi
+)";
 
-std::string fish_completions() {
-  std::string out = "# fish completion for consort\n";
-  for (const Command& command : commands()) {
-    if (command.hidden) continue;
-    const auto parts = split(command.name, ' ');
-    if (parts.size() == 1) {
-      out += fmt::format("complete -c consort -n __fish_use_subcommand -a {} -d {}\n", parts[0],
-                         fish_quoted(command.summary));
-    } else {
-      out += fmt::format("complete -c consort -n '__fish_seen_subcommand_from {}' -a {} -d {}\n",
-                         parts[0], parts[1], fish_quoted(command.summary));
-    }
-    for (const Option& option : command.options) {
-      out += fmt::format("complete -c consort -n '__fish_seen_subcommand_from {}' -l {} {}-d {}\n",
-                         parts.back(), option.name.substr(2), option.value.empty() ? "" : "-r ",
-                         fish_quoted(option.doc));
-    }
-  }
+constexpr std::string_view kFish =
+    R"(# fish completion for consort: put it into ~/.config/fish/completions/consort.fish
+function __consort_complete
+    set -l words (commandline -opc)
+    set -l current (commandline -ct)
+    for line in ($words[1] __complete -- $words[2..-1] "$current" 2>/dev/null)
+        switch $line
+            case :files
+                __fish_complete_path "$current"
+            case :folders
+                __fish_complete_directories "$current"
+            case '*'
+                echo $line
+        end
+    end
+end
+complete -c consort -f -a '(__consort_complete)'
+)";
+
+std::string man_exits(const std::vector<ExitMeaning>& exits) {
+  std::string out = ".SH EXIT STATUS\n";
+  for (const ExitMeaning& exit : exits)
+    out += fmt::format(".TP\n.B {}\n{}\n", exit.status, troff(exit.meaning));
   return out;
+}
+
+// Of commands that have more to say than done, error and wrong usage.
+std::string exits_line(const Command& command) {
+  const std::vector<ExitMeaning> exits = exit_meanings(command);
+  const bool usual = exits.size() == 3 && exits[0].status == kOk && exits[1].status == kError;
+  if (usual) return "";
+  std::vector<std::string> parts;
+  for (const ExitMeaning& exit : exits)
+    parts.push_back(fmt::format("{}: {}", exit.status, exit.meaning));
+  return fmt::format("\nExit status: {}.\n", join(parts, "; "));
 }
 
 std::string error_reference() {
@@ -162,6 +149,9 @@ Result<int> run_docs(const Arguments& arguments) {
   TRYV(write_file_atomic(folder / "errors.md", error_reference(), 0644, Durability::cached));
   TRYV(write_file_atomic(folder / "access.md", access::access_reference(), 0644,
                          Durability::cached));
+  TRYV(write_file_atomic(folder / "json.md", json_reference(), 0644, Durability::cached));
+  TRYV(write_file_atomic(folder / "json.json", json_reference_data().pretty() + "\n", 0644,
+                         Durability::cached));
   TRYV(write_file_atomic(folder / "site.schema.json", site::json_schema().pretty() + "\n", 0644,
                          Durability::cached));
   TRYV(
@@ -177,12 +167,7 @@ Result<int> run_docs(const Arguments& arguments) {
 }
 
 Result<int> run_completions(const Arguments& arguments) {
-  const std::string text = completions(arguments.word(0));
-  if (text.empty())
-    return fail(ErrorCode::usage,
-                fmt::format("there are no completions for '{}'", arguments.word(0)))
-        .hint("bash, zsh or fish");
-  print(text);
+  print(completions(arguments.word(0)));
   return kOk;
 }
 
@@ -198,22 +183,26 @@ std::string command_reference() {
   std::string out =
       "# Command reference\n\n<!-- Generated from the command table by `consort docs`. Do not "
       "edit. -->\n\n"
-      "Exit status: 0 ok or nothing to do, 1 error, 2 changes pending (`plan`, `diff`), 3 partial, "
-      "4 reverted, 5 inconsistent, 6 refused, 64 usage, 130 interrupted. `apply` has its own.\n\n"
-      "Every command understands:\n\n| option | meaning |\n|---|---|\n";
+      "| exit status | meaning |\n|---|---|\n";
+  for (const ExitMeaning& exit : all_exit_meanings())
+    out += fmt::format("| {} | {} |\n", exit.status, exit.meaning);
+  out +=
+      "\nWhere a command's own differ from 0, 1 and 64, it says so. What `--json` prints is in "
+      "[JSON records](json.md).\n\nEvery command understands:\n\n| option | meaning |\n|---|---|\n";
   for (const Option& option : global_options())
     out += fmt::format("| `{}` | {} |\n", option_text(option), option.doc);
   for (const Command& command : commands()) {
     if (command.hidden) continue;
     out += fmt::format("\n## consort {}\n\n{}\n", command.name, command.summary);
     if (!command.description.empty()) out += fmt::format("\n{}\n", command.description);
-    out += fmt::format("\n```\n{}\n```\n", synopsis(command));
+    out += fmt::format("\n```\n{}\n```\n", usage_line(command));
     if (!command.words.empty() || !command.options.empty())
       out += "\n| argument | meaning |\n|---|---|\n";
     for (const Positional& word : command.words)
-      out += fmt::format("| `{}` | {} |\n", word.name, word.doc);
+      out += fmt::format("| `{}` | {} |\n", in_table(word.name), word.doc);
     for (const Option& option : command.options)
       out += fmt::format("| `{}` | {} |\n", option_text(option), option.doc);
+    out += exits_line(command);
     if (!command.example.empty()) out += fmt::format("\nExample: `{}`\n", command.example);
   }
   return out;
@@ -227,13 +216,13 @@ std::string man_page(const Command* command) {
     for (const Command& c : commands()) {
       if (!c.hidden) out += fmt::format(".TP\n.B {}\n{}\n", troff(c.name), troff(c.summary));
     }
-    return out;
+    return out + man_exits(all_exit_meanings());
   }
   std::string name = command->name;
   std::replace(name.begin(), name.end(), ' ', '-');
   std::string out = fmt::format(
       ".TH CONSORT-{} 1\n.SH NAME\nconsort\\-{} \\- {}\n.SH SYNOPSIS\n{}\n.SH DESCRIPTION\n{}\n",
-      name, troff(name), troff(command->summary), troff(synopsis(*command)),
+      name, troff(name), troff(command->summary), troff(usage_line(*command)),
       troff(command->description.empty() ? command->summary : command->description));
   out += ".SH OPTIONS\n";
   for (const Positional& word : command->words)
@@ -242,15 +231,15 @@ std::string man_page(const Command* command) {
     for (const Option& option : *options)
       out += fmt::format(".TP\n.B {}\n{}\n", troff(option_text(option)), troff(option.doc));
   }
+  out += man_exits(exit_meanings(*command));
   if (!command->example.empty()) out += fmt::format(".SH EXAMPLE\n{}\n", troff(command->example));
   return out + ".SH SEE ALSO\n.BR consort (1)\n";
 }
 
 std::string completions(std::string_view shell) {
-  if (shell == "bash") return bash_completions();
-  if (shell == "zsh")
-    return "#compdef consort\nautoload -U +X bashcompinit && bashcompinit\n" + bash_completions();
-  if (shell == "fish") return fish_completions();
+  if (shell == "bash") return std::string(kBash);
+  if (shell == "zsh") return std::string(kZsh);
+  if (shell == "fish") return std::string(kFish);
   return "";
 }
 
@@ -258,7 +247,7 @@ Command completions_command() {
   return {"completions",
           "Print completions for a shell.",
           "",
-          {{"SHELL", "bash, zsh or fish.", Positional::Count::one}},
+          {{"SHELL", "Which.", Positional::Count::one, {"bash", "zsh", "fish"}}},
           {},
           run_completions,
           false,

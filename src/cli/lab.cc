@@ -158,21 +158,25 @@ constexpr std::string_view kHostOrController = "A host of the lab, or `controlle
 }  // namespace
 
 Command lab_up_command() {
-  return {
-      "lab up",
-      "Make a fleet on this machine: a controller and hosts, each with its agent.",
-      "With root and systemd-container the hosts are real systemd systems with their own "
-      "addresses, in a network of their own (platform nspawn). "
-      "Elsewhere each is one agent process with its own folder and 127.x.y.z address (platform "
-      "process). The folder gets hosts.yaml, an inventory of them.",
-      {},
-      {{"--hosts", "LIST", "Classes and how many hosts of each: web=2,db=1."},
-       {"--platform", "NAME", "nspawn or process; default: the best that this machine permits."},
-       kDirOption},
-      run_up,
-      false,
-      false,
-      "consort lab up --hosts lb=1,web=2,db=1 --dir /tmp/lab"};
+  return {"lab up",
+          "Make a fleet on this machine: a controller and hosts, each with its agent.",
+          "With root and systemd-container the hosts are real systemd systems with their own "
+          "addresses, in a network of their own (platform nspawn). "
+          "Elsewhere each is one agent process with its own folder and 127.x.y.z address (platform "
+          "process). The folder gets hosts.yaml, an inventory of them.",
+          {},
+          {{"--hosts", "LIST", "Classes and how many hosts of each: web=2,db=1."},
+           {"--platform",
+            "PLATFORM",
+            "nspawn or process; default: the best that this machine permits.",
+            false,
+            "",
+            {"nspawn", "process"}},
+           kDirOption},
+          run_up,
+          false,
+          false,
+          "consort lab up --hosts lb=1,web=2,db=1 --dir /tmp/lab"};
 }
 Command lab_down_command() {
   return {"lab down",

@@ -7,27 +7,27 @@
 
 #include "base/text.h"
 #include "cli/command.h"
+#include "cli/terminal.h"
 
 namespace consort::cli {
 namespace {
 
 struct Binding {
-  const Command* command;
-  CLI::App* app;
+  const Command* command = nullptr;
+  CLI::App* app = nullptr;
   std::map<std::string, CLI::Option*> options;
-  CLI::Option* words = nullptr;
-  std::vector<std::string> word_values;
+  std::vector<std::string> words;
 };
+using Bindings = std::vector<std::unique_ptr<Binding>>;
 
 void add_option(Binding& binding, const Option& option) {
   std::string names(option.name);
   if (!option.short_name.empty()) names = fmt::format("{},{}", option.short_name, names);
   CLI::Option* made = nullptr;
-  const std::string doc(option.doc);
   if (option.value.empty()) {
-    made = binding.app->add_flag(names, doc);
+    made = binding.app->add_flag(names);
   } else {
-    made = binding.app->add_option(names, doc)->type_name(std::string(option.value));
+    made = binding.app->add_option(names)->type_name(std::string(option.value));
     if (option.repeated) {
       made->expected(1)->take_all()->delimiter(',');
     } else {
@@ -37,28 +37,95 @@ void add_option(Binding& binding, const Option& option) {
   binding.options[std::string(option.name)] = made;
 }
 
-std::string_view group_summary(std::string_view group) {
-  if (group == "rollout") return "Pause, resume or abort a rollout.";
-  if (group == "host") return "The hosts that the controller knows.";
-  if (group == "lab") return "Fleets of this machine's own, to try things.";
-  return "";
-}
-
 // "host list" lives below "host", which is made when it is first needed.
-CLI::App* app_for(CLI::App& root, const std::string& name, const std::string& summary) {
+CLI::App* app_for(CLI::App& root, const std::string& name) {
   CLI::App* at = &root;
-  const std::vector<std::string> parts = split(name, ' ');
-  for (std::size_t i = 0; i < parts.size(); ++i) {
+  for (const std::string& part : split(name, ' ')) {
     CLI::App* child = nullptr;
     for (CLI::App* candidate : at->get_subcommands([](CLI::App*) { return true; })) {
-      if (candidate->get_name() == parts[i]) child = candidate;
+      if (candidate->get_name() == part) child = candidate;
     }
-    if (child == nullptr)
-      child = at->add_subcommand(
-          parts[i], i + 1 == parts.size() ? summary : std::string(group_summary(parts[i])));
-    at = child;
+    at = child != nullptr ? child : at->add_subcommand(part);
   }
   return at;
+}
+
+Bindings bind(CLI::App& root) {
+  Bindings out;
+  for (const Command& command : commands()) {
+    auto binding = std::make_unique<Binding>();
+    binding->command = &command;
+    binding->app = app_for(root, command.name);
+    for (const Option& option : command.options) add_option(*binding, option);
+    for (const Option& option : global_options()) add_option(*binding, option);
+    // How many there must be is looked at afterwards, to say it in the table's words.
+    if (!command.words.empty())
+      binding->app->add_option("words", binding->words)->expected(0, 10'000);
+    if (command.passes_rest) binding->app->prefix_command();
+    out.push_back(std::move(binding));
+  }
+  return out;
+}
+
+CLI::App* chosen_app(CLI::App& root) {
+  CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+  return app;
+}
+
+const Binding* binding_of(const Bindings& bindings, const CLI::App* app) {
+  for (const auto& binding : bindings) {
+    if (binding->app == app) return binding.get();
+  }
+  return nullptr;
+}
+
+// Pipes have no width; help is for people wherever it goes.
+std::size_t help_width() { return std::clamp<std::size_t>(terminal_width(), 40, 100); }
+
+std::string help_for(const Bindings& bindings, CLI::App& root) {
+  const CLI::App* app = chosen_app(root);
+  if (app == &root) return help_of_all(help_width());
+  const Binding* binding = binding_of(bindings, app);
+  return binding != nullptr ? help_text(*binding->command, help_width())
+                            : help_of_group(app->get_name(), help_width());
+}
+
+Status check_words(const Command& command, const std::vector<std::string>& words) {
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < command.words.size(); ++i) {
+    const Positional& word = command.words[i];
+    if (word.count == Positional::Count::one && words.size() <= i)
+      return fail(ErrorCode::usage, fmt::format("{} is missing", word.name))
+          .hint(fmt::format("usage: {}", usage_line(command)));
+    most = word.count == Positional::Count::many ? words.size() : most + 1;
+  }
+  if (words.size() > std::max(most, command.words.size()))
+    return fail(ErrorCode::usage, fmt::format("'{}' is one word too many", words[most]))
+        .hint(fmt::format("usage: {}", usage_line(command)));
+  return {};
+}
+
+Status check_choices(const Command& command, const Arguments& arguments) {
+  const auto fits = [](const std::vector<std::string_view>& choices, const std::string& value) {
+    return choices.empty() || std::find(choices.begin(), choices.end(), value) != choices.end();
+  };
+  const auto wrong = [](std::string_view what, const std::string& value,
+                        const std::vector<std::string_view>& choices) {
+    return fail(ErrorCode::usage, fmt::format("{} cannot be '{}'", what, value))
+        .hint(fmt::format("one of {}",
+                          join(std::vector<std::string>(choices.begin(), choices.end()), ", ")));
+  };
+  for (const Option& option : command.options) {
+    for (const std::string& value : arguments.values(option.name)) {
+      if (!fits(option.choices, value)) return wrong(option.name, value, option.choices);
+    }
+  }
+  for (std::size_t i = 0; i < std::min(command.words.size(), arguments.words.size()); ++i) {
+    if (!fits(command.words[i].choices, arguments.words[i]))
+      return wrong(command.words[i].name, arguments.words[i], command.words[i].choices);
+  }
+  return {};
 }
 
 Failure unknown_command(const std::vector<std::string>& argv) {
@@ -118,80 +185,82 @@ std::string Arguments::word(std::size_t index, std::string_view otherwise) const
   return index < words.size() ? words[index] : std::string(otherwise);
 }
 
+namespace {
+
+// For the first option that the command does not have.
+std::string guessed_option(const Command& command, const std::vector<std::string>& argv) {
+  std::vector<std::string> known;
+  for (const auto* options : {&command.options, &global_options()}) {
+    for (const Option& option : *options) known.emplace_back(option.name);
+  }
+  for (const std::string& word : argv) {
+    const std::string name = word.substr(0, word.find('='));
+    if (!name.starts_with("--") || std::find(known.begin(), known.end(), name) != known.end())
+      continue;
+    return did_you_mean(name, known);
+  }
+  return "";
+}
+
+Failure wrong_usage(const CLI::ParseError& error, const Bindings& bindings, CLI::App& root,
+                    const std::vector<std::string>& argv) {
+  const bool known =
+      !argv.empty() && std::any_of(commands().begin(), commands().end(), [&](const Command& c) {
+        return split(c.name, ' ').front() == argv.front();
+      });
+  if (!known && !argv.empty() && !argv.front().starts_with("-")) return unknown_command(argv);
+  const CLI::App* app = chosen_app(root);
+  const Binding* binding = binding_of(bindings, app);
+  std::string path = app == &root ? "" : app->get_name() + " ";
+  if (binding != nullptr) {
+    path = binding->command->name + " ";
+    if (const std::string guess = guessed_option(*binding->command, argv); !guess.empty())
+      return fail(ErrorCode::usage, error.what()).hint(fmt::format("did you mean {}?", guess));
+  }
+  return fail(ErrorCode::usage, error.what()).hint(fmt::format("see: consort {}--help", path));
+}
+
+Arguments arguments_of(const Binding& binding, const std::vector<std::string>& rest_of_line) {
+  Arguments out;
+  for (const auto& [name, option] : binding.options) {
+    if (option->count() == 0) continue;
+    out.options[name] =
+        option->get_items_expected_max() == 0 ? std::vector<std::string>{""} : option->results();
+  }
+  out.words = binding.words;
+  for (const std::string& rest : binding.app->remaining()) out.words.push_back(rest);
+  out.words.insert(out.words.end(), rest_of_line.begin(), rest_of_line.end());
+  return out;
+}
+
+}  // namespace
+
 Result<Parsed> parse(const std::vector<std::string>& typed) {
   std::vector<std::string> argv = as_everywhere(typed);
   const std::vector<std::string> rest_of_line = take_rest(argv);
-  CLI::App root("Consort deploys, upgrades and keeps whole distributed systems.", "consort");
+  CLI::App root("", "consort");
   root.require_subcommand(0, 1);
   root.set_help_all_flag("");
-  root.footer("Every command explains itself: consort COMMAND --help");
-  std::vector<std::unique_ptr<Binding>> bindings;
-  for (const Command& command : commands()) {
-    auto binding = std::make_unique<Binding>();
-    binding->command = &command;
-    binding->app = app_for(root, command.name, command.summary);
-    binding->app->description(command.summary);
-    if (command.hidden) binding->app->group("");
-    for (const Option& option : command.options) add_option(*binding, option);
-    for (const Option& option : global_options()) add_option(*binding, option);
-    if (!command.words.empty()) {
-      binding->words =
-          binding->app->add_option(std::string(command.words.front().name), binding->word_values,
-                                   std::string(command.words.front().doc));
-      std::size_t least = 0;
-      std::size_t most = 0;
-      for (const Positional& word : command.words) {
-        if (word.count == Positional::Count::one) ++least;
-        most = word.count == Positional::Count::many ? 10'000 : most + 1;
-      }
-      binding->words->expected(static_cast<int>(least), static_cast<int>(most));
-      if (least > 0) binding->words->required();
-    }
-    if (command.passes_rest) binding->app->prefix_command();
-    // The list of commands shows one line each; the rest stands at the end of the command's own
-    // help.
-    std::string footer = command.description;
-    if (!command.example.empty())
-      footer += fmt::format("{}Example:\n  {}", footer.empty() ? "" : "\n\n", command.example);
-    if (!footer.empty()) binding->app->footer(footer);
-    bindings.push_back(std::move(binding));
-  }
+  const Bindings bindings = bind(root);
   std::vector<std::string> reversed(argv.rbegin(), argv.rend());
   Parsed out;
   try {
     root.parse(reversed);
   } catch (const CLI::CallForHelp&) {
-    const auto chosen = root.get_subcommands();
-    CLI::App* app = &root;
-    while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
-    out.help = app->help();
+    out.help = help_for(bindings, root);
     return out;
   } catch (const CLI::ParseError& error) {
-    const bool known =
-        !argv.empty() && std::any_of(commands().begin(), commands().end(), [&](const Command& c) {
-          return split(c.name, ' ').front() == argv.front();
-        });
-    if (!known && !argv.empty() && !argv.front().starts_with("-")) return unknown_command(argv);
-    return fail(ErrorCode::usage, error.what())
-        .hint(known ? fmt::format("see: consort {} --help", argv.front()) : "see: consort --help");
+    return wrong_usage(error, bindings, root, argv);
   }
-  CLI::App* app = &root;
-  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
-  for (const auto& binding : bindings) {
-    if (binding->app != app) continue;
+  if (const Binding* binding = binding_of(bindings, chosen_app(root)); binding != nullptr) {
     out.command = binding->command;
-    for (const auto& [name, option] : binding->options) {
-      if (option->count() == 0) continue;
-      out.arguments.options[name] =
-          option->get_items_expected_max() == 0 ? std::vector<std::string>{""} : option->results();
-    }
-    out.arguments.words = binding->word_values;
-    for (const std::string& rest : binding->app->remaining()) out.arguments.words.push_back(rest);
-    out.arguments.words.insert(out.arguments.words.end(), rest_of_line.begin(), rest_of_line.end());
+    out.arguments = arguments_of(*binding, rest_of_line);
+    TRYV(check_words(*binding->command, out.arguments.words));
+    TRYV(check_choices(*binding->command, out.arguments));
     return out;
   }
-  out.help = app->help();
-  out.status = app == &root && argv.empty() ? kOk : kUsage;
+  out.help = help_for(bindings, root);
+  out.status = chosen_app(root) == &root && argv.empty() ? kOk : kUsage;
   return out;
 }
 

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
+#include "cli/layout.h"
 #include "cli/terminal.h"
 
 namespace consort::cli {
@@ -13,7 +14,7 @@ namespace {
 constexpr std::size_t kShownHosts = 6;
 
 std::string coloured(plan::Action action) {
-  const std::string name = fmt::format("{:<11}", plan::action_name(action));
+  const std::string name(plan::action_name(action));
   switch (action) {
     case plan::Action::install:
     case plan::Action::resume:
@@ -23,14 +24,14 @@ std::string coloured(plan::Action action) {
     case plan::Action::drain:
       return paint(Colour::red, name);
     case plan::Action::duty:
-      return paint(Colour::cyan, fmt::format("{:<11}", "once"));
+      return paint(Colour::cyan, "once");
     default:
       return paint(Colour::yellow, name);
   }
 }
 
 // Steps of one wave that differ in their host only stand on one line.
-std::string render_wave(const plan::Plan& plan, const plan::Wave& wave, std::size_t number) {
+std::vector<Cells> rows_of(const plan::Plan& plan, const plan::Wave& wave) {
   struct Line {
     plan::Action action;
     std::string service;
@@ -49,22 +50,34 @@ std::string render_wave(const plan::Plan& plan, const plan::Wave& wave, std::siz
       same->hosts.push_back(step.host);
     }
   }
-  std::string out =
-      paint(Colour::bold, fmt::format("wave {}", number)) +
-      paint(Colour::dim,
-            fmt::format("  {}{}", wave.name,
-                        wave.soak.count() > 0 ? ", soaks " + human_duration(wave.soak) : "")) +
-      "\n";
-  for (const Line& line : lines) {
-    std::string hosts =
-        join(std::vector<std::string>(line.hosts.begin(),
-                                      line.hosts.begin() + static_cast<std::ptrdiff_t>(std::min(
-                                                               line.hosts.size(), kShownHosts))),
-             " ");
-    if (line.hosts.size() > kShownHosts)
-      hosts += fmt::format(" and {} more", line.hosts.size() - kShownHosts);
-    out += fmt::format("  {} {:<20} {:<24} {}\n", coloured(line.action), line.service, hosts,
-                       paint(Colour::dim, line.reason));
+  std::vector<Cells> rows;
+  for (Line& line : lines) {
+    const std::size_t count = line.hosts.size();
+    if (count > kShownHosts) line.hosts.resize(kShownHosts);
+    std::string hosts = join(line.hosts, " ");
+    if (count > kShownHosts) hosts += fmt::format(" and {} more", count - kShownHosts);
+    rows.push_back({coloured(line.action), line.service, hosts, paint(Colour::dim, line.reason)});
+  }
+  return rows;
+}
+
+std::string render_waves(const plan::Plan& plan, std::size_t width) {
+  std::vector<std::vector<Cells>> waves;
+  std::vector<Cells> all;
+  for (const plan::Wave& wave : plan.waves) {
+    waves.push_back(rows_of(plan, wave));
+    all.insert(all.end(), waves.back().begin(), waves.back().end());
+  }
+  const std::vector<std::size_t> widths = column_widths(all);
+  std::string out;
+  for (std::size_t w = 0; w < waves.size(); ++w) {
+    const plan::Wave& wave = plan.waves[w];
+    out += paint(Colour::bold, fmt::format("wave {}", w + 1)) +
+           paint(Colour::dim,
+                 fmt::format("  {}{}", wave.name,
+                             wave.soak.count() > 0 ? ", soaks " + human_duration(wave.soak) : "")) +
+           "\n";
+    for (const Cells& row : waves[w]) out += lay_row(row, widths, width, 2);
   }
   return out;
 }
@@ -85,19 +98,22 @@ std::string render_change(const plan::Change& change) {
 
 }  // namespace
 
-std::string render_plan(const plan::Plan& plan, Detail detail) {
+std::string render_plan(const plan::Plan& plan, Detail detail, std::size_t width) {
   std::string out;
+  const auto say = [&](Colour colour, std::string_view head, std::string_view text) {
+    const std::string line = paint(colour, head) + std::string(text);
+    out += wrap(line, width, 0, "  ") + "\n";
+  };
   for (const plan::JointOutage& outage : plan.outages) {
-    out += paint(Colour::yellow, "joint outage: ") +
-           fmt::format("{} takes {} away meanwhile ({}){}\n", outage.provider,
-                       join(outage.dependents, ", "), outage.reason,
-                       outage.affected.empty()
-                           ? ""
-                           : fmt::format("; {} run{} on without", join(outage.affected, ", "),
-                                         outage.affected.size() == 1 ? "s" : ""));
+    say(Colour::yellow, "joint outage: ",
+        fmt::format("{} takes {} away meanwhile ({}){}", outage.provider,
+                    join(outage.dependents, ", "), outage.reason,
+                    outage.affected.empty()
+                        ? ""
+                        : fmt::format("; {} run{} on without", join(outage.affected, ", "),
+                                      outage.affected.size() == 1 ? "s" : "")));
   }
-  std::size_t number = 0;
-  for (const plan::Wave& wave : plan.waves) out += render_wave(plan, wave, ++number);
+  out += render_waves(plan, width);
   if (detail == Detail::normal && !plan.changes.empty()) {
     out += paint(Colour::bold, "what changes") + "\n";
     std::string service;
@@ -108,14 +124,25 @@ std::string render_plan(const plan::Plan& plan, Detail detail) {
     }
   }
   for (const std::string& text : plan.detached)
-    out += paint(Colour::dim,
-                 fmt::format("detached (in no inventory any more, left alone): {}", text)) +
-           "\n";
+    say(Colour::dim, "detached (in no inventory any more, left alone): ", text);
   if (!plan.unreachable.empty())
-    out +=
-        paint(Colour::red, fmt::format("cannot be reached now: {}", join(plan.unreachable, ", "))) +
-        "\n";
-  return out + plan::plan_totals(plan) + "\n";
+    say(Colour::red, "cannot be reached now: ", join(plan.unreachable, ", "));
+  out += wrap(plan::plan_totals(plan), width, 0, "  ") + "\n";
+  for (const plan::Need& need : plan.needs) {
+    say(Colour::yellow,
+        need.option.empty() ? "in the way: " : fmt::format("needs {}: ", need.option), need.reason);
+    say(Colour::plain, "  ", need.hint);
+  }
+  return out;
+}
+
+std::vector<std::string> missing_options(const plan::Plan& plan) {
+  std::vector<std::string> out;
+  for (const plan::Need& need : plan.needs) {
+    if (!need.option.empty() && std::find(out.begin(), out.end(), need.option) == out.end())
+      out.push_back(need.option);
+  }
+  return out;
 }
 
 }  // namespace consort::cli

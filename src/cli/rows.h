@@ -1,6 +1,7 @@
 // The rows of the command table, one function per command; see table.cc.
 #pragma once
 
+#include "base/json.h"
 #include "cli/command.h"
 #include "plan/claims.h"
 
@@ -10,6 +11,7 @@ Command agent_command();
 Command apply_command();
 Command audit_command();
 Command check_command();
+Command complete_command();
 Command completions_command();
 Command context_list_command();
 Command context_remove_command();
@@ -54,12 +56,17 @@ Command plan_command();
 Command requisites_command();
 Command rollback_command();
 Command rollout_abort_command();
+Command rollout_list_command();
 Command rollout_pause_command();
 Command rollout_resume_command();
+Command rollout_show_command();
 Command status_command();
 Command token_create_command();
 Command token_list_command();
 Command token_revoke_command();
 Command version_command();
+
+// As `rollout list` and `history` show them; "" when there is none. Of the answer to /v1/rollouts.
+[[nodiscard]] std::string rollout_table(const Json& rollouts);
 
 }  // namespace consort::cli

@@ -2,9 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/text.h"
 #include "cli/context.h"
+#include "cli/events.h"
+#include "cli/layout.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 
@@ -34,6 +37,43 @@ std::string health_text(const Json& row) {
                health);
 }
 
+void print_instances(const Json& status) {
+  std::vector<std::vector<std::string>> rows = {
+      {"SERVICE", "VERSION", "HOST", "STATE", "MANIFEST", "NOTE"}};
+  bool notes = false;
+  for (const auto& [name, service] : status.find("services")->as_object()) {
+    for (const Json& instance : service.find("instances")->as_array()) {
+      std::string note = instance.string_or("reason");
+      if (!instance.string_or("step").empty()) note = "at step " + instance.string_or("step");
+      if (!instance.bool_or("current") && note.empty()) note = "not the current manifest";
+      notes = notes || !note.empty();
+      rows.push_back({name, instance.string_or("version", "-"), instance.string_or("host"),
+                      health_text(instance), brief(instance.string_or("manifest", "-")), note});
+    }
+  }
+  if (!notes) rows.front().back().clear();
+  if (rows.size() > 1) print(table(rows));
+}
+
+void say(const std::string& text) { print(wrap(text, output_width(), 0, "  ") + "\n"); }
+
+void print_rollouts(const Json& status) {
+  for (const Json& rollout : status.find("rollouts")->as_array()) {
+    say(fmt::format(
+        "{} {} by {}, {}: wave {} of {}{}; see: consort rollout show {}",
+        paint(Colour::yellow, "rollout"), rollout.string_or("id"), rollout.string_or("by"),
+        rollout.bool_or("reverting") ? "going back" : "under way",
+        std::min(rollout.int_or("wave") + 1, rollout.int_or("waves")), rollout.int_or("waves"),
+        rollout.bool_or("paused") ? ", paused" : "", rollout.string_or("id")));
+  }
+  const Json* failure = status.find("lastFailure");
+  if (failure == nullptr || !failure->is_object()) return;
+  say(fmt::format(
+      "{} {} {}, {}: {}; see: consort rollout show {}", paint(Colour::red, "last rollout"),
+      failure->string_or("id"), failure->string_or("result"), age_of(*failure, "ended"),
+      failure->string_or("reason", failure->string_or("summary")), failure->string_or("id")));
+}
+
 Result<int> run_status(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Json status = TRY(client.get_json("/v1/status"));
@@ -44,37 +84,33 @@ Result<int> run_status(const Arguments& arguments) {
   if (status.find("generation")->is_null()) {
     print("nothing has been deployed yet; begin with: consort deploy\n");
   } else {
-    print(fmt::format("{} {}, generation {}, deployed {} by {}\n", paint(Colour::bold, "site"),
-                      status.string_or("site"), status.int_or("generation"),
-                      age_of(status, "deployed"), status.string_or("by")));
+    say(fmt::format("{} {}, generation {}, deployed {} by {}", paint(Colour::bold, "site"),
+                    status.string_or("site"), status.int_or("generation"),
+                    age_of(status, "deployed"), status.string_or("by")));
   }
-  std::vector<std::vector<std::string>> rows = {
-      {"SERVICE", "VERSION", "HOST", "STATE", "MANIFEST", ""}};
-  for (const auto& [name, service] : status.find("services")->as_object()) {
-    for (const Json& instance : service.find("instances")->as_array()) {
-      std::string note = instance.string_or("reason");
-      if (!instance.string_or("step").empty()) note = "at step " + instance.string_or("step");
-      if (!instance.bool_or("current") && note.empty()) note = "not the current manifest";
-      rows.push_back({name, instance.string_or("version", "-"), instance.string_or("host"),
-                      health_text(instance), brief(instance.string_or("manifest", "-")), note});
-    }
-  }
-  if (rows.size() > 1) print(table(rows));
-  for (const Json& rollout : status.find("rollouts")->as_array()) {
-    print(fmt::format("{} {} by {}, {}: wave {} of {}{}\n", paint(Colour::yellow, "rollout"),
-                      rollout.string_or("id"), rollout.string_or("by"),
-                      rollout.bool_or("reverting") ? "going back" : "under way",
-                      rollout.int_or("wave") + 1, rollout.int_or("waves"),
-                      rollout.bool_or("paused") ? ", paused" : ""));
-  }
+  print_instances(status);
+  print_rollouts(status);
   std::vector<std::string> silent;
   for (const Json& host : status.find("hosts")->as_array()) {
     if (!host.bool_or("reachable")) silent.push_back(host.string_or("name"));
   }
   if (!silent.empty())
-    print(paint(Colour::red, fmt::format("hosts that do not answer: {}", join(silent, ", "))) +
-          "\n");
+    say(paint(Colour::red, fmt::format("hosts that do not answer: {}", join(silent, ", "))));
   return kOk;
+}
+
+std::string generation_table(const Json& generations) {
+  std::vector<std::vector<std::string>> rows = {{"GENERATION", "WHEN", "BY", "MESSAGE"}};
+  for (const Json& g : generations.find("generations")->as_array()) {
+    std::string number = std::to_string(g.int_or("number"));
+    if (g.bool_or("current")) number = paint(Colour::green, number + " *");
+    std::string message = g.string_or("message");
+    if (g.int_or("rollbackOf") != 0)
+      message = fmt::format("back to {}{}{}", g.int_or("rollbackOf"), message.empty() ? "" : ": ",
+                            message);
+    rows.push_back({number, g.string_or("created").substr(0, 19), g.string_or("by"), message});
+  }
+  return rows.size() > 1 ? table(rows) : "";
 }
 
 Result<int> run_history(const Arguments& arguments) {
@@ -88,72 +124,57 @@ Result<int> run_history(const Arguments& arguments) {
           "\n");
     return kOk;
   }
-  std::vector<std::vector<std::string>> rows = {{"GENERATION", "WHEN", "BY", "MESSAGE"}};
-  for (const Json& g : generations.find("generations")->as_array()) {
-    std::string number = std::to_string(g.int_or("number"));
-    if (g.bool_or("current")) number = paint(Colour::green, number + " *");
-    std::string message = g.string_or("message");
-    if (g.int_or("rollbackOf") != 0)
-      message = fmt::format("back to {}{}{}", g.int_or("rollbackOf"), message.empty() ? "" : ": ",
-                            message);
-    rows.push_back({number, g.string_or("created").substr(0, 19), g.string_or("by"), message});
-  }
-  print(rows.size() > 1 ? table(rows) : "nothing has been deployed yet\n");
-  std::vector<std::vector<std::string>> runs = {
-      {"ROLLOUT", "STARTED", "RESULT", "GENERATION", "SUMMARY"}};
-  for (const Json& r : rollouts.find("rollouts")->as_array()) {
-    const std::string result = r.string_or("result");
-    runs.push_back({r.string_or("id"), r.string_or("started").substr(0, 19),
-                    paint(result == "done"   ? Colour::green
-                          : result == "open" ? Colour::yellow
-                                             : Colour::red,
-                          result),
-                    std::to_string(r.int_or("generation")), r.string_or("summary")});
-  }
-  if (runs.size() > 1) print("\n" + table(runs));
+  const std::string shown = generation_table(generations);
+  print(shown.empty() ? "nothing has been deployed yet\n" : shown);
+  const std::string runs = rollout_table(rollouts);
+  if (!runs.empty()) print("\n" + runs);
   return kOk;
 }
 
-void print_event(const Json& event, bool json) {
-  if (json) return print(event.dump() + "\n");
-  std::string where = event.string_or("host");
-  if (!event.string_or("service").empty())
-    where = event.string_or("service") + (where.empty() ? "" : "@" + where);
-  print(fmt::format("{}  {:<14} {:<24} {}\n",
-                    paint(Colour::dim, event.string_or("at").substr(0, 19)),
-                    event.string_or("kind"), where, event.string_or("text")));
+// What the options leave.
+bool fits(const Arguments& arguments, const Json& event) {
+  constexpr std::array<std::string_view, 3> keys = {"host", "service", "rollout"};
+  return std::all_of(keys.begin(), keys.end(), [&](std::string_view key) {
+    const std::string flag = "--" + std::string(key);
+    return !arguments.has(flag) || event.string_or(key) == arguments.value(flag);
+  });
+}
+
+std::string log_query(const Arguments& arguments) {
+  std::string out;
+  for (const std::string_view key : {"host", "service", "rollout"}) {
+    const std::string flag = "--" + std::string(key);
+    if (arguments.has(flag))
+      out +=
+          fmt::format("{}{}={}", out.empty() ? "?" : "&", key, url_encode(arguments.value(flag)));
+  }
+  return out;
 }
 
 Result<int> run_logs(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
-  std::string query;
-  for (const std::string_view key : {"host", "service", "rollout"}) {
-    const std::string flag = "--" + std::string(key);
-    if (arguments.has(flag))
-      query +=
-          fmt::format("{}{}={}", query.empty() ? "?" : "&", key, url_encode(arguments.value(flag)));
-  }
+  const std::string query = log_query(arguments);
   const Json log = TRY(client.get_json("/v1/log" + query));
-  if (log.find("events")->as_array().empty() && !query.empty())
+  const Json::Array& events = log.find("events")->as_array();
+  if (events.empty() && !query.empty())
     print_to_stderr(
         "nothing of that is remembered; names: consort host list, consort status, consort "
         "history\n");
+  EventPrinter printer(Where::service_and_host, output_width());
+  const auto show = [&](const Json& event) {
+    print(arguments.json() ? event.dump() + "\n" : printer.render(event));
+  };
+  for (const Json& event : events) printer.measure(event);
   std::int64_t last = 0;
-  for (const Json& event : log.find("events")->as_array()) {
-    print_event(event, arguments.json());
+  for (const Json& event : events) {
+    show(event);
     last = event.int_or("number");
   }
   if (!arguments.has("--follow")) return kOk;
   TRYV(client.stream_events("/v1/events?after=" + std::to_string(last), std::to_string(last),
                             [&](const http::Event& event) {
                               const auto json = parse_json(event.data);
-                              const auto fits = [&](std::string_view key) {
-                                return !arguments.has("--" + std::string(key)) ||
-                                       json->string_or(key) ==
-                                           arguments.value("--" + std::string(key));
-                              };
-                              if (json && fits("host") && fits("service") && fits("rollout"))
-                                print_event(*json, arguments.json());
+                              if (json && fits(arguments, *json)) show(*json);
                               return http::Client::Next::more;
                             }));
   return kOk;
@@ -269,9 +290,12 @@ Command logs_command() {
           {},
           {{"--host", "HOST", "Only of this host."},
            {"--service", "SERVICE", "Only of this service."},
-           {"--rollout", "ID", "Only of this rollout."},
+           {"--rollout", "ROLLOUT", "Only of this rollout."},
            {"--follow", "", "Go on with what happens from now on.", false, "-f"}},
-          run_logs};
+          run_logs,
+          false,
+          false,
+          "consort logs --service shop --follow"};
 }
 Command host_list_command() {
   return {"host list", "List the hosts that have joined.", "", {}, {}, run_host_list};

@@ -9,6 +9,8 @@
 #include <csignal>
 #include <cstdlib>
 
+#include "cli/layout.h"
+
 namespace consort::cli {
 namespace {
 
@@ -37,37 +39,6 @@ void write_out(int fd, std::string_view text) {
     if (n < 0) return;
     text.remove_prefix(static_cast<std::size_t>(n));
   }
-}
-
-// Columns on the screen: escape sequences and UTF-8 continuation bytes take none.
-std::size_t display_width(std::string_view text) {
-  std::size_t width = 0;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\x1b') {
-      while (i < text.size() && text[i] != 'm') ++i;
-      continue;
-    }
-    if ((static_cast<unsigned char>(text[i]) & 0xC0U) != 0x80U) ++width;
-  }
-  return width;
-}
-
-std::string cut(std::string_view text, std::size_t width) {
-  if (display_width(text) <= width) return std::string(text);
-  std::string out;
-  std::size_t used = 0;
-  bool coloured = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\x1b') {
-      coloured = true;
-      while (i < text.size() && text[i] != 'm') out += text[i++];
-      out += 'm';
-      continue;
-    }
-    if ((static_cast<unsigned char>(text[i]) & 0xC0U) != 0x80U && ++used >= width) break;
-    out += text[i];
-  }
-  return out + "…" + (coloured ? "\x1b[0m" : "");
 }
 
 }  // namespace
@@ -108,28 +79,30 @@ std::string paint_for_stderr(Colour colour, std::string_view text) {
   return paint_on(STDERR_FILENO, colour, text);
 }
 
-std::size_t terminal_width() {
+namespace {
+
+std::size_t columns_of(int fd) {
   winsize size{};
-  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 20) return size.ws_col;
+  if (::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 20) return size.ws_col;
   return 100;
 }
 
+}  // namespace
+
+std::size_t terminal_width() { return columns_of(STDERR_FILENO); }
+std::size_t output_width() { return stdout_is_terminal() ? columns_of(STDOUT_FILENO) : 0; }
+
 std::string table(const std::vector<std::vector<std::string>>& rows, Header header) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    if (widths.size() < row.size()) widths.resize(row.size(), 0);
-    for (std::size_t i = 0; i < row.size(); ++i)
-      widths[i] = std::max(widths[i], display_width(row[i]));
-  }
+  const std::vector<std::size_t> widths = column_widths(rows);
   std::string out;
   for (std::size_t r = 0; r < rows.size(); ++r) {
-    std::string line;
-    for (std::size_t i = 0; i < rows[r].size(); ++i) {
-      line += rows[r][i];
-      if (i + 1 < rows[r].size())
-        line += std::string(widths[i] - display_width(rows[r][i]) + 2, ' ');
+    std::vector<std::string> row = rows[r];
+    if (r == 0 && header == Header::yes) {
+      for (std::string& cell : row) {
+        if (!cell.empty()) cell = paint(Colour::bold, cell);
+      }
     }
-    out += (r == 0 && header == Header::yes ? paint(Colour::bold, line) : line) + "\n";
+    out += lay_row(row, widths, output_width());
   }
   return out;
 }
@@ -145,7 +118,8 @@ void LiveBlock::erase() {
 
 void LiveBlock::line(std::string_view text) {
   if (live_) erase();
-  print_to_stderr(std::string(text) + "\n");
+  print_to_stderr((live_ ? wrap(text, terminal_width(), 0, "           ") : std::string(text)) +
+                  "\n");
   if (live_) draw(lines_);
 }
 

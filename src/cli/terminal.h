@@ -25,10 +25,11 @@ void forbid_colour();  // --no-color
 // The text in that colour when stdout (or stderr) shows colours, else as it is.
 [[nodiscard]] std::string paint(Colour colour, std::string_view text);
 [[nodiscard]] std::string paint_for_stderr(Colour colour, std::string_view text);
-[[nodiscard]] std::size_t terminal_width();
+[[nodiscard]] std::size_t terminal_width();  // of stderr; 100 where it is none
+[[nodiscard]] std::size_t output_width();    // of stdout; 0, which wraps nothing, where it is none
 
-// Columns aligned by display width; the first row is the header when `header`. Two spaces between
-// columns.
+// Columns as wide as their content, fitted to the terminal (layout.h); the first row is the header
+// when `header`.
 enum class Header : std::uint8_t { yes, no };
 [[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows,
                                 Header header = Header::yes);

@@ -151,6 +151,7 @@ Json rollout_summary(const rollout::Rollout& rollout) {
     ++counts[std::string(rollout::step_phase_name(run.phase))];
   Json phases = Json::object();
   for (const auto& [phase, count] : counts) phases[phase] = count;
+  const std::string reason = rollout::first_failure(rollout);
   return Json::object({{"id", rollout.id},
                        {"by", rollout.by},
                        {"message", rollout.message},
@@ -158,66 +159,97 @@ Json rollout_summary(const rollout::Rollout& rollout) {
                        {"ended", rollout.ended ? Json(format_instant(*rollout.ended)) : Json()},
                        {"result", rollout::result_name(rollout.result)},
                        {"summary", rollout.summary},
+                       {"reason", reason.empty() ? Json() : Json(reason)},
                        {"reverting", rollout.reverting},
                        {"paused", rollout.paused},
                        {"generation", rollout.generation},
                        {"wave", course.wave},
                        {"waves", course.waves.size()},
-                       {"steps", phases}});
+                       {"phases", phases}});
 }
 
-Json status_json(const Core& core) {
+Json instance_json(const Core& core, const std::string& service, const std::string& host,
+                   const plan::InstanceReport& report, const plan::ServiceRecord* wanted) {
+  return Json::object(
+      {{"host", host},
+       {"reachable", core.hosts().at(host).reachable},
+       {"version", core.version_of(service, report.applied->manifest)},
+       {"manifest", report.applied->manifest.str()},
+       {"mode", plan::mode_name(report.applied->mode)},
+       {"health", plan::health_name(report.health)},
+       {"reason", report.health_reason},
+       {"step", report.step},
+       {"current", wanted != nullptr && wanted->manifest == report.applied->manifest}});
+}
+
+// It should run there, and no report says so.
+Json absent_instance_json(const Core& core, const std::string& host) {
+  return Json::object(
+      {{"host", host},
+       {"reachable", core.hosts().contains(host) && core.hosts().at(host).reachable},
+       {"version", nullptr},
+       {"manifest", nullptr},
+       {"mode", "absent"},
+       {"health", "unknown"},
+       {"reason", "nothing is there yet"},
+       {"step", ""},
+       {"current", false}});
+}
+
+using InstancesOfService = std::vector<std::pair<std::string, const plan::InstanceReport*>>;
+
+Json service_json(const Core& core, const std::string& service,
+                  const InstancesOfService& instances) {
   const plan::Generation* generation = core.current();
-  Json services = Json::object();
-  std::map<std::string, std::vector<std::pair<std::string, const plan::InstanceReport*>>> instances;
+  const plan::ServiceRecord* wanted = nullptr;
+  if (generation != nullptr) {
+    if (const auto it = generation->services.find(service); it != generation->services.end())
+      wanted = &it->second;
+  }
+  Json::Array rows;
+  std::set<std::string> seen;
+  for (const auto& [host, report] : instances) {
+    seen.insert(host);
+    rows.push_back(instance_json(core, service, host, *report, wanted));
+  }
+  if (wanted != nullptr) {
+    for (const std::string& host : wanted->hosts) {
+      if (!seen.contains(host)) rows.push_back(absent_instance_json(core, host));
+    }
+  }
+  return Json::object({{"hostClass", wanted != nullptr ? Json(wanted->host_class) : Json()},
+                       {"version", wanted != nullptr ? Json(wanted->version) : Json()},
+                       {"purpose", wanted != nullptr ? Json(wanted->purpose) : Json()},
+                       {"instances", rows}});
+}
+
+Json services_json(const Core& core) {
+  std::map<std::string, InstancesOfService> instances;
   for (const auto& [name, host] : core.hosts()) {
     for (const auto& [service, report] : host.report.instances) {
       if (report.applied) instances[service].emplace_back(name, &report);
     }
   }
-  if (generation != nullptr) {
+  if (const plan::Generation* generation = core.current(); generation != nullptr) {
     for (const auto& [name, record] : generation->services) instances.try_emplace(name);
   }
-  for (const auto& [service, list] : instances) {
-    const auto record = generation != nullptr
-                            ? generation->services.find(service)
-                            : std::map<std::string, plan::ServiceRecord>::const_iterator{};
-    const bool known = generation != nullptr && record != generation->services.end();
-    Json::Array rows;
-    std::set<std::string> seen;
-    for (const auto& [host, report] : list) {
-      seen.insert(host);
-      rows.push_back(Json::object(
-          {{"host", host},
-           {"reachable", core.hosts().at(host).reachable},
-           {"version", core.version_of(service, report->applied->manifest)},
-           {"manifest", report->applied->manifest.str()},
-           {"mode", plan::mode_name(report->applied->mode)},
-           {"health", plan::health_name(report->health)},
-           {"reason", report->health_reason},
-           {"step", report->step},
-           {"current", known && record->second.manifest == report->applied->manifest}}));
-    }
-    if (known) {
-      for (const std::string& host : record->second.hosts) {
-        if (!seen.contains(host))
-          rows.push_back(Json::object(
-              {{"host", host},
-               {"reachable", core.hosts().contains(host) && core.hosts().at(host).reachable},
-               {"manifest", nullptr},
-               {"mode", "absent"},
-               {"health", "unknown"},
-               {"reason", "nothing is there yet"},
-               {"step", ""},
-               {"current", false}}));
-      }
-    }
-    services[service] =
-        Json::object({{"hostClass", known ? Json(record->second.host_class) : Json()},
-                      {"version", known ? Json(record->second.version) : Json()},
-                      {"purpose", known ? Json(record->second.purpose) : Json()},
-                      {"instances", rows}});
+  Json out = Json::object();
+  for (const auto& [service, list] : instances) out[service] = service_json(core, service, list);
+  return out;
+}
+
+// The newest rollout that has ended, unless it is done: what an operator should know about.
+Json last_failure_json(const Core& core) {
+  const rollout::Rollout* newest = nullptr;
+  for (const auto& [id, rollout] : core.rollouts()) {
+    if (rollout.ended && (newest == nullptr || *rollout.ended > *newest->ended)) newest = &rollout;
   }
+  if (newest == nullptr || newest->result == rollout::Result::done) return {};
+  return rollout_summary(*newest);
+}
+
+Json status_json(const Core& core) {
+  const plan::Generation* generation = core.current();
   Json::Array rollouts;
   for (const auto& [id, rollout] : core.rollouts()) {
     if (rollout.result == rollout::Result::open) rollouts.push_back(rollout_summary(rollout));
@@ -231,8 +263,9 @@ Json status_json(const Core& core) {
        {"deployed", generation != nullptr ? Json(format_instant(generation->created)) : Json()},
        {"by", generation != nullptr ? Json(generation->by) : Json()},
        {"epoch", core.epoch()},
-       {"services", services},
+       {"services", services_json(core)},
        {"rollouts", rollouts},
+       {"lastFailure", last_failure_json(core)},
        {"hosts", hosts},
        {"budgets", budget::budgets_to_json(core.budgets())}});
 }

@@ -103,6 +103,7 @@ class Core {
   [[nodiscard]] Status check_position(std::uint64_t epoch, std::uint64_t seq) const;
 
   // --- operators ---
+  // With what it still needs to be allowed (Plan::needs).
   [[nodiscard]] Result<plan::Plan> plan(const DeployRequest& request) const;
   // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked,
   // refused.
@@ -150,10 +151,8 @@ class Core {
 
  private:
   Core() = default;
-  [[nodiscard]] Result<plan::Plan> make_plan(const DeployRequest& request) const;
   [[nodiscard]] Status check_locks(const std::set<std::string>& services) const;
-  [[nodiscard]] Status check_shrink(const DeployRequest& request) const;
-  [[nodiscard]] Status check_slots(const plan::Plan& plan) const;
+  [[nodiscard]] std::vector<plan::Need> shrinking(const DeployRequest& request) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         const std::set<std::string>& scope,
                                         std::uint64_t planned_on) const;

@@ -58,6 +58,52 @@ void merge_fleet(const plan::Generation& start, const plan::Generation& now,
     std::erase_if(members, [&](const std::string& host) { return !out.hosts.contains(host); });
 }
 
+std::optional<plan::Need> too_many_away(const plan::Plan& plan) {
+  std::set<std::string> hosts;
+  for (const plan::Step& step : plan.steps) hosts.insert(step.host);
+  const std::int64_t allowed =
+      budget::amount_of(plan.policy.max_failures, static_cast<std::int64_t>(hosts.size()));
+  if (static_cast<std::int64_t>(plan.unreachable.size()) <= allowed) return std::nullopt;
+  return plan::Need{
+      "",
+      fmt::format("{} of the {} host{} that change cannot be reached ({}), and maxFailures allows "
+                  "{}",
+                  plan.unreachable.size(), hosts.size(), hosts.size() == 1 ? "" : "s",
+                  join(plan.unreachable, ", "), allowed),
+      "bring them back, take them out of the inventory, or raise policy.maxFailures"};
+}
+
+// Hosts that are away take slots. Where they take all, the rollout would wait for their return.
+std::optional<plan::Need> no_slot_left(const plan::Plan& plan) {
+  const std::set<std::string> away(plan.unreachable.begin(), plan.unreachable.end());
+  if (away.empty()) return std::nullopt;
+  for (const plan::Step& step : plan.steps) {
+    if (!step.disrupts || away.contains(step.host)) continue;
+    for (const std::string& name : plan.budgets.at(step.host)) {
+      const auto size = plan.class_sizes.find(name);
+      if (size == plan.class_sizes.end()) continue;
+      std::vector<std::string> down;
+      for (const std::string& host : away) {
+        const auto budgets = plan.budgets.find(host);
+        if (budgets != plan.budgets.end() &&
+            std::count(budgets->second.begin(), budgets->second.end(), name) > 0)
+          down.push_back(host);
+      }
+      const std::int64_t slots = budget::amount_of(
+          plan.policy.max_unavailable.value_or(budget::default_max_unavailable(size->second)),
+          size->second);
+      if (static_cast<std::int64_t>(down.size()) < slots) continue;
+      return plan::Need{
+          "",
+          fmt::format("{} of the {} hosts of {} may be away, and {} cannot be reached: {} would "
+                      "wait for its return",
+                      slots, size->second, name, join(down, ", "), step.host),
+          "bring it back, take it out of the inventory, or raise policy.maxUnavailable"};
+    }
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 // The current generation with the services of `scope` taken from the candidate. Services that are
@@ -96,7 +142,7 @@ plan::Generation Core::merged(const plan::Generation& candidate, const std::set<
   return out;
 }
 
-Result<plan::Plan> Core::make_plan(const DeployRequest& request) const {
+Result<plan::Plan> Core::plan(const DeployRequest& request) const {
   const plan::Observed seen = observed();
   plan::PlanInput input;
   input.wanted = &request.candidate;
@@ -109,18 +155,19 @@ Result<plan::Plan> Core::make_plan(const DeployRequest& request) const {
   input.backwards = request.candidate.rollback_of != 0;
   input.allow_outage = request.allow_outage;
   input.allow_unsafe_removal = request.allow_unsafe_removal;
-  return plan::make_plan(input);
-}
-
-Result<plan::Plan> Core::plan(const DeployRequest& request) const {
-  TRYV(check_shrink(request));
-  return make_plan(request);
+  plan::Plan plan = TRY(plan::make_plan(input));
+  for (plan::Need& need : shrinking(request)) plan.needs.push_back(std::move(need));
+  for (auto& need : {too_many_away(plan), no_slot_left(plan)}) {
+    if (need) plan.needs.push_back(*need);
+  }
+  return plan;
 }
 
 // A class that loses more than a tenth of its hosts at once has most likely lost its inventory.
-Status Core::check_shrink(const DeployRequest& request) const {
+std::vector<plan::Need> Core::shrinking(const DeployRequest& request) const {
+  std::vector<plan::Need> out;
   const plan::Generation* base = current();
-  if (base == nullptr || request.allow_shrink) return {};
+  if (base == nullptr || request.allow_shrink) return out;
   for (const auto& [name, before] : base->classes) {
     const auto after = request.candidate.classes.find(name);
     if (after == request.candidate.classes.end() || before.empty()) continue;
@@ -128,14 +175,13 @@ Status Core::check_shrink(const DeployRequest& request) const {
     std::set_difference(before.begin(), before.end(), after->second.begin(), after->second.end(),
                         std::back_inserter(gone));
     if (gone.size() * 10 <= before.size() || after->second.size() >= before.size()) continue;
-    return fail(ErrorCode::refused,
-                fmt::format("host class {} shrinks from {} to {} hosts (gone: {})", name,
-                            before.size(), after->second.size(), join(gone, ", ")))
-        .hint(
-            "if that is meant, say --allow-shrink; the hosts that are gone keep what they run "
-            "until `consort host remove`");
+    out.push_back({"--allow-shrink",
+                   fmt::format("host class {} shrinks from {} to {} hosts (gone: {})", name,
+                               before.size(), after->second.size(), join(gone, ", ")),
+                   "if that is meant, say --allow-shrink; the hosts that are gone keep what they "
+                   "run until `consort host remove`"});
   }
-  return {};
+  return out;
 }
 
 Status Core::check_locks(const std::set<std::string>& services) const {
@@ -163,39 +209,8 @@ void Core::size_budgets(const plan::Generation& generation) {
   }
 }
 
-// Hosts that are away take slots. Where they take all, the rollout would wait for their return.
-Status Core::check_slots(const plan::Plan& plan) const {
-  const std::set<std::string> away(plan.unreachable.begin(), plan.unreachable.end());
-  if (away.empty()) return {};
-  for (const plan::Step& step : plan.steps) {
-    if (!step.disrupts || away.contains(step.host)) continue;
-    for (const std::string& name : plan.budgets.at(step.host)) {
-      const auto size = plan.class_sizes.find(name);
-      if (size == plan.class_sizes.end()) continue;
-      std::vector<std::string> down;
-      for (const std::string& host : away) {
-        const auto budgets = plan.budgets.find(host);
-        if (budgets != plan.budgets.end() &&
-            std::count(budgets->second.begin(), budgets->second.end(), name) > 0)
-          down.push_back(host);
-      }
-      const std::int64_t slots = budget::amount_of(
-          plan.policy.max_unavailable.value_or(budget::default_max_unavailable(size->second)),
-          size->second);
-      if (static_cast<std::int64_t>(down.size()) < slots) continue;
-      return fail(ErrorCode::refused,
-                  fmt::format("{} of the {} hosts of {} may be away, and {} cannot be reached: {} "
-                              "would wait for its return; nothing was changed",
-                              slots, size->second, name, join(down, ", "), step.host))
-          .hint("bring it back, take it out of the inventory, or raise policy.maxUnavailable");
-    }
-  }
-  return {};
-}
-
 Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Output& out) {
-  TRYV(check_shrink(request));
-  plan::Plan plan = TRY(make_plan(request));
+  plan::Plan plan = TRY(this->plan(request));
   if (request.expect && *request.expect != plan.inputs) {
     const plan::Generation* base = current();
     return fail(
@@ -206,22 +221,10 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
                            base != nullptr && !base->by.empty() ? ", deployed by " + base->by : ""))
         .hint("look at the difference and plan again: consort plan");
   }
+  TRYV(plan::check_permitted(plan));
   if (plan.empty()) return std::string();
   if (request.permit) TRYV(request.permit(plan, request.candidate));
   TRYV(check_locks(plan.services()));
-  std::set<std::string> hosts;
-  for (const plan::Step& step : plan.steps) hosts.insert(step.host);
-  const std::int64_t allowed =
-      budget::amount_of(plan.policy.max_failures, static_cast<std::int64_t>(hosts.size()));
-  if (static_cast<std::int64_t>(plan.unreachable.size()) > allowed) {
-    return fail(ErrorCode::refused,
-                fmt::format("{} of the {} hosts that change cannot be reached ({}), and "
-                            "maxFailures allows {}; nothing was changed",
-                            plan.unreachable.size(), hosts.size(), join(plan.unreachable, ", "),
-                            allowed))
-        .hint("bring them back, take them out of the inventory, or raise policy.maxFailures");
-  }
-  TRYV(check_slots(plan));
   // Attempts are named after it: a host must not remember the name from a life of the store that
   // was lost, and no two lives share an epoch.
   const std::string id = fmt::format("r{:06}{}", next_rollout_++,

@@ -76,7 +76,7 @@ class Comparison {
     }
     find_leaving();
     find_moves();
-    TRYV(check_removals());
+    find_removed_data();
     return std::move(out_);
   }
 
@@ -192,8 +192,8 @@ class Comparison {
     }
   }
 
-  [[nodiscard]] Status check_removals() const {
-    if (in_.allow_unsafe_removal) return {};
+  void find_removed_data() {
+    if (in_.allow_unsafe_removal) return;
     for (const std::string& service : out_.leaving) {
       bool data = false;
       bool some_stay = false;
@@ -204,13 +204,12 @@ class Comparison {
         some_stay = some_stay || draft == out_.drafts.end() || draft->second.to;
       }
       if (!data || some_stay) continue;
-      return fail(ErrorCode::refused,
-                  fmt::format("this would remove every instance of {}, which keeps data", service))
-          .hint(
-              "its data folders stay on the hosts; if that is what you want, say "
-              "--allow-unsafe-removal");
+      out_.needs.push_back(
+          {"--allow-unsafe-removal",
+           fmt::format("this would remove every instance of {}, which keeps data", service),
+           "its data folders stay on the hosts; if that is what you want, say "
+           "--allow-unsafe-removal"});
     }
-    return {};
   }
 
   const PlanInput& in_;

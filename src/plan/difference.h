@@ -41,6 +41,7 @@ struct Draft {
 };
 
 struct Difference {
+  std::vector<Need> needs;        // permissions to remove data
   ByInstance<InstanceState> now;  // what is applied on the hosts of the site
   ByInstance<Draft> drafts;
   // A sick instance runs, too: whether enough are healthy is looked at when a step begins.

@@ -62,18 +62,6 @@ std::vector<std::string> affected_by(const JointOutage& outage, const Dependents
   return {out.begin(), out.end()};
 }
 
-Status check_permitted(const PlanInput& input, const std::vector<JointOutage>& outages) {
-  if (input.allow_outage || input.wanted->policy.allow_outage) return {};
-  for (const JointOutage& outage : outages) {
-    if (!outage.needs_permission) continue;
-    return fail(ErrorCode::refused,
-                fmt::format("a joint outage: {} cannot keep {} up ({})", outage.provider,
-                            join(outage.dependents, ", "), outage.reason))
-        .hint("allow it once with --allow-outage, or for good with policy: { allowOutage: true }");
-  }
-  return {};
-}
-
 }  // namespace
 
 Dependents running_dependents(const PlanInput& input, const Difference& difference) {
@@ -90,9 +78,8 @@ Dependents running_dependents(const PlanInput& input, const Difference& differen
   return out;
 }
 
-Result<Outages> Outages::find(const PlanInput& input, const Difference& difference,
-                              const Dependents& dependents,
-                              const std::map<std::string, int>& levels) {
+Outages Outages::find(const PlanInput& input, const Difference& difference,
+                      const Dependents& dependents, const std::map<std::string, int>& levels) {
   Outages out;
   std::set<std::pair<int, std::string>> order;  // providers first
   for (const auto& [service, level] : levels) order.emplace(level, service);
@@ -117,7 +104,20 @@ Result<Outages> Outages::find(const PlanInput& input, const Difference& differen
   for (const JointOutage& outage : out.all_)
     held.insert(outage.dependents.begin(), outage.dependents.end());
   for (JointOutage& outage : out.all_) outage.affected = affected_by(outage, dependents, held);
-  TRYV(check_permitted(input, out.all_));
+  return out;
+}
+
+std::vector<Need> Outages::needs(const PlanInput& input) const {
+  std::vector<Need> out;
+  if (input.allow_outage || input.wanted->policy.allow_outage) return out;
+  for (const JointOutage& outage : all_) {
+    if (!outage.needs_permission) continue;
+    out.push_back(
+        {"--allow-outage",
+         fmt::format("a joint outage: {} cannot keep {} up ({})", outage.provider,
+                     join(outage.dependents, ", "), outage.reason),
+         "allow it once with --allow-outage, or for good with policy: { allowOutage: true }"});
+  }
   return out;
 }
 

@@ -13,10 +13,10 @@ using Dependents = std::map<std::string, std::map<std::string, std::int64_t>>;
 
 class Outages {
  public:
-  // `levels`: of the wanted generation. Error refused: an outage that nobody permitted.
-  [[nodiscard]] static Result<Outages> find(const PlanInput& input, const Difference& difference,
-                                            const Dependents& dependents,
-                                            const std::map<std::string, int>& levels);
+  // `levels`: of the wanted generation.
+  [[nodiscard]] static Outages find(const PlanInput& input, const Difference& difference,
+                                    const Dependents& dependents,
+                                    const std::map<std::string, int>& levels);
 
   // Null where the service keeps its dependents up.
   [[nodiscard]] const JointOutage* of(const std::string& provider) const;
@@ -25,6 +25,8 @@ class Outages {
     return stopped_.contains(dependent);
   }
   [[nodiscard]] const std::vector<JointOutage>& all() const { return all_; }
+  // The permissions that neither the policy nor the operator has given.
+  [[nodiscard]] std::vector<Need> needs(const PlanInput& input) const;
 
  private:
   std::vector<JointOutage> all_;

@@ -70,6 +70,14 @@ struct JointOutage {
   friend bool operator==(const JointOutage&, const JointOutage&) = default;
 };
 
+// Why a plan may not be carried out as it is, and what an operator can say or do about it.
+struct Need {
+  std::string option;  // of `consort deploy`: "--allow-outage"; "" where no word is enough
+  std::string reason;
+  std::string hint;
+  friend bool operator==(const Need&, const Need&) = default;
+};
+
 struct Change {
   std::string service;
   std::string path;  // inside the manifest: "resources.config.content"
@@ -85,6 +93,7 @@ struct Plan {
   std::vector<Step> steps;  // steps[i].id == i
   std::vector<Wave> waves;
   std::vector<JointOutage> outages;
+  std::vector<Need> needs;  // what is in the way of carrying it out
   std::vector<Change> changes;
   std::vector<std::string> detached;  // instances left alone: "web3: nginx"
   std::vector<std::string>
@@ -120,9 +129,13 @@ struct PlanInput {
   bool allow_unsafe_removal = false;
 };
 
-// Errors: invalid_input (cycle, conflicts), refused (outage without permission, unsafe removal,
-// policy order).
+// Errors: invalid_input (cycle, conflicts), refused (policy order, no way down). What only wants
+// the operator's word is no error: it is in Plan::needs.
 [[nodiscard]] Result<Plan> make_plan(const PlanInput& input);
+
+// Whether the plan may be carried out as it is. Error refused: what it needs, the first thing
+// first.
+[[nodiscard]] Status check_permitted(const Plan& plan);
 
 // How many hosts each batch takes: of `total` hosts of a class, `changed` are to be changed.
 // [1, 20 %, 100 %] of 10 → 1, 2, 7; 20 % of 11 → 2, 2, 2, 2, 2, 1. Percentages are of the class.

@@ -112,7 +112,7 @@ std::string plan_totals(const Plan& plan) {
 }
 
 Json plan_to_json(const Plan& plan) {
-  Json::Array steps, waves, outages, changes;
+  Json::Array steps, waves, outages, needs, changes;
   for (const Step& step : plan.steps) steps.push_back(step_to_json(step));
   for (const Wave& wave : plan.waves) waves.push_back(wave_to_json(wave));
   for (const JointOutage& outage : plan.outages) {
@@ -122,6 +122,10 @@ Json plan_to_json(const Plan& plan) {
                                     {"reason", outage.reason},
                                     {"needsPermission", outage.needs_permission}}));
   }
+  for (const Need& need : plan.needs)
+    needs.push_back(Json::object({{"option", need.option.empty() ? Json() : Json(need.option)},
+                                  {"reason", need.reason},
+                                  {"hint", need.hint}}));
   for (const Change& change : plan.changes) {
     changes.push_back(
         Json::object({{"service", change.service}, {"path", change.path}, {"diff", change.diff}}));
@@ -137,6 +141,7 @@ Json plan_to_json(const Plan& plan) {
                        {"steps", steps},
                        {"waves", waves},
                        {"outages", outages},
+                       {"needs", needs},
                        {"changes", changes},
                        {"detached", Json::array_of(plan.detached)},
                        {"unreachable", Json::array_of(plan.unreachable)},
@@ -172,6 +177,9 @@ Result<Plan> plan_from_json(const Json& json) {
                             strings(item.find("affected")), item.string_or("reason"),
                             item.bool_or("needsPermission", true)});
   }
+  for (const Json& item : reader.array("needs"))
+    plan.needs.push_back(
+        {item.string_or("option"), item.string_or("reason"), item.string_or("hint")});
   for (const Json& item : reader.array("changes"))
     plan.changes.push_back(
         {item.string_or("service"), item.string_or("path"), item.string_or("diff")});

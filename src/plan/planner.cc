@@ -1,3 +1,6 @@
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include "plan/claims.h"
 #include "plan/groups.h"
 #include "plan/outages.h"
@@ -47,7 +50,7 @@ Result<Plan> make_plan(const PlanInput& input) {
   TRYV(check_claims(wanted, *input.manifests));
   Difference difference = TRY(find_difference(input));
   const Dependents dependents = running_dependents(input, difference);
-  const Outages outages = TRY(Outages::find(input, difference, dependents, levels));
+  const Outages outages = Outages::find(input, difference, dependents, levels);
   const Groups groups = TRY(Groups::find(input, difference));
   StepsInWaves ordered =
       make_waves({input, difference, dependents, outages, groups, levels, base_levels});
@@ -60,12 +63,30 @@ Result<Plan> make_plan(const PlanInput& input) {
   plan.steps = std::move(ordered.steps);
   plan.waves = std::move(ordered.waves);
   plan.outages = outages.all();
+  plan.needs = outages.needs(input);
+  plan.needs.insert(plan.needs.end(), difference.needs.begin(), difference.needs.end());
   plan.changes = std::move(difference.changes);
   plan.detached = std::move(difference.detached);
   plan.kept = std::move(difference.kept);
   add_hosts(plan, input);
   plan.inputs = fingerprint(plan);
   return plan;
+}
+
+Status check_permitted(const Plan& plan) {
+  if (plan.needs.empty()) return {};
+  const Need& first = plan.needs.front();
+  if (plan.needs.size() == 1) return fail(ErrorCode::refused, first.reason).hint(first.hint);
+  std::set<std::string> options;
+  bool words_are_enough = true;
+  for (const Need& need : plan.needs) {
+    if (!need.option.empty()) options.insert(need.option);
+    words_are_enough = words_are_enough && !need.option.empty();
+  }
+  return fail(ErrorCode::refused, fmt::format("{}; and {} more that consort plan shows",
+                                              first.reason, plan.needs.size() - 1))
+      .hint(words_are_enough ? fmt::format("if all of it is meant, say {}", fmt::join(options, " "))
+                             : first.hint);
 }
 
 std::set<std::string> Plan::services() const {

@@ -61,6 +61,7 @@ void Advance::set_phase(const Step& step, StepPhase phase, std::string kind, std
   StepRun& run = run_of(step);
   run.phase = phase;
   run.since = now_;
+  if (phase == StepPhase::active) run.began = now_;
   run.waiting.clear();
   run.unseen.reset();
   touch(step);

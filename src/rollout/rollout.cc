@@ -52,6 +52,32 @@ Rollout begin(std::string id, plan::Plan plan, std::uint64_t generation, std::st
   return out;
 }
 
+namespace {
+
+std::string failure_in(const Course& course) {
+  for (const plan::Step& step : course.steps) {
+    const StepRun& run = course.runs[static_cast<std::size_t>(step.id)];
+    const std::string where = step.service + "@" + step.host;
+    if (run.phase == StepPhase::unreachable) return where + ": the host does not answer";
+    if (run.phase != StepPhase::failed) continue;
+    if (!run.outcome) return where + ": " + run.waiting;
+    std::string out = where + ": " + run.outcome->message;
+    if (!run.outcome->step.empty()) out += " at step " + run.outcome->step;
+    if (run.outcome->exit_status != 0)
+      out += ", exit status " + std::to_string(run.outcome->exit_status);
+    return out;
+  }
+  return "";
+}
+
+}  // namespace
+
+std::string first_failure(const Rollout& rollout) {
+  std::string out = failure_in(rollout.forward);
+  if (out.empty() && rollout.abort) out = "aborted by the operator";
+  return out.empty() ? failure_in(rollout.back) : out;
+}
+
 std::vector<int> open_tail(const Rollout& rollout) {
   std::vector<int> out;
   for (const plan::Step& step : rollout.forward.steps) {

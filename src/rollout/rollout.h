@@ -22,9 +22,10 @@ enum class StepPhase : std::uint8_t { pending, active, soaking, done, failed, un
 
 struct StepRun {
   StepPhase phase = StepPhase::pending;
-  Instant since{};      // of this phase
-  std::string waiting;  // why it does not go on, or was given up; for people
-  bool sent = false;    // its host was told: there may be something to undo
+  Instant since{};               // of this phase
+  std::optional<Instant> began;  // when it became active
+  std::string waiting;           // why it does not go on, or was given up; for people
+  bool sent = false;             // its host was told: there may be something to undo
   // Since when its host is silent, or its health unknown while it soaks.
   std::optional<Instant> unseen;
   std::optional<plan::Outcome> outcome;  // as the agent reported it
@@ -122,6 +123,10 @@ inline constexpr Duration kUnreachableGrace = seconds(20);
 [[nodiscard]] Status restore_back(Rollout& rollout, const Json& back);
 [[nodiscard]] Status restore_runs(Rollout& rollout, const Json& runs);
 [[nodiscard]] Status restore_run(Rollout& rollout, RunKey key, const Json& run);
+
+// What went wrong first, in one line: "shop@web1: … at step start, exit status 1"; "" when nothing
+// did. Where the way back failed, too, what sent it back comes first.
+[[nodiscard]] std::string first_failure(const Rollout& rollout);
 
 // Steps that were not reached or failed within the policy's limit: the open tail of a partial
 // rollout.

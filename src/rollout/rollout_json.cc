@@ -62,6 +62,8 @@ Status restore_steps(Course& course, const Json& json, const std::string& path) 
   const std::string phase = item.string_or("phase");
   run.phase = TRY(known(step_phase_from_name(phase), phase));
   run.since = from_millis(item.int_or("since"));
+  if (const Json* began = item.find("began"); began != nullptr && began->is_int())
+    run.began = from_millis(began->as_int());
   run.waiting = item.string_or("waiting");
   run.sent = item.bool_or("sent");
   if (const Json* unseen = item.find("unseen"); unseen != nullptr && unseen->is_int())
@@ -117,6 +119,7 @@ Json back_to_json(const Rollout& r) { return steps_and_waves(r.back); }
 Json run_to_json(const StepRun& run) {
   return Json::object({{"phase", step_phase_name(run.phase)},
                        {"since", to_millis(run.since)},
+                       {"began", run.began ? Json(to_millis(*run.began)) : Json()},
                        {"waiting", run.waiting},
                        {"sent", run.sent},
                        {"unseen", run.unseen ? Json(to_millis(*run.unseen)) : Json()},

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <functional>
 #include <set>
+#include <utility>
 
 #include "base/text.h"
 #include "base/time.h"
@@ -299,18 +300,29 @@ std::string_view kind_name(const Field& field) {
   return "";
 }
 
+// "How long to wait; default 60s." is a meaning and a default.
+std::pair<std::string, std::string> without_default(std::string_view doc) {
+  constexpr std::string_view mark = "; default";
+  const std::size_t at = doc.rfind(mark);
+  if (at == std::string_view::npos || !doc.ends_with('.')) return {std::string(doc), ""};
+  std::string_view standard = doc.substr(at + mark.size());
+  standard.remove_suffix(1);
+  standard.remove_prefix(std::min(standard.find_first_not_of(": "), standard.size()));
+  return {std::string(doc.substr(0, at)) + ".", std::string(standard)};
+}
+
 void document(const Schema& schema, const std::string& heading, std::string& out,
               std::set<const void*>& seen) {
   if (!seen.insert(&schema).second) return;
-  out += fmt::format("\n## {}\n\n{}\n\n| field | type | meaning |\n|---|---|---|\n", heading,
-                     schema.doc);
+  out += fmt::format("\n## {}\n\n{}\n\n| field | type | default | meaning |\n|---|---|---|---|\n",
+                     heading, schema.doc);
   for (const Field& field : schema.fields) {
-    std::string doc(field.doc);
+    auto [doc, standard] = without_default(field.doc);
     if (!field.choices.empty())
       doc += fmt::format(" One of `{}`.", fmt::join(field.choices, "`, `"));
     if (field.schema != nullptr) doc += fmt::format(" See [{0}](#{0}).", field.schema->name);
-    out += fmt::format("| `{}`{} | {} | {} |\n", field.name, field.required ? " (required)" : "",
-                       kind_name(field), doc);
+    out += fmt::format("| `{}`{} | {} | {} | {} |\n", field.name,
+                       field.required ? " (required)" : "", kind_name(field), standard, doc);
   }
   for (const Field& field : schema.fields) {
     if (field.schema != nullptr)

@@ -544,6 +544,10 @@ TEST_F(ControllerCore, AClassThatLosesManyHostsAtOnceIsNotBelieved) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().message(), HasSubstr("web shrinks from 5 to 3 hosts (gone: w4, w5)"));
   EXPECT_THAT(refused.error().hint_text(), HasSubstr("--allow-shrink"));
+  const auto shown = core->plan(request(site("v1", 3)));
+  ASSERT_TRUE(shown) << "it can be looked at all the same";
+  ASSERT_EQ(shown->needs.size(), 1U);
+  EXPECT_EQ(shown->needs[0].option, "--allow-shrink");
 }
 
 TEST_F(ControllerCore, AHostIsRemovedOnlyWhenItIsSilentAndOutOfTheInventory) {

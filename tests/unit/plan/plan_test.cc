@@ -144,7 +144,9 @@ TEST(Plan, S20_RemovingTheLastHolderOfDataIsRefused) {
   before.service(db, "a").service("web", "b", "v1");
   Model after = two_hosts();
   after.service("web", "b", "v1");
-  const auto refused = Planning{.before = &before, .after = &after}.plan();
+  const auto shown = Planning{.before = &before, .after = &after}.plan();
+  ASSERT_TRUE(shown);
+  const Status refused = check_permitted(*shown);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::refused);
   EXPECT_THAT(refused.error().hint_text(), HasSubstr("--allow-unsafe-removal"));
@@ -179,12 +181,19 @@ TEST(Plan, AnOnlyProviderThatMustStopIsAJointOutageAndNeedsPermission) {
   before.service(api, "b", {"db"});
   Model after = two_hosts();
   after.service("db", "a", "v2").service(api, "b", {"db"});
-  const auto refused = Planning{.before = &before, .after = &after, .allow_outage = false}.plan();
+  const auto shown = Planning{.before = &before, .after = &after, .allow_outage = false}.plan();
+  ASSERT_TRUE(shown) << "a plan can always be looked at";
+  ASSERT_EQ(shown->needs.size(), 1U);
+  EXPECT_EQ(shown->needs[0].option, "--allow-outage");
+  const Status refused = check_permitted(*shown);
   ASSERT_FALSE(refused);
   EXPECT_EQ(error_exit_status(refused.error().code()), 6);
   EXPECT_THAT(refused.error().message(), HasSubstr("db cannot keep api up"));
+  EXPECT_EQ(plan_from_json(plan_to_json(*shown))->needs, shown->needs);
   const auto plan = Planning{.before = &before, .after = &after}.plan();
   ASSERT_TRUE(plan);
+  EXPECT_TRUE(check_permitted(*plan));
+  EXPECT_EQ(plan->inputs, shown->inputs) << "what was looked at is what is deployed";
   EXPECT_EQ(story(*plan), "drain api@h2 | upgrade db@h1 | resume api@h2");
 }
 

@@ -1,0 +1,146 @@
+"""What the command line shows of a real fleet: plans that need a word, rollouts and their reasons, records and completions."""
+import json
+import pathlib
+import subprocess
+
+from harness import CONSORT, SharedScenario, run_tests
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+RECORDS = {name: record["fields"] for name, record in json.loads((ROOT / "docs/reference/json.json").read_text())["records"].items()}
+PLAIN = {"string": str, "int": int, "bool": bool, "null": type(None)}
+
+
+def problems_of(value, kind, path):
+    """Where the value is not what docs/reference/json.md says."""
+    if " or " in kind:
+        return [] if any(not problems_of(value, k, path) for k in kind.split(" or ")) else [f"{path}: {value!r} is no {kind}"]
+    if kind == "any":
+        return []
+    if kind in PLAIN:
+        fits = isinstance(value, PLAIN[kind]) and not (kind == "int" and isinstance(value, bool))
+        return [] if fits else [f"{path}: {value!r} is no {kind}"]
+    if kind.startswith("list of "):
+        if not isinstance(value, list):
+            return [f"{path}: no list"]
+        return [p for i, v in enumerate(value) for p in problems_of(v, kind[8:], f"{path}[{i}]")]
+    if not isinstance(value, dict):
+        return [f"{path}: {value!r} is no {kind}"]
+    if kind.startswith("map of "):
+        return [p for k, v in value.items() for p in problems_of(v, kind[7:], f"{path}.{k}")]
+    fields = RECORDS[kind]
+    out = [f"{path}.{name} is missing" for name in fields if name not in value]
+    out += [f"{path}.{name} is not documented" for name in value if name not in fields]
+    return out + [p for name, k in fields.items() if name in value for p in problems_of(value[name], k, f"{path}.{name}")]
+
+
+class CommandLine(SharedScenario):
+    hosts = "h=2"
+
+    def pair(self, version, **extra):
+        """web needs db, the only one."""
+        db = self.service("db", "d", version=version)
+        web = self.service("web", "w", version="v1", needs=["db"])
+        web.update(extra)
+        return self.site({"d": ["h1"], "w": ["h2"]}, {"db": db, "web": web})
+
+    def assert_record(self, kind, outcome):
+        record = outcome.json
+        self.assertEqual(problems_of(record, kind, kind), [], str(outcome))
+        return record
+
+    def test_a_plan_that_needs_a_word_is_shown_and_only_deploy_refuses(self):
+        self.must_deploy(self.pair("v1"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        site = self.pair("v2")
+        planned = self.plan(site)
+        self.assertEqual(planned.status, 2, str(planned))
+        record = self.assert_record("plan", planned)
+        self.assertEqual([n["option"] for n in record["needs"]], ["--allow-outage"])
+        self.assertIn("upgrade", [s["action"] for s in record["steps"]])
+        text = self.consort("plan", "--site", site)
+        self.assertIn("needs --allow-outage: ", text.out)
+        command = text.out.strip().splitlines()[-1].split(": ", 1)[1]
+        refused = self.deploy(site)
+        self.assertEqual(refused.status, 6, str(refused))
+        self.assertEqual(refused.json["error"]["code"], "refused")
+        self.assert_record("failure", refused)
+        done = self.consort(*command.split()[1:], "--yes")
+        self.assertEqual(done.status, 0, str(done))
+
+    def test_a_failed_rollout_tells_its_reason_everywhere(self):
+        self.must_deploy(self.pair("v1"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        self.knob("db", "v3", "validate", 7)
+        failed = self.deploy(self.pair("v3"), "--allow-outage")
+        self.assertEqual(failed.status, 4, str(failed))
+        record = self.assert_record("end of a rollout", failed)
+        self.assertIn("db@h1", record["reason"])
+        for line in failed.err.splitlines():
+            self.assertEqual(problems_of(json.loads(line), "event", "event"), [])
+        shown = self.assert_record("rollout", self.consort("rollout", "show", "--json"))
+        step = [s for s in shown["steps"] if s["phase"] == "failed"][0]
+        self.assertEqual((step["service"], step["host"], step["outcome"]["exitStatus"]), ("db", "h1", 7))
+        self.assertLessEqual(step["began"], step["since"])
+        for command in (["status"], ["history"], ["rollout", "list"], ["rollout", "show"]):
+            told = [line for line in self.consort(*command).out.splitlines() if record["rollout"] in line or "exit status 7" in line]
+            self.assertIn("exit status 7", " ".join(told), command)
+        self.no_knobs()
+        self.must_deploy(self.pair("v4"), "--allow-outage")
+        self.assertIsNone(self.consort("status", "--json").json["lastFailure"])
+
+    def test_every_record_is_what_the_reference_says(self):
+        site = self.pair("v1")
+        self.must_deploy(site, "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        other = self.pair("v5")
+        for kind, argv in (
+            ("status", ["status"]),
+            ("history", ["history"]),
+            ("rollouts", ["rollout", "list"]),
+            ("explanation", ["explain", "h1"]),
+            ("explanation", ["explain", "web"]),
+            ("hosts", ["host", "list"]),
+            ("host", ["host", "show", "h1"]),
+            ("check", ["check", "--site", other]),
+            ("graph", ["graph", "--site", other]),
+            ("requisites", ["requisites", "web", "--site", other]),
+            ("diff", ["diff", "--site", other]),
+            ("lab", ["lab", "status", "--dir", str(self.lab)]),
+            ("version", ["version"]),
+            ("failure", ["host", "show", "nobody"]),
+        ):
+            with self.subTest(argv=argv):
+                self.assert_record(kind, self.consort(*argv, "--json"))
+        for line in self.consort("logs", "--json").out.splitlines():
+            self.assertEqual(problems_of(json.loads(line), "event", "event"), [])
+        (self.folder / "file.json").write_text(json.dumps({"resources": {"f": {"type": "file", "path": "/f", "content": "x"}}}))
+        self.assert_record("apply", self.run_consort("apply", "file.json", "--root", str(self.folder / "root"), "--dry-run", "--json"))
+
+    def test_what_a_rollout_brings_is_changed_and_what_somebody_spoils_is_repaired(self):
+        page = lambda text: {"resources": {"page": {"type": "file", "path": "${service.data}/page", "content": text}}}
+        self.must_deploy(self.pair("v1", **page("one")), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        events = lambda: [e["kind"] for e in self.consort("explain", "h2", "web", "--json").json["events"] if e["text"].startswith("page")]
+        self.wait_until("the change is told", lambda: "changed" in events(), 20)
+        before = events().count("repaired")
+        [path] = list(self.lab.rglob("services/web/data/page"))
+        path.write_text("spoilt")
+        self.wait_until("the repair is told", lambda: events().count("repaired") == before + 1, 20)
+
+    def test_shells_complete_names_and_never_wait_or_complain(self):
+        self.must_deploy(self.pair("v1"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        script = self.consort("completions", "bash").out
+        ask = script + 'compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _consort; printf "%s\\n" "${COMPREPLY[@]}"'
+        complete = lambda *words: subprocess.run(
+            ["bash", "-c", ask, "-", CONSORT, *words], capture_output=True, text=True, timeout=5, env={**self.environment, "CONSORT_CONTROLLER": self.url()})
+        self.assertEqual(complete("explain", "h").stdout.split(), ["h1", "h2"])
+        self.assertIn("db", complete("deploy", "--only", "").stdout.split())
+        self.environment["CONSORT_CONTROLLER"] = "http://127.0.0.1:1"
+        try:
+            silent = self.run_consort("__complete", "--", "explain", "", timeout=3)
+        finally:
+            del self.environment["CONSORT_CONTROLLER"]
+        self.assertEqual((silent.status, silent.out, silent.err), (0, "", ""))
+
+    def url(self):
+        return self.consort_environment()["CONSORT_CONTROLLER"]
+
+
+if __name__ == "__main__":
+    run_tests()
