@@ -62,8 +62,7 @@ constexpr std::string_view kOperatorForm = "cop1.ID.SECRET.FINGERPRINT";
 
 crypto::SecretText made(std::string_view prefix, std::string_view id,
                         const crypto::SecretText& secret, const Digest& ca) {
-  const std::string_view bytes(reinterpret_cast<const char*>(ca.bytes().data()),
-                               ca.bytes().size());
+  const std::string_view bytes(reinterpret_cast<const char*>(ca.bytes().data()), ca.bytes().size());
   return crypto::SecretText::take(
       fmt::format("{}.{}.{}.{}", prefix, id, secret.reveal(), crypto::to_base64url(bytes)));
 }

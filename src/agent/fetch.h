@@ -8,8 +8,8 @@
 #include <mutex>
 #include <string>
 
-#include "base/time.h"
 #include "agent/upstream.h"
+#include "base/time.h"
 #include "objects/store.h"
 
 namespace consort::agent {

@@ -88,8 +88,9 @@ Result<std::shared_ptr<Identity>> Identity::open(const fs::path& folder) {
   auto text = read_file(folder / "joined.json", 64U << 10U);
   if (!text && text.error().code() == ErrorCode::not_found)
     return fail(ErrorCode::not_found, "this host has not joined a controller yet")
-        .hint("consort agent --join-file FILE --controller https://…, with a token of: consort token "
-              "create");
+        .hint(
+            "consort agent --join-file FILE --controller https://…, with a token of: consort token "
+            "create");
   if (!text) return fail(std::move(text).error());
   const Json json = TRY(parse_json(*text, (folder / "joined.json").string()));
   JsonReader reader(json, "");
@@ -147,9 +148,10 @@ Result<std::shared_ptr<Identity>> Identity::join(const fs::path& folder, const J
   bool told = false;
   while (true) {
     Duration wait = kAskAgain;
-    const auto response = client.request("POST", "/v1/join",
-                                         {{"Content-Type", "application/json"}}, body.dump());
-    auto answer = response ? answer_of(*response) : Result<std::optional<Json>>(fail(response.error()));
+    const auto response =
+        client.request("POST", "/v1/join", {{"Content-Type", "application/json"}}, body.dump());
+    auto answer =
+        response ? answer_of(*response) : Result<std::optional<Json>>(fail(response.error()));
     if (answer && *answer) {
       TRYV(store(folder, key, **answer, order));
       TRYV(remove_tree(folder / "next.pem"));
@@ -180,8 +182,7 @@ Status Identity::renew(Instant now) {
     believed = now < not_after_;
     key = key_;
   }
-  const auto ask = [&](const crypto::PrivateKey& with,
-                       std::shared_ptr<http::ClientTls> tls,
+  const auto ask = [&](const crypto::PrivateKey& with, std::shared_ptr<http::ClientTls> tls,
                        const char* target) -> Result<Json> {
     http::Client client = TRY(client_with(controller_, std::move(tls)));
     const std::string request =

@@ -1,6 +1,6 @@
 // What this host shows to be let in, kept in DATA/identity: host.pem (its key and its certificate
-// chain, one atomic file), authority.pem (whom it believes), joined.json (where and as whom) and, while
-// a renewal is under way, next.pem (the key that was asked for). ADR 0010.
+// chain, one atomic file), authority.pem (whom it believes), joined.json (where and as whom) and,
+// while a renewal is under way, next.pem (the key that was asked for). ADR 0010.
 #pragma once
 
 #include <functional>
@@ -40,9 +40,9 @@ class Identity {
   [[nodiscard]] const std::shared_ptr<http::ClientTls>& tls() const { return tls_; }
   // At two thirds of the certificate's life.
   [[nodiscard]] Instant renew_at() const;
-  // Blocking. With a certificate that is still believed a new key is asked for; after it has expired,
-  // or was taken for another reason, the old key proves who asks. Errors as the client's, and what
-  // the controller says.
+  // Blocking. With a certificate that is still believed a new key is asked for; after it has
+  // expired, or was taken for another reason, the old key proves who asks. Errors as the client's,
+  // and what the controller says.
   [[nodiscard]] Status renew(Instant now);
 
  private:
@@ -57,7 +57,7 @@ class Identity {
   std::string partition_;
   std::shared_ptr<http::ClientTls> tls_;
   mutable std::mutex mutex_;
-  std::string authority_pem_;                // guarded, as what follows
+  std::string authority_pem_;  // guarded, as what follows
   std::optional<crypto::PrivateKey> key_;
   Instant not_before_{};
   Instant not_after_{};

@@ -11,8 +11,8 @@
 #include <thread>
 #include <vector>
 
-#include "base/files.h"
 #include "agent/upstream.h"
+#include "base/files.h"
 #include "plan/target.h"
 
 namespace consort::agent {

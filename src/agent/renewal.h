@@ -1,5 +1,5 @@
-// Renews the host's certificate when it is due, and when the controller believes it no more. A thread
-// of its own. Thread-safe.
+// Renews the host's certificate when it is due, and when the controller believes it no more. A
+// thread of its own. Thread-safe.
 #pragma once
 
 #include <condition_variable>

@@ -204,8 +204,9 @@ struct Agent::Impl {
     const std::string& url = options.controller_url;
     if (!url.empty()) {
       const fs::path delivered = workshop.host.data / "delivered";
-      outbox = TRY(Outbox::create(
-          membership.upstream, delivered, history.after(Outbox::last_delivered(delivered), Outbox::kMostEvents)));
+      outbox = TRY(
+          Outbox::create(membership.upstream, delivered,
+                         history.after(Outbox::last_delivered(delivered), Outbox::kMostEvents)));
     }
     Core core = TRY(Core::restore(TRY(Caretaker::load(workshop.host.data / "state"))));
     caretaker = std::make_unique<Caretaker>(
@@ -231,8 +232,7 @@ struct Agent::Impl {
       renewal = std::make_unique<Renewal>(membership.identity, clock);
       callbacks.refused = [this] { renewal->refused(); };
     }
-    poll = TRY(
-        TargetPoll::create(membership.upstream, workshop.host.name, std::move(callbacks)));
+    poll = TRY(TargetPoll::create(membership.upstream, workshop.host.name, std::move(callbacks)));
     return {};
   }
 
@@ -254,7 +254,7 @@ bool Agent::stop() { return impl_->stop(); }
 const std::string& Agent::name() const { return impl_->workshop.host.name; }
 
 Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
-                                             const std::function<bool(Duration)>& stopped) {
+                                            const std::function<bool(Duration)>& stopped) {
   if (options.data.empty())
     return fail(ErrorCode::invalid_input, "the agent needs a folder for its data")
         .hint("--data /var/lib/consort");

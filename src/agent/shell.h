@@ -21,13 +21,14 @@ enum class SupervisorChoice : std::uint8_t { automatic, systemd, native };
 [[nodiscard]] Result<SupervisorChoice> supervisor_choice_from_name(std::string_view name);
 
 struct AgentOptions {
-  fs::path data;               // made when absent
-  // https://…: this host must have joined, or joins with `join_token`. http://…: a controller that was
-  // started with --insecure. Empty: the one that was joined; never connected when there is none.
+  fs::path data;  // made when absent
+  // https://…: this host must have joined, or joins with `join_token`. http://…: a controller that
+  // was started with --insecure. Empty: the one that was joined; never connected when there is
+  // none.
   std::string controller_url;
   crypto::SecretText join_token{};  // of `consort token create`; not looked at once joined
   std::string name;                 // empty: the one that it joined as, or the hostname
-  std::string address;         // empty: the one that reaches the controller
+  std::string address;              // empty: the one that reaches the controller
   std::map<std::string, std::string> labels;
   fs::path root = "/";  // where resources and account files are
   SupervisorChoice supervisor =
@@ -42,10 +43,10 @@ struct AgentOptions {
 // An agent that runs on threads of its own. Services outlive it.
 class Agent {
  public:
-  // Joining may take as long as an admin takes to let this host in; `stopped` waits so long and says
-  // whether to give up. Errors: invalid_input (name, URL, token), refused (it joined as another
-  // name), locked (another agent uses DATA), io, corrupt (its target),
-  // unavailable (no system bus).
+  // Joining may take as long as an admin takes to let this host in; `stopped` waits so long and
+  // says whether to give up. Errors: invalid_input (name, URL, token), refused (it joined as
+  // another name), locked (another agent uses DATA), io, corrupt (its target), unavailable (no
+  // system bus).
   [[nodiscard]] static Result<std::unique_ptr<Agent>> start(
       AgentOptions options, const std::function<bool(Duration)>& stopped = {});
   ~Agent();

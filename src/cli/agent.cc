@@ -32,8 +32,9 @@ Status read_join(const Arguments& arguments, agent::AgentOptions& options) {
     const std::size_t at = join.find('@');
     if (at == std::string::npos)
       return fail(ErrorCode::usage, "--join wants TOKEN@URL")
-          .hint("--join cj1.…@https://10.0.0.1:8440; or keep the token out of the process list: "
-                "--join-file FILE --controller URL");
+          .hint(
+              "--join cj1.…@https://10.0.0.1:8440; or keep the token out of the process list: "
+              "--join-file FILE --controller URL");
     options.join_token = crypto::SecretText(std::string_view(join).substr(0, at));
     options.controller_url = join.substr(at + 1);
   }

@@ -16,8 +16,8 @@ constexpr std::size_t kPage = 1000;
 Result<std::vector<Json>> fetch(http::Client& client, std::uint64_t after, std::size_t limit) {
   std::vector<Json> out;
   while (out.size() < limit) {
-    const Json page = TRY(client.get_json(fmt::format("/v1/audit?after={}&limit={}", after,
-                                                      std::min(kPage, limit - out.size()))));
+    const Json page = TRY(client.get_json(
+        fmt::format("/v1/audit?after={}&limit={}", after, std::min(kPage, limit - out.size()))));
     const Json* entries = page.find("entries");
     if (entries == nullptr || !entries->is_array() || entries->as_array().empty()) break;
     for (const Json& entry : entries->as_array()) {
@@ -48,23 +48,27 @@ Result<int> verify_all(http::Client& client, const Arguments& arguments) {
                                                   broken->number, broken->what))
           .hint("somebody changed the store; compare with an exported copy: consort audit --json");
     }
-    for (const access::AuditEntry& entry : entries) kept_seen = kept_seen || entry.hash.str() == kept;
+    for (const access::AuditEntry& entry : entries)
+      kept_seen = kept_seen || entry.hash.str() == kept;
     head = access::head_of(entries.back());
     count += entries.size();
   }
   const Json told = TRY(client.get_json("/v1/audit?after=0&limit=1"));
   const Json* end = told.find("head");
-  if (end == nullptr || end->string_or("hash") != (head.number == 0 ? end->string_or("hash") : head.hash.str()))
+  if (end == nullptr ||
+      end->string_or("hash") != (head.number == 0 ? end->string_or("hash") : head.hash.str()))
     return fail(ErrorCode::corrupt, "the audit log ends before its head: entries are missing")
         .hint("compare with an exported copy: consort audit --json");
   if (!kept_seen)
     return fail(ErrorCode::corrupt,
-                fmt::format("no entry has the hash {}: the log was written anew", kept.substr(0, 80)))
+                fmt::format("no entry has the hash {}: the log was written anew",
+                            kept.substr(0, 80)))
         .hint("compare with an exported copy: consort audit --json");
   print(arguments.json()
             ? Json::object({{"entries", count}, {"head", head.hash.str()}}).dump() + "\n"
-            : fmt::format("{} entries, unbroken; keep the head elsewhere, and next time say --head:\n{}\n",
-                          count, head.hash.str()));
+            : fmt::format(
+                  "{} entries, unbroken; keep the head elsewhere, and next time say --head:\n{}\n",
+                  count, head.hash.str()));
   return kOk;
 }
 
@@ -76,13 +80,14 @@ Result<int> run(const Arguments& arguments) {
     for (const Json& entry : entries) print(entry.dump() + "\n");
     return kOk;
   }
-  std::vector<std::vector<std::string>> rows = {{"#", "WHEN", "WHO", "FROM", "DID", "TO", "AFTER", "WHY"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"#", "WHEN", "WHO", "FROM", "DID", "TO", "AFTER", "WHY"}};
   for (const Json& json : entries) {
     const access::AuditEntry entry = TRY(access::audit_entry_from_json(json));
     const access::AuditNote& note = entry.note;
-    rows.push_back({std::to_string(entry.number), format_instant(note.at).substr(0, 19) + "Z", note.who,
-                    note.from, fmt::format("{} {}", note.action, shown(note.outcome)), note.subject,
-                    note.after, note.reason});
+    rows.push_back({std::to_string(entry.number), format_instant(note.at).substr(0, 19) + "Z",
+                    note.who, note.from, fmt::format("{} {}", note.action, shown(note.outcome)),
+                    note.subject, note.after, note.reason});
   }
   print(rows.size() > 1 ? table(rows) : "nothing has been changed yet\n");
   return kOk;
@@ -91,17 +96,19 @@ Result<int> run(const Arguments& arguments) {
 }  // namespace
 
 Command audit_command() {
-  return {"audit",
-          "Show who changed what, from where, and why; check that nobody changed the log.",
-          "Every entry carries the hash of the one before. Whoever keeps the last hash elsewhere can "
-          "tell whether the log was written anew. With --json: one entry a line, for other systems.",
-          {},
-          {{"--verify", "", "Check the whole chain."},
-           {"--head", "DIGEST", "With --verify: a hash from an earlier time, which must still be there."}},
-          run,
-          false,
-          false,
-          "consort audit --verify"};
+  return {
+      "audit",
+      "Show who changed what, from where, and why; check that nobody changed the log.",
+      "Every entry carries the hash of the one before. Whoever keeps the last hash elsewhere can "
+      "tell whether the log was written anew. With --json: one entry a line, for other systems.",
+      {},
+      {{"--verify", "", "Check the whole chain."},
+       {"--head", "DIGEST",
+        "With --verify: a hash from an earlier time, which must still be there."}},
+      run,
+      false,
+      false,
+      "consort audit --verify"};
 }
 
 }  // namespace consort::cli

@@ -55,9 +55,10 @@ Result<int> run_init(const Arguments& arguments) {
   options.unlock = arguments.value("--unlock");
   options.chain = arguments.value("--authority-certificate");
   options.key = arguments.value("--authority-key");
-  const std::string url = arguments.value(
-      "--url", fmt::format("https://{}:8440", options.names.ips.empty() ? options.names.dns.front()
-                                                                        : options.names.ips.front()));
+  const std::string url =
+      arguments.value("--url", fmt::format("https://{}:8440", options.names.ips.empty()
+                                                                  ? options.names.dns.front()
+                                                                  : options.names.ips.front()));
   const std::string admin = arguments.value("--admin", "admin");
   const SystemClock clock;
   // Where it goes must be known before there is something to lose.
@@ -65,7 +66,8 @@ Result<int> run_init(const Arguments& arguments) {
   if (file.empty()) TRYV(config_folder().map([](const fs::path&) {}));
   const controller::Initialised made =
       TRY(controller::initialise_controller(data, options, admin, clock));
-  Context context{options.partition, url, made.authority_pem, made.certificate_pem, made.key_pem, ""};
+  Context context{options.partition,    url,          made.authority_pem,
+                  made.certificate_pem, made.key_pem, ""};
   if (file.empty()) {
     TRYV(save_context(context));
     TRYV(use_context(context.name));
@@ -92,40 +94,42 @@ Result<int> run_init(const Arguments& arguments) {
       options.partition, made.fingerprint, admin, file.empty() ? context.name : file, url,
       data.string()));
   if (options.unlock.empty())
-    print(fmt::format("\nThe authority's key is encrypted; its passphrase is beside it, in {}. Who "
-                      "copies the whole folder has both: keep the passphrase elsewhere with "
-                      "--unlock FILE.\n",
-                      (data / "authority/unlock").string()));
+    print(
+        fmt::format("\nThe authority's key is encrypted; its passphrase is beside it, in {}. Who "
+                    "copies the whole folder has both: keep the passphrase elsewhere with "
+                    "--unlock FILE.\n",
+                    (data / "authority/unlock").string()));
   return kOk;
 }
 
 }  // namespace
 
 Command controller_init_command() {
-  return {"controller init",
-          "Make the authority of a new controller and its first admin, once.",
-          "Hosts, operators and the controller know each other by certificates of this authority. Its "
-          "key is encrypted on disk. The first admin's certificate goes to this person's contexts "
-          "(mode 0600).",
-          {},
-          {{"--data", "DIR", "The controller's folder."},
-           {"--partition", "NAME", "Which part of the world it is for; default main."},
-           {"--name", "NAME", "The controller's name; default the host name."},
-           {"--address", "ADDRESS",
-            "A name or address under which it is reached; may be repeated; default 127.0.0.1 and "
-            "localhost.",
-            true},
-           {"--url", "URL", "What the admin's context calls; default https://ADDRESS:8440."},
-           {"--admin", "NAME", "The first admin; default admin."},
-           {"--context-file", "FILE", "Where the admin's credential goes, instead of the contexts."},
-           {"--unlock", "FILE", "The passphrase of the authority's key, kept by you."},
-           {"--authority-certificate", "FILE",
-            "An intermediate of your own authority (PEM, with its chain), in place of a new root."},
-           {"--authority-key", "FILE", "Its key (PEM)."}},
-          run_init,
-          false,
-          false,
-          "consort controller init --data /var/lib/consort-controller --address 10.0.0.1"};
+  return {
+      "controller init",
+      "Make the authority of a new controller and its first admin, once.",
+      "Hosts, operators and the controller know each other by certificates of this authority. Its "
+      "key is encrypted on disk. The first admin's certificate goes to this person's contexts "
+      "(mode 0600).",
+      {},
+      {{"--data", "DIR", "The controller's folder."},
+       {"--partition", "NAME", "Which part of the world it is for; default main."},
+       {"--name", "NAME", "The controller's name; default the host name."},
+       {"--address", "ADDRESS",
+        "A name or address under which it is reached; may be repeated; default 127.0.0.1 and "
+        "localhost.",
+        true},
+       {"--url", "URL", "What the admin's context calls; default https://ADDRESS:8440."},
+       {"--admin", "NAME", "The first admin; default admin."},
+       {"--context-file", "FILE", "Where the admin's credential goes, instead of the contexts."},
+       {"--unlock", "FILE", "The passphrase of the authority's key, kept by you."},
+       {"--authority-certificate", "FILE",
+        "An intermediate of your own authority (PEM, with its chain), in place of a new root."},
+       {"--authority-key", "FILE", "Its key (PEM)."}},
+      run_init,
+      false,
+      false,
+      "consort controller init --data /var/lib/consort-controller --address 10.0.0.1"};
 }
 
 Command controller_command() {

@@ -33,9 +33,8 @@ Result<fs::path> file_of(const std::string& name) {
 Status check_mode(const fs::path& file) {
   struct stat info {};
   if (::stat(file.c_str(), &info) != 0 || (info.st_mode & 077U) == 0) return {};
-  return fail(ErrorCode::refused,
-              fmt::format("{} can be read by others (mode {:04o})", file.string(),
-                          info.st_mode & 07777U))
+  return fail(ErrorCode::refused, fmt::format("{} can be read by others (mode {:04o})",
+                                              file.string(), info.st_mode & 07777U))
       .hint(fmt::format("chmod 600 {}; and have the credential replaced if they might have read it",
                         file.string()));
 }
@@ -136,8 +135,7 @@ Status use_context(const std::string& name) {
 
 Result<std::optional<Context>> chosen_context(const Arguments& arguments) {
   std::string name = arguments.value("--context", from_environment("CONSORT_CONTEXT"));
-  const std::string url =
-      arguments.value("--controller", from_environment("CONSORT_CONTROLLER"));
+  const std::string url = arguments.value("--controller", from_environment("CONSORT_CONTROLLER"));
   if (url.starts_with("http://")) return Context{"", url, "", "", "", ""};
   if (name.empty()) name = TRY(current_context_name()).value_or("");
   if (name.empty()) {
@@ -181,7 +179,8 @@ Result<std::string> fetch_authority(const std::string& url, const std::string& t
   http::Client client = TRY(http::Client::create(url, options));
   const std::string pem = TRY(client.get_json("/v1/ca")).string_or("certificate");
   if (TRY(crypto::Certificate::from_pem(pem)).fingerprint() != parsed.ca)
-    return fail(ErrorCode::refused, fmt::format("{} shows another authority than the token's", url));
+    return fail(ErrorCode::refused,
+                fmt::format("{} shows another authority than the token's", url));
   return pem;
 }
 

@@ -1,5 +1,6 @@
-// What an operator has in hand to be let in: a context names a controller, the authority that vouches
-// for it, and either a certificate with its key or a bearer token. One file each, mode 0600, below
+// What an operator has in hand to be let in: a context names a controller, the authority that
+// vouches for it, and either a certificate with its key or a bearer token. One file each, mode
+// 0600, below
 // ${XDG_CONFIG_HOME:-~/.config}/consort/contexts; the file `current` beside them names the one that
 // commands use. Thread-safe.
 #pragma once
@@ -30,12 +31,13 @@ struct Context {
 
 // ${XDG_CONFIG_HOME:-~/.config}/consort. Error io when neither HOME nor XDG_CONFIG_HOME is set.
 [[nodiscard]] Result<fs::path> config_folder();
-// Errors: not_found (with the names that there are), refused when others may read the file, corrupt.
+// Errors: not_found (with the names that there are), refused when others may read the file,
+// corrupt.
 [[nodiscard]] Result<Context> load_context(const std::string& name_or_path);
-[[nodiscard]] Status save_context(const Context& context);             // below config_folder()
+[[nodiscard]] Status save_context(const Context& context);  // below config_folder()
 [[nodiscard]] Status save_context(const Context& context, const fs::path& file);
 [[nodiscard]] Status remove_context(const std::string& name);
-[[nodiscard]] Result<std::vector<std::string>> context_names();        // sorted
+[[nodiscard]] Result<std::vector<std::string>> context_names();  // sorted
 [[nodiscard]] Result<std::optional<std::string>> current_context_name();
 [[nodiscard]] Status use_context(const std::string& name);
 
@@ -45,8 +47,8 @@ struct Context {
 // nothing names a controller.
 [[nodiscard]] Result<std::optional<Context>> chosen_context(const Arguments& arguments);
 
-// A client that shows the context's credentials and trusts only its authority. Error usage for https
-// without an authority to trust.
+// A client that shows the context's credentials and trusts only its authority. Error usage for
+// https without an authority to trust.
 [[nodiscard]] Result<http::Client> client_of(const Context& context);
 // The certificate of the authority whose fingerprint the operator's token carries, asked from the
 // controller, which must have it. Errors: invalid_input (the token, the URL), as the client's.

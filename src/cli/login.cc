@@ -59,7 +59,7 @@ Result<int> run_list(const Arguments& arguments) {
   std::vector<std::vector<std::string>> rows = {{"", "CONTEXT", "CONTROLLER", "WITH"}};
   for (const std::string& name : names) {
     const auto context = load_context(name);
-    const std::string with = !context                          ? "unreadable: " + context.error().message()
+    const std::string with = !context ? "unreadable: " + context.error().message()
                              : !context->certificate_pem.empty() ? "certificate"
                              : !context->token.empty()           ? "token"
                                                                  : "nothing";
@@ -122,7 +122,8 @@ Command login_command() {
           "consort login https://controller.example:8440 --token-file ann.token"};
 }
 Command context_list_command() {
-  return {"context list", "List the controllers that this person has credentials for.", "", {}, {}, run_list};
+  return {"context list", "List the controllers that this person has credentials for.", "", {}, {},
+          run_list};
 }
 Command context_use_command() {
   return {"context use",
@@ -133,7 +134,8 @@ Command context_use_command() {
           run_use};
 }
 Command context_show_command() {
-  return {"context show", "Ask the controller who you are and what you may do.", "", {}, {}, run_show};
+  return {"context show", "Ask the controller who you are and what you may do.", "", {}, {},
+          run_show};
 }
 Command context_remove_command() {
   return {"context remove",

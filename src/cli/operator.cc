@@ -75,12 +75,11 @@ Result<int> run_token(const Arguments& arguments) {
 
 Result<int> run_grant(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
-  const Json answer =
-      TRY(client.send_json("PUT", path_of(arguments.word(0)),
-                           Json::object({{"grants", TRY(grants_of(arguments))}})));
-  print(arguments.json() ? answer.dump() + "\n"
-                         : fmt::format("{} is now {}\n", arguments.word(0),
-                                       answer.string_or("may")));
+  const Json answer = TRY(client.send_json("PUT", path_of(arguments.word(0)),
+                                           Json::object({{"grants", TRY(grants_of(arguments))}})));
+  print(arguments.json()
+            ? answer.dump() + "\n"
+            : fmt::format("{} is now {}\n", arguments.word(0), answer.string_or("may")));
   return kOk;
 }
 
@@ -91,17 +90,17 @@ Result<int> run_list(const Arguments& arguments) {
     print(answer.dump() + "\n");
     return kOk;
   }
-  std::vector<std::vector<std::string>> rows = {{"OPERATOR", "IS", "CREDENTIAL", "LAST USED", "EXPIRES"}};
+  std::vector<std::vector<std::string>> rows = {
+      {"OPERATOR", "IS", "CREDENTIAL", "LAST USED", "EXPIRES"}};
   for (const Json& one : answer.find("operators")->as_array()) {
     std::string name = one.string_or("name");
     std::string may = one.string_or("may");
     const Json::Array& credentials = one.find("credentials")->as_array();
     if (credentials.empty()) rows.push_back({name, may, "none", "-", "-"});
     for (const Json& credential : credentials) {
-      rows.push_back({name, may,
-                      credential.string_or("kind") + " " + credential.string_or("id").substr(0, 16),
-                      credential.string_or("lastUsed", "never"),
-                      credential.string_or("expires", "never")});
+      rows.push_back(
+          {name, may, credential.string_or("kind") + " " + credential.string_or("id").substr(0, 16),
+           credential.string_or("lastUsed", "never"), credential.string_or("expires", "never")});
       name = may = "";
     }
   }
@@ -142,8 +141,9 @@ Command operator_create_command() {
           "Let somebody in.",
           "Prints a bearer token, once; the controller keeps a hash of it.",
           {{"NAME", "Who.", Positional::Count::one}},
-          with_grants({{"--ttl", "DURATION", "How long the token is valid; default: for ever."},
-                       {"--token-file", "FILE", "Where to write it (mode 0600), instead of showing it."}}),
+          with_grants(
+              {{"--ttl", "DURATION", "How long the token is valid; default: for ever."},
+               {"--token-file", "FILE", "Where to write it (mode 0600), instead of showing it."}}),
           run_create,
           false,
           false,
@@ -167,7 +167,8 @@ Command operator_grant_command() {
           run_grant};
 }
 Command operator_list_command() {
-  return {"operator list", "List operators, what they may do, and their credentials.", "", {}, {}, run_list};
+  return {"operator list", "List operators, what they may do, and their credentials.", "", {}, {},
+          run_list};
 }
 Command operator_revoke_command() {
   return {"operator revoke",

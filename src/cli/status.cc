@@ -214,12 +214,10 @@ Result<int> run_host_list(const Arguments& arguments) {
     } else if (report->find("facts")->find("address") != nullptr) {
       address = report->find("facts")->string_or("address");
     }
-    rows.push_back(
-        {host.string_or("name"),
-         state_of(host),
-         address, classes, std::to_string(report->find("instances")->as_object().size()),
-         report->find("facts")->string_or("os.id") + " " +
-             report->find("facts")->string_or("os.version")});
+    rows.push_back({host.string_or("name"), state_of(host), address, classes,
+                    std::to_string(report->find("instances")->as_object().size()),
+                    report->find("facts")->string_or("os.id") + " " +
+                        report->find("facts")->string_or("os.version")});
   }
   print(rows.size() > 1 ? table(rows)
                         : "no host has joined yet; let one in with: consort token create\n");
@@ -238,8 +236,8 @@ Result<int> run_host_approve(const Arguments& arguments) {
   Json body = Json::object();
   if (arguments.has("--key")) body["key"] = arguments.value("--key");
   const std::string host = arguments.word(0);
-  const Json answer = TRY(
-      client.send_json("POST", fmt::format("/v1/hosts/{}/approve", url_encode(host)), body));
+  const Json answer =
+      TRY(client.send_json("POST", fmt::format("/v1/hosts/{}/approve", url_encode(host)), body));
   print(arguments.json() ? answer.dump() + "\n" : fmt::format("{} is let in\n", host));
   return kOk;
 }
@@ -247,12 +245,10 @@ Result<int> run_host_approve(const Arguments& arguments) {
 Result<int> run_host_revoke(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const std::string host = arguments.word(0);
-  const Json answer =
-      TRY(client.send_json("POST", fmt::format("/v1/hosts/{}/revoke", url_encode(host)),
-                           Json::object()));
-  print(arguments.json()
-            ? answer.dump() + "\n"
-            : fmt::format("{} is let in no more; what it runs goes on\n", host));
+  const Json answer = TRY(client.send_json(
+      "POST", fmt::format("/v1/hosts/{}/revoke", url_encode(host)), Json::object()));
+  print(arguments.json() ? answer.dump() + "\n"
+                         : fmt::format("{} is let in no more; what it runs goes on\n", host));
   return kOk;
 }
 
@@ -306,13 +302,14 @@ Command host_show_command() {
           {},          run_host_show};
 }
 Command host_approve_command() {
-  return {"host approve",
-          "Let a host in that waits, or one of several that claim a name.",
-          "Hosts that joined with a token that approves by itself need none. When two machines claim "
-          "one name, --key says which; the other one's certificates are worth nothing then.",
-          {{"HOST", "Its name.", Positional::Count::one}},
-          {{"--key", "DIGEST", "The key of the machine, as `consort host show` tells it."}},
-          run_host_approve};
+  return {
+      "host approve",
+      "Let a host in that waits, or one of several that claim a name.",
+      "Hosts that joined with a token that approves by itself need none. When two machines claim "
+      "one name, --key says which; the other one's certificates are worth nothing then.",
+      {{"HOST", "Its name.", Positional::Count::one}},
+      {{"--key", "DIGEST", "The key of the machine, as `consort host show` tells it."}},
+      run_host_approve};
 }
 Command host_revoke_command() {
   return {"host revoke",

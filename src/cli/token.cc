@@ -26,7 +26,8 @@ Result<int> run_create(const Arguments& arguments) {
   const Duration ttl = TRY(parse_duration(arguments.value("--ttl", "1h")));
   const std::string uses = arguments.value("--uses", "1");
   if (uses.empty() || uses.size() > 6 || uses.find_first_not_of("0123456789") != std::string::npos)
-    return fail(ErrorCode::usage, fmt::format("--uses {}: how many machines may join with it?", uses))
+    return fail(ErrorCode::usage,
+                fmt::format("--uses {}: how many machines may join with it?", uses))
         .hint("a number from 1 to 100000");
   Json labels = Json::object();
   for (const std::string& text : arguments.values("--label")) {
@@ -35,13 +36,13 @@ Result<int> run_create(const Arguments& arguments) {
       return fail(ErrorCode::usage, fmt::format("--label {}: a label is key=value", text));
     labels[text.substr(0, equals)] = text.substr(equals + 1);
   }
-  const Json answer = TRY(client.send_json(
-      "POST", "/v1/tokens",
-      Json::object({{"hostClass", arguments.value("--host-class")},
-                    {"labels", labels},
-                    {"ttl", format_duration(ttl)},
-                    {"uses", static_cast<std::int64_t>(std::stoll(uses))},
-                    {"approve", !arguments.has("--by-hand")}})));
+  const Json answer =
+      TRY(client.send_json("POST", "/v1/tokens",
+                           Json::object({{"hostClass", arguments.value("--host-class")},
+                                         {"labels", labels},
+                                         {"ttl", format_duration(ttl)},
+                                         {"uses", static_cast<std::int64_t>(std::stoll(uses))},
+                                         {"approve", !arguments.has("--by-hand")}})));
   if (arguments.json()) {
     print(answer.dump() + "\n");
     return kOk;
@@ -49,11 +50,11 @@ Result<int> run_create(const Arguments& arguments) {
   // The token alone on stdout, so that it can be piped; what to do with it is for people.
   print(answer.string_or("token") + "\n");
   if (stdout_is_terminal() || stderr_is_terminal())
-    print_to_stderr(fmt::format(
-        "valid for {} and {} machine{}; it is shown this once. On the machine:\n"
-        "  consort agent --join-file FILE --controller {}\n",
-        human_duration(ttl), uses, uses == "1" ? "" : "s",
-        context ? context->controller : client.url()));
+    print_to_stderr(
+        fmt::format("valid for {} and {} machine{}; it is shown this once. On the machine:\n"
+                    "  consort agent --join-file FILE --controller {}\n",
+                    human_duration(ttl), uses, uses == "1" ? "" : "s",
+                    context ? context->controller : client.url()));
   return kOk;
 }
 
@@ -92,7 +93,8 @@ Command token_create_command() {
           "It carries the fingerprint of the controller's authority: a machine that joins with it "
           "believes no other controller. It is shown once; the controller keeps a hash.",
           {},
-          {{"--host-class", "CLASS", "The class that the machines are meant for; becomes their label class=CLASS."},
+          {{"--host-class", "CLASS",
+            "The class that the machines are meant for; becomes their label class=CLASS."},
            {"--label", "KEY=VALUE", "A label of every host that joins with it.", true},
            {"--ttl", "DURATION", "How long it is valid; default 1h."},
            {"--uses", "N", "How many machines may join with it; default 1."},

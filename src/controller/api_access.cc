@@ -44,14 +44,14 @@ struct Call {
 // Adds a route whose handler may only run while the store can be written; errors are answered.
 void add(Gate& gate, Shell& shell, std::string_view method, std::string_view pattern,
          std::function<Status(const Call&)> handler) {
-  gate.route(method, pattern,
-             [&shell, handler = std::move(handler)](const http::Request& request,
-                                                    const http::Responder& responder,
-                                                    const Asker& asker) {
-               Status status = shell.writable();
-               if (status) status = handler({shell, request, responder, asker.known});
-               if (!status) responder.send(status.error());
-             });
+  gate.route(
+      method, pattern,
+      [&shell, handler = std::move(handler)](const http::Request& request,
+                                             const http::Responder& responder, const Asker& asker) {
+        Status status = shell.writable();
+        if (status) status = handler({shell, request, responder, asker.known});
+        if (!status) responder.send(status.error());
+      });
 }
 
 Json json_of(const std::optional<Instant>& instant) {
@@ -78,7 +78,8 @@ Result<Duration> ttl_of(JsonReader& reader, std::string_view otherwise) {
   const std::string text = reader.string("ttl", otherwise);
   const Duration ttl = TRY(parse_duration(text));
   if (ttl < minutes(1) || ttl > kLongestTtl)
-    return fail(ErrorCode::invalid_input, fmt::format("ttl: {} is not between a minute and a year", text));
+    return fail(ErrorCode::invalid_input,
+                fmt::format("ttl: {} is not between a minute and a year", text));
   return ttl;
 }
 
@@ -171,10 +172,9 @@ Status create_operator(const Call& call) {
   TRYV(reader.finish());
   access::AuditNote note = call.note(access::Action::create_operator, "operator " + name);
   note.after = access::grants_text(grants);
-  call.change(access::create_operator(call.shell.registry(), name, grants, call.by(),
-                                      call.shell.now()),
-              std::move(note),
-              Json::object({{"name", name}, {"may", access::grants_text(grants)}}));
+  call.change(
+      access::create_operator(call.shell.registry(), name, grants, call.by(), call.shell.now()),
+      std::move(note), Json::object({{"name", name}, {"may", access::grants_text(grants)}}));
   return {};
 }
 
@@ -223,10 +223,11 @@ Status create_operator_token(const Call& call) {
   token.by = call.by();
   token.created = call.shell.now();
   TRYV(reader.finish());
-  const access::OperatorTokenText text{token.id, secret,
-                                       call.shell.authority() == nullptr
-                                           ? Digest{}
-                                           : call.shell.authority()->authority().certificate().fingerprint()};
+  const access::OperatorTokenText text{
+      token.id, secret,
+      call.shell.authority() == nullptr
+          ? Digest{}
+          : call.shell.authority()->authority().certificate().fingerprint()};
   access::AuditNote note = call.note(access::Action::issue_credential,
                                      fmt::format("token {} of {}", token.id, token.operator_name));
   note.after = token.expires ? "until " + format_instant(*token.expires) : "for ever";
@@ -292,16 +293,16 @@ Status revoke_host(const Call& call) {
 Status who_am_i(const Call& call) {
   const access::Principal& principal = call.who.principal;
   const bool local = principal.kind == access::Principal::Kind::local;
-  call.responder.send(http::Response::json(Json::object(
-      {{"principal", access::principal_text(principal)},
-       {"name", local ? "local" : principal.name},
-       {"may", local ? "everything: this controller runs with --insecure"
-               : principal.kind == access::Principal::Kind::host
-                   ? "a host"
-                   : access::grants_text(call.who.grants)},
-       {"how", principal.how.empty() ? "no credential" : principal.how},
-       {"address", principal.address},
-       {"partition", principal.partition}})));
+  call.responder.send(http::Response::json(
+      Json::object({{"principal", access::principal_text(principal)},
+                    {"name", local ? "local" : principal.name},
+                    {"may", local ? "everything: this controller runs with --insecure"
+                            : principal.kind == access::Principal::Kind::host
+                                ? "a host"
+                                : access::grants_text(call.who.grants)},
+                    {"how", principal.how.empty() ? "no credential" : principal.how},
+                    {"address", principal.address},
+                    {"partition", principal.partition}})));
   return {};
 }
 
@@ -309,15 +310,15 @@ Result<std::uint64_t> number_of(const http::Request& request, std::string_view n
                                 std::string_view otherwise) {
   const std::string text = request.query_value(name).value_or(std::string(otherwise));
   if (text.empty() || text.size() > 15 || text.find_first_not_of("0123456789") != std::string::npos)
-    return fail(ErrorCode::invalid_input, fmt::format("{}: '{}' is not a number", name, text.substr(0, 40)));
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{}: '{}' is not a number", name, text.substr(0, 40)));
   return std::stoull(text);
 }
 
 Status read_audit(const Call& call) {
   const std::uint64_t after = TRY(number_of(call.request, "after", "0"));
   const std::uint64_t limit = TRY(number_of(call.request, "limit", "100"));
-  const auto entries =
-      TRY(call.shell.audit(after, std::min<std::size_t>(limit, kMostEntries)));
+  const auto entries = TRY(call.shell.audit(after, std::min<std::size_t>(limit, kMostEntries)));
   Json::Array out;
   for (const access::AuditEntry& entry : entries) out.push_back(access::audit_entry_to_json(entry));
   const access::AuditHead& head = call.shell.audit_head();

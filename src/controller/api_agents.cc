@@ -132,55 +132,55 @@ Status check_report(const Shell& shell, const plan::HostReport& report) {
 }  // namespace
 
 void add_agent_routes(Gate& gate, Shell& shell) {
-  gate.route("GET", "/v1/agents/{name}/target",
-               [&shell](const http::Request& request, const http::Responder& responder,
-                        const Asker& asker) {
-                 const auto host = host_name(request);
-                 const auto epoch = number(request, "epoch");
-                 const auto seq = number(request, "seq");
-                 if (!host || !epoch || !seq) {
-                   responder.send(!host ? host.error() : !epoch ? epoch.error() : seq.error());
-                   return;
-                 }
-                 if (const Status status = shell.writable(); !status) {
-                   responder.send(status.error());
-                   return;
-                 }
-                 if (const Status status = shell.core().check_position(*epoch, *seq); !status) {
-                   responder.send(status.error());
-                   return;
-                 }
-                 shell.hold_poll(*host, *epoch, *seq, responder, asker.still_believed);
-               });
+  gate.route(
+      "GET", "/v1/agents/{name}/target",
+      [&shell](const http::Request& request, const http::Responder& responder, const Asker& asker) {
+        const auto host = host_name(request);
+        const auto epoch = number(request, "epoch");
+        const auto seq = number(request, "seq");
+        if (!host || !epoch || !seq) {
+          responder.send(!host ? host.error() : !epoch ? epoch.error() : seq.error());
+          return;
+        }
+        if (const Status status = shell.writable(); !status) {
+          responder.send(status.error());
+          return;
+        }
+        if (const Status status = shell.core().check_position(*epoch, *seq); !status) {
+          responder.send(status.error());
+          return;
+        }
+        shell.hold_poll(*host, *epoch, *seq, responder, asker.still_believed);
+      });
   gate.route("POST", "/v1/agents/{name}/reports",
-               [&shell](const http::Request& request, const http::Responder& responder) {
-                 const auto host = host_name(request);
-                 const auto json = request.json();
-                 if (!host || !json) {
-                   responder.send(!host ? host.error() : json.error());
-                   return;
-                 }
-                 const auto report = plan::host_report_from_json(*json);
-                 if (!report || report->host != *host) {
-                   responder.send(report ? Error(fail(ErrorCode::invalid_input,
-                                                      fmt::format("a report of '{}' sent by '{}'",
-                                                                  report->host, *host)))
-                                         : report.error());
-                   return;
-                 }
-                 if (const Status status = check_report(shell, *report); !status) {
-                   responder.send(status.error());
-                   return;
-                 }
-                 ++shell.metrics().reports;
-                 shell.carry_out(shell.core().on_report(*report, shell.now()),
-                                 [responder, number = report->number](const Status& status) {
-                                   responder.send(status ? http::Response::json(
-                                                               Json::object({{"accepted", number}}))
-                                                         : http::Response::error(status.error()));
-                                 });
-               },
-               {kReportBytes});
+             [&shell](const http::Request& request, const http::Responder& responder) {
+               const auto host = host_name(request);
+               const auto json = request.json();
+               if (!host || !json) {
+                 responder.send(!host ? host.error() : json.error());
+                 return;
+               }
+               const auto report = plan::host_report_from_json(*json);
+               if (!report || report->host != *host) {
+                 responder.send(report ? Error(fail(ErrorCode::invalid_input,
+                                                    fmt::format("a report of '{}' sent by '{}'",
+                                                                report->host, *host)))
+                                       : report.error());
+                 return;
+               }
+               if (const Status status = check_report(shell, *report); !status) {
+                 responder.send(status.error());
+                 return;
+               }
+               ++shell.metrics().reports;
+               shell.carry_out(shell.core().on_report(*report, shell.now()),
+                               [responder, number = report->number](const Status& status) {
+                                 responder.send(status ? http::Response::json(
+                                                             Json::object({{"accepted", number}}))
+                                                       : http::Response::error(status.error()));
+                               });
+             },
+             {kReportBytes});
 }
 
 void add_object_routes(Gate& gate, Shell& shell) {
@@ -198,21 +198,21 @@ void add_object_routes(Gate& gate, Shell& shell) {
   };
   gate.route("GET", "/v1/objects/{digest}", with_digest(read_object));
   gate.route("PUT", "/v1/objects/{digest}",
-               with_digest([](const objects::ObjectStore& store, const Digest& digest,
-                              const http::Request& request) {
-                 const auto offset = number(request, "offset");
-                 return offset ? take_piece(store, digest, *offset, request)
-                               : http::Response::error(offset.error());
-               }),
-               {kUploadBytes});
+             with_digest([](const objects::ObjectStore& store, const Digest& digest,
+                            const http::Request& request) {
+               const auto offset = number(request, "offset");
+               return offset ? take_piece(store, digest, *offset, request)
+                             : http::Response::error(offset.error());
+             }),
+             {kUploadBytes});
   gate.route("GET", "/v1/uploads/{digest}",
-               with_digest([](const objects::ObjectStore& store, const Digest& digest,
-                              const http::Request&) {
-                 const auto size = store.partial_size(digest);
-                 if (!size) return http::Response::error(size.error());
-                 return http::Response::json(
-                     Json::object({{"complete", store.has(digest)}, {"received", *size}}));
-               }));
+             with_digest(
+                 [](const objects::ObjectStore& store, const Digest& digest, const http::Request&) {
+                   const auto size = store.partial_size(digest);
+                   if (!size) return http::Response::error(size.error());
+                   return http::Response::json(
+                       Json::object({{"complete", store.has(digest)}, {"received", *size}}));
+                 }));
   gate.route(
       "POST", "/v1/objects/missing",
       [&shell](const http::Request& request, const http::Responder& responder) {

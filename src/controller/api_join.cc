@@ -59,8 +59,8 @@ Result<Issue> issue_for_host(const Shell& shell, const AuthorityFolder& folder,
   const crypto::Certificate certificate = TRY(folder.authority().issue(
       {key, {crypto::IdentityKind::host, folder.partition(), name}, {}, kHostLifetime},
       shell.now()));
-  auto writes = TRY(access::add_host_certificate(shell.registry(), name, issued(certificate, key.id()),
-                                                 kOverlap, shell.now()));
+  auto writes = TRY(access::add_host_certificate(
+      shell.registry(), name, issued(certificate, key.id()), kOverlap, shell.now()));
   return Issue{certificate, std::move(writes)};
 }
 
@@ -86,10 +86,10 @@ void join(Shell& shell, const http::Request& request, const http::Responder& res
     return;
   }
   const crypto::PublicKey& key = signed_request->certificate.key;
-  auto outcome = access::join(shell.registry(),
-                              {token->id, token->secret, name, key.id(), signed_request->machine,
-                               request.peer.address},
-                              shell.now());
+  auto outcome = access::join(
+      shell.registry(),
+      {token->id, token->secret, name, key.id(), signed_request->machine, request.peer.address},
+      shell.now());
   if (!outcome) {
     responder.send(outcome.error());
     return;
@@ -133,24 +133,24 @@ Result<Issue> issue_for_operator(const Shell& shell, const AuthorityFolder& fold
   const crypto::Certificate certificate = TRY(folder.authority().issue(
       {key, {crypto::IdentityKind::operator_, folder.partition(), name}, {}, kOperatorLifetime},
       shell.now()));
-  auto writes = TRY(access::add_operator_certificate(
-      shell.registry(), name, issued(certificate, key.id()), shell.now()));
+  auto writes = TRY(access::add_operator_certificate(shell.registry(), name,
+                                                     issued(certificate, key.id()), shell.now()));
   return Issue{certificate, std::move(writes)};
 }
 
-// A host whose certificate has expired, or was replaced: its request is signed with the key that it is
-// known by, which nobody else has.
+// A host whose certificate has expired, or was replaced: its request is signed with the key that it
+// is known by, which nobody else has.
 Status check_known_key(const Shell& shell, const crypto::CertificateRequest& request) {
   const auto it = shell.registry().hosts.find(request.identity.name);
-  const bool known = request.identity.kind == crypto::IdentityKind::host &&
-                     it != shell.registry().hosts.end() &&
-                     it->second.state == access::HostState::approved &&
-                     it->second.key == request.key.id();
+  const bool known =
+      request.identity.kind == crypto::IdentityKind::host && it != shell.registry().hosts.end() &&
+      it->second.state == access::HostState::approved && it->second.key == request.key.id();
   if (known) return {};
   return fail(ErrorCode::unauthenticated,
               fmt::format("no host '{}' is known by this key", request.identity.name))
-      .hint("show the certificate that is to be renewed; or join anew with a token of: consort token "
-            "create");
+      .hint(
+          "show the certificate that is to be renewed; or join anew with a token of: consort token "
+          "create");
 }
 
 Result<Issue> renewed(const Shell& shell, const AuthorityFolder& folder, const access::Known& who,
@@ -204,10 +204,10 @@ void add_join_routes(Gate& gate, Shell& shell) {
       responder.send(folder.error());
       return;
     }
-    responder.send(http::Response::json(Json::object(
-        {{"certificate", (*folder)->trust_pem()},
-         {"fingerprint", (*folder)->authority().certificate().fingerprint().str()},
-         {"partition", (*folder)->partition()}})));
+    responder.send(http::Response::json(
+        Json::object({{"certificate", (*folder)->trust_pem()},
+                      {"fingerprint", (*folder)->authority().certificate().fingerprint().str()},
+                      {"partition", (*folder)->partition()}})));
   });
   gate.route("POST", "/v1/join",
              [&shell](const http::Request& request, const http::Responder& responder,

@@ -3,10 +3,10 @@
 
 #include <algorithm>
 
+#include "access/subject.h"
 #include "base/json_reader.h"
 #include "base/selector.h"
 #include "base/text.h"
-#include "access/subject.h"
 #include "controller/shell.h"
 
 namespace consort::controller {
@@ -272,23 +272,23 @@ Json status_json(const Core& core) {
 
 void add_rollout_routes(Gate& gate, Shell& shell) {
   gate.route("GET", "/v1/rollouts",
-               [&shell](const http::Request&, const http::Responder& responder) {
-                 Json::Array out;
-                 for (const auto& [id, rollout] : shell.core().rollouts())
-                   out.push_back(rollout_summary(rollout));
-                 responder.send(http::Response::json(Json::object({{"rollouts", out}})));
-               });
+             [&shell](const http::Request&, const http::Responder& responder) {
+               Json::Array out;
+               for (const auto& [id, rollout] : shell.core().rollouts())
+                 out.push_back(rollout_summary(rollout));
+               responder.send(http::Response::json(Json::object({{"rollouts", out}})));
+             });
   gate.route("GET", "/v1/rollouts/{id}",
-               [&shell](const http::Request& request, const http::Responder& responder) {
-                 const auto it = shell.core().rollouts().find(request.param("id"));
-                 if (it == shell.core().rollouts().end()) {
-                   responder.send(Error(fail(ErrorCode::not_found,
-                                             fmt::format("no rollout '{}'", request.param("id")))
-                                            .hint("see them with: consort history")));
-                   return;
-                 }
-                 responder.send(http::Response::json(rollout::rollout_to_json(it->second)));
-               });
+             [&shell](const http::Request& request, const http::Responder& responder) {
+               const auto it = shell.core().rollouts().find(request.param("id"));
+               if (it == shell.core().rollouts().end()) {
+                 responder.send(Error(
+                     fail(ErrorCode::not_found, fmt::format("no rollout '{}'", request.param("id")))
+                         .hint("see them with: consort history")));
+                 return;
+               }
+               responder.send(http::Response::json(rollout::rollout_to_json(it->second)));
+             });
   gate.route(
       "POST", "/v1/rollouts/{id}/{verb}",
       [&shell, &gate](const http::Request& request, const http::Responder& responder,
@@ -317,8 +317,8 @@ void add_rollout_routes(Gate& gate, Shell& shell) {
           responder.send(status.error());
           return;
         }
-        access::AuditNote note = note_of(asker.known, access::Action::steer_rollout,
-                                         "rollout " + id, shell.now());
+        access::AuditNote note =
+            note_of(asker.known, access::Action::steer_rollout, "rollout " + id, shell.now());
         note.after = verb;
         shell.carry_out(std::move(output), std::move(note), [responder](const Status& status) {
           responder.send(status ? http::Response::json(Json::object())
@@ -329,75 +329,77 @@ void add_rollout_routes(Gate& gate, Shell& shell) {
 
 void add_plan_routes(Gate& gate, Shell& shell) {
   gate.route("POST", "/v1/plan",
-               [&shell](const http::Request& request, const http::Responder& responder) {
-                 with_request(
-                     shell, request, responder, [&shell, responder](const DeployRequest& deploy) {
-                       const auto plan = shell.core().plan(deploy);
-                       responder.send(plan ? http::Response::json(plan::plan_to_json(*plan))
-                                           : http::Response::error(plan.error()));
-                     });
-               },
-               {kPlanBytes});
+             [&shell](const http::Request& request, const http::Responder& responder) {
+               with_request(shell, request, responder,
+                            [&shell, responder](const DeployRequest& deploy) {
+                              const auto plan = shell.core().plan(deploy);
+                              responder.send(plan ? http::Response::json(plan::plan_to_json(*plan))
+                                                  : http::Response::error(plan.error()));
+                            });
+             },
+             {kPlanBytes});
   gate.route(
       "POST", "/v1/deploy",
       [&shell, &gate](const http::Request& request, const http::Responder& responder,
                       const Asker& asker) {
-        with_request(shell, request, responder, [&shell, &gate, responder, who = asker.known](
-                                                    DeployRequest deploy) {
-          std::string touched;
-          deploy.permit = [&](const plan::Plan& plan, const plan::Generation& candidate) {
-            return permit_deploy(shell, gate, who, plan, candidate, touched);
-          };
-          // Nobody deploys in another's name; on loopback without TLS it is what the client says.
-          if (who.principal.kind != access::Principal::Kind::local) deploy.by = who.principal.name;
-          Output output;
-          const auto id = shell.core().deploy(deploy, shell.now(), output);
-          if (!id) {
-            responder.send(id.error());
-            return;
-          }
-          std::optional<access::AuditNote> note;
-          if (!id->empty()) {
-            note = note_of(who,
-                           deploy.candidate.rollback_of != 0 ? access::Action::roll_back
-                                                             : access::Action::deploy,
-                           touched, shell.now());
-            note->before = shell.core().current() == nullptr
-                               ? ""
-                               : fmt::format("generation {}", shell.core().current()->number);
-            note->after = "rollout " + *id;
-            note->reason = deploy.message;
-          }
-          shell.carry_out(std::move(output), std::move(note), [responder, id = *id](const Status& status) {
-            responder.send(status ? http::Response::json(
-                                        Json::object({{"rollout", id.empty() ? Json() : Json(id)}}))
-                                  : http::Response::error(status.error()));
-          });
-        });
+        with_request(
+            shell, request, responder,
+            [&shell, &gate, responder, who = asker.known](DeployRequest deploy) {
+              std::string touched;
+              deploy.permit = [&](const plan::Plan& plan, const plan::Generation& candidate) {
+                return permit_deploy(shell, gate, who, plan, candidate, touched);
+              };
+              // Nobody deploys in another's name; on loopback without TLS it is what the client
+              // says.
+              if (who.principal.kind != access::Principal::Kind::local)
+                deploy.by = who.principal.name;
+              Output output;
+              const auto id = shell.core().deploy(deploy, shell.now(), output);
+              if (!id) {
+                responder.send(id.error());
+                return;
+              }
+              std::optional<access::AuditNote> note;
+              if (!id->empty()) {
+                note = note_of(who,
+                               deploy.candidate.rollback_of != 0 ? access::Action::roll_back
+                                                                 : access::Action::deploy,
+                               touched, shell.now());
+                note->before = shell.core().current() == nullptr
+                                   ? ""
+                                   : fmt::format("generation {}", shell.core().current()->number);
+                note->after = "rollout " + *id;
+                note->reason = deploy.message;
+              }
+              shell.carry_out(
+                  std::move(output), std::move(note), [responder, id = *id](const Status& status) {
+                    responder.send(status ? http::Response::json(Json::object(
+                                                {{"rollout", id.empty() ? Json() : Json(id)}}))
+                                          : http::Response::error(status.error()));
+                  });
+            });
       },
       {kPlanBytes});
-  gate.route(
-      "GET", "/v1/rollback",
-      [&shell](const http::Request& request, const http::Responder& responder) {
-        const std::string to = request.query_value("to").value_or("0");
-        if (to.empty() || to.size() > 12 ||
-            to.find_first_not_of("0123456789") != std::string::npos) {
-          responder.send(
-              Error(fail(ErrorCode::invalid_input,
-                         fmt::format("'{}' is not the number of a generation", to.substr(0, 40)))));
-          return;
-        }
-        const auto candidate = shell.core().rollback_candidate(std::stoull(to));
-        responder.send(candidate ? http::Response::json(plan::generation_to_json(*candidate))
-                                 : http::Response::error(candidate.error()));
-      });
+  gate.route("GET", "/v1/rollback",
+             [&shell](const http::Request& request, const http::Responder& responder) {
+               const std::string to = request.query_value("to").value_or("0");
+               if (to.empty() || to.size() > 12 ||
+                   to.find_first_not_of("0123456789") != std::string::npos) {
+                 responder.send(Error(fail(
+                     ErrorCode::invalid_input,
+                     fmt::format("'{}' is not the number of a generation", to.substr(0, 40)))));
+                 return;
+               }
+               const auto candidate = shell.core().rollback_candidate(std::stoull(to));
+               responder.send(candidate ? http::Response::json(plan::generation_to_json(*candidate))
+                                        : http::Response::error(candidate.error()));
+             });
 }
 
 void add_state_routes(Gate& gate, Shell& shell) {
-  gate.route("GET", "/v1/status",
-               [&shell](const http::Request&, const http::Responder& responder) {
-                 responder.send(http::Response::json(status_json(shell.core())));
-               });
+  gate.route("GET", "/v1/status", [&shell](const http::Request&, const http::Responder& responder) {
+    responder.send(http::Response::json(status_json(shell.core())));
+  });
   gate.route(
       "GET", "/v1/generations", [&shell](const http::Request&, const http::Responder& responder) {
         Json::Array out;
@@ -415,50 +417,47 @@ void add_state_routes(Gate& gate, Shell& shell) {
         responder.send(http::Response::json(Json::object({{"generations", out}})));
       });
   gate.route("GET", "/v1/generations/{number}",
-               [&shell](const http::Request& request, const http::Responder& responder) {
-                 const std::string text = request.param("number");
-                 const auto& all = shell.core().generations();
-                 const plan::Generation* found = nullptr;
-                 if (text == "current") {
-                   found = shell.core().current();
-                 } else if (!text.empty() && text.size() < 12 &&
-                            text.find_first_not_of("0123456789") == std::string::npos) {
-                   const auto it = all.find(std::stoull(text));
-                   found = it == all.end() ? nullptr : &it->second;
-                 }
-                 if (found == nullptr) {
-                   responder.send(Error(fail(ErrorCode::not_found,
-                                             fmt::format("no generation '{}'", text.substr(0, 40)))
-                                            .hint("see them with: consort history")));
-                   return;
-                 }
-                 responder.send(http::Response::json(plan::generation_to_json(*found)));
-               });
-  gate.route("GET", "/v1/hosts",
-               [&shell](const http::Request&, const http::Responder& responder) {
-                 Json::Array out;
-                 // Those that wait to be let in have never been here.
-                 std::set<std::string> names;
-                 for (const auto& [name, host] : shell.core().hosts()) names.insert(name);
-                 for (const auto& [name, host] : shell.registry().hosts) names.insert(name);
-                 for (const std::string& name : names) out.push_back(host_record(shell, name));
-                 responder.send(http::Response::json(Json::object({{"hosts", out}})));
-               });
-  gate.route(
-      "GET", "/v1/hosts/{name}",
-      [&shell](const http::Request& request, const http::Responder& responder) {
-        const std::string name = request.param("name");
-        if (!shell.core().hosts().contains(name) && !shell.registry().hosts.contains(name)) {
-          responder.send(Error(fail(ErrorCode::not_found, fmt::format("no host '{}'", name))
-                                   .hint("see them with: consort host list")));
-          return;
-        }
-        responder.send(http::Response::json(host_record(shell, name)));
-      });
+             [&shell](const http::Request& request, const http::Responder& responder) {
+               const std::string text = request.param("number");
+               const auto& all = shell.core().generations();
+               const plan::Generation* found = nullptr;
+               if (text == "current") {
+                 found = shell.core().current();
+               } else if (!text.empty() && text.size() < 12 &&
+                          text.find_first_not_of("0123456789") == std::string::npos) {
+                 const auto it = all.find(std::stoull(text));
+                 found = it == all.end() ? nullptr : &it->second;
+               }
+               if (found == nullptr) {
+                 responder.send(Error(fail(ErrorCode::not_found,
+                                           fmt::format("no generation '{}'", text.substr(0, 40)))
+                                          .hint("see them with: consort history")));
+                 return;
+               }
+               responder.send(http::Response::json(plan::generation_to_json(*found)));
+             });
+  gate.route("GET", "/v1/hosts", [&shell](const http::Request&, const http::Responder& responder) {
+    Json::Array out;
+    // Those that wait to be let in have never been here.
+    std::set<std::string> names;
+    for (const auto& [name, host] : shell.core().hosts()) names.insert(name);
+    for (const auto& [name, host] : shell.registry().hosts) names.insert(name);
+    for (const std::string& name : names) out.push_back(host_record(shell, name));
+    responder.send(http::Response::json(Json::object({{"hosts", out}})));
+  });
+  gate.route("GET", "/v1/hosts/{name}",
+             [&shell](const http::Request& request, const http::Responder& responder) {
+               const std::string name = request.param("name");
+               if (!shell.core().hosts().contains(name) && !shell.registry().hosts.contains(name)) {
+                 responder.send(Error(fail(ErrorCode::not_found, fmt::format("no host '{}'", name))
+                                          .hint("see them with: consort host list")));
+                 return;
+               }
+               responder.send(http::Response::json(host_record(shell, name)));
+             });
   gate.route(
       "DELETE", "/v1/hosts/{name}",
-      [&shell](const http::Request& request, const http::Responder& responder,
-               const Asker& asker) {
+      [&shell](const http::Request& request, const http::Responder& responder, const Asker& asker) {
         if (const Status status = shell.writable(); !status) {
           responder.send(status.error());
           return;
@@ -467,9 +466,8 @@ void add_state_routes(Gate& gate, Shell& shell) {
         Output output;
         const Status removed = shell.core().remove_host(name, shell.now(), output);
         // It may never have come further than to the door.
-        const auto access =
-            access::remove_host(shell.registry(), name,
-                                access::principal_text(asker.known.principal), shell.now());
+        const auto access = access::remove_host(
+            shell.registry(), name, access::principal_text(asker.known.principal), shell.now());
         if (!removed && !access) {
           responder.send(removed.error());
           return;
@@ -516,32 +514,31 @@ void add_state_routes(Gate& gate, Shell& shell) {
 }
 
 void add_event_routes(Gate& gate, Shell& shell) {
-  gate.route("GET", "/v1/events",
-               [&shell](const http::Request& request, const http::Responder& responder,
-                        const Asker& asker) {
-                 const std::string after(request.headers.get("last-event-id")
-                                             .value_or(request.query_value("after").value_or("")));
-                 const bool numeric = !after.empty() && after.size() < 18 &&
-                                      after.find_first_not_of("0123456789") == std::string::npos;
-                 const std::uint64_t newest =
-                     shell.events().empty() ? 0 : shell.events().rbegin()->first;
-                 shell.add_stream(responder.open_stream(), numeric ? std::stoull(after) : newest,
-                                  asker.still_believed);
-               });
+  gate.route(
+      "GET", "/v1/events",
+      [&shell](const http::Request& request, const http::Responder& responder, const Asker& asker) {
+        const std::string after(request.headers.get("last-event-id")
+                                    .value_or(request.query_value("after").value_or("")));
+        const bool numeric = !after.empty() && after.size() < 18 &&
+                             after.find_first_not_of("0123456789") == std::string::npos;
+        const std::uint64_t newest = shell.events().empty() ? 0 : shell.events().rbegin()->first;
+        shell.add_stream(responder.open_stream(), numeric ? std::stoull(after) : newest,
+                         asker.still_believed);
+      });
   gate.route("GET", "/v1/log",
-               [&shell](const http::Request& request, const http::Responder& responder) {
-                 const auto matches = [&](std::string_view key, const std::string& value) {
-                   const auto wanted = request.query_value(key);
-                   return !wanted || *wanted == value;
-                 };
-                 Json::Array out;
-                 for (const auto& [number, event] : shell.events()) {
-                   if (matches("host", event.host) && matches("service", event.service) &&
-                       matches("rollout", event.rollout))
-                     out.push_back(event_to_json(event));
-                 }
-                 responder.send(http::Response::json(Json::object({{"events", out}})));
-               });
+             [&shell](const http::Request& request, const http::Responder& responder) {
+               const auto matches = [&](std::string_view key, const std::string& value) {
+                 const auto wanted = request.query_value(key);
+                 return !wanted || *wanted == value;
+               };
+               Json::Array out;
+               for (const auto& [number, event] : shell.events()) {
+                 if (matches("host", event.host) && matches("service", event.service) &&
+                     matches("rollout", event.rollout))
+                   out.push_back(event_to_json(event));
+               }
+               responder.send(http::Response::json(Json::object({{"events", out}})));
+             });
 }
 
 }  // namespace

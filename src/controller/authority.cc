@@ -33,9 +33,8 @@ Result<crypto::SecretText> read_passphrase(const fs::path& file) {
 Status check_private(const fs::path& file) {
   struct stat info {};
   if (::stat(file.c_str(), &info) != 0 || (info.st_mode & 077U) == 0) return {};
-  return fail(ErrorCode::refused,
-              fmt::format("{} can be read by others (mode {:04o})", file.string(),
-                          info.st_mode & 07777U))
+  return fail(ErrorCode::refused, fmt::format("{} can be read by others (mode {:04o})",
+                                              file.string(), info.st_mode & 07777U))
       .hint(fmt::format("chmod 600 {}", file.string()));
 }
 
@@ -68,8 +67,9 @@ Status AuthorityFolder::check_absent(const fs::path& data) {
   if (!has_authority(data)) return {};
   return fail(ErrorCode::conflict,
               fmt::format("{} holds an authority already", folder_of(data).string()))
-      .hint("a second one would know none of the hosts that have joined; if that is what you want, "
-            "remove the folder first");
+      .hint(
+          "a second one would know none of the hosts that have joined; if that is what you want, "
+          "remove the folder first");
 }
 
 Result<AuthorityFolder> AuthorityFolder::create(const fs::path& data,
@@ -88,10 +88,11 @@ Result<AuthorityFolder> AuthorityFolder::create(const fs::path& data,
   }
   TRYV(write_file_atomic(folder / "key.pem", TRY(authority.key().to_encrypted_pem(passphrase)),
                          0600));
-  TRYV(write_file_atomic(folder / "certificate.pem",
-                         crypto::certificates_to_pem(authority.chain()), 0644));
+  TRYV(write_file_atomic(folder / "certificate.pem", crypto::certificates_to_pem(authority.chain()),
+                         0644));
   AuthorityFolder out(std::move(authority), options.controller, options.names);
-  // Tried before it is believed: a name that no certificate can carry would show at the first start.
+  // Tried before it is believed: a name that no certificate can carry would show at the first
+  // start.
   TRYV(out.server_identity(now).map([](const http::TlsIdentity&) {}));
   // Last: a folder with it is complete.
   TRYV(write_file_atomic(
@@ -125,8 +126,7 @@ Result<AuthorityFolder> AuthorityFolder::open(const fs::path& data, const fs::pa
   auto authority = crypto::Authority::load(
       partition, TRY(read_file(folder / "certificate.pem", crypto::kPemLimit)),
       TRY(read_file(folder / "key.pem", crypto::kPemLimit)), &*passphrase);
-  if (!authority)
-    return fail(std::move(authority).error().context("in " + folder.string()));
+  if (!authority) return fail(std::move(authority).error().context("in " + folder.string()));
   return AuthorityFolder(std::move(*authority), controller, std::move(names));
 }
 
@@ -137,8 +137,7 @@ Result<http::TlsIdentity> AuthorityFolder::server_identity(Instant now) const {
                                  names_,
                                  kControllerLifetime};
   const crypto::Certificate certificate = TRY(authority_.issue(order, now));
-  return http::TlsIdentity{authority_.chain_pem_for(certificate),
-                           key.to_pem()};
+  return http::TlsIdentity{authority_.chain_pem_for(certificate), key.to_pem()};
 }
 
 }  // namespace consort::controller

@@ -1,6 +1,7 @@
 // The controller's authority on disk, DATA/authority: certificate.pem (the issuing one first),
-// key.pem (encrypted), names.json (partition, the controller's name, under which names and addresses
-// it is reached) and, unless the operator keeps it elsewhere, `unlock`, the passphrase of the key.
+// key.pem (encrypted), names.json (partition, the controller's name, under which names and
+// addresses it is reached) and, unless the operator keeps it elsewhere, `unlock`, the passphrase of
+// the key.
 #pragma once
 
 #include <optional>
@@ -22,7 +23,8 @@ struct AuthorityOptions {
   std::string partition = "main";
   std::string controller;    // its name, for its certificate
   crypto::ExtraNames names;  // DNS names and addresses under which it is reached
-  // The passphrase of the key, read from here; empty: one is made and kept in DATA/authority/unlock.
+  // The passphrase of the key, read from here; empty: one is made and kept in
+  // DATA/authority/unlock.
   fs::path unlock;
   // An external authority's intermediate in place of an own root: both or none.
   fs::path chain;
@@ -33,8 +35,7 @@ class AuthorityFolder {
  public:
   // Errors: conflict when there is one already, invalid_input (names, an external chain), io.
   [[nodiscard]] static Result<AuthorityFolder> create(const fs::path& data,
-                                                      const AuthorityOptions& options,
-                                                      Instant now);
+                                                      const AuthorityOptions& options, Instant now);
   // `unlock` as in AuthorityOptions. Errors: not_found (with the command that makes one), refused
   // (a wrong passphrase, a key that others can read), corrupt.
   [[nodiscard]] static Result<AuthorityFolder> open(const fs::path& data, const fs::path& unlock);

@@ -17,7 +17,9 @@ const ActionRow& row_of(access::Action action) {
   return access::action_table()[static_cast<std::size_t>(action)];
 }
 
-std::string address_of(const http::Peer& peer) { return fmt::format("{}:{}", peer.address, peer.port); }
+std::string address_of(const http::Peer& peer) {
+  return fmt::format("{}:{}", peer.address, peer.port);
+}
 
 // "token ab12" → "ab12"
 std::string token_of(const access::Principal& principal) {
@@ -54,12 +56,13 @@ void Gate::route(std::string_view method, std::string_view pattern, Handler hand
   const auto action = access::action_of_route(method, pattern);
   if (!action)
     throw std::logic_error(fmt::format("access/actions.def does not name {} {}", method, pattern));
-  server_.route(method, pattern,
-                [this, action = *action, handler = std::move(handler)](
-                    const http::Request& request, const http::Responder& responder) {
-                  handle(action, handler, request, responder);
-                },
-                options);
+  server_.route(
+      method, pattern,
+      [this, action = *action, handler = std::move(handler)](const http::Request& request,
+                                                             const http::Responder& responder) {
+        handle(action, handler, request, responder);
+      },
+      options);
 }
 
 Result<access::Known> Gate::identify(const http::Request& request) const {
@@ -110,7 +113,8 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
   subject.partition = partition_;
   // Which services it is about is the handler's to find out.
   if (row.on == ActionRow::On::services) subject.services.emplace();
-  const access::Decision decision = access::decide(known->principal, known->grants, action, subject);
+  const access::Decision decision =
+      access::decide(known->principal, known->grants, action, subject);
   if (!decision.allowed) {
     log_info("{} {} by {}: {}", request.method, request.path,
              access::principal_text(known->principal), decision.reason);
@@ -125,16 +129,16 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
     if (!used.empty()) shell_.change_access(std::move(used), std::nullopt);
   }
   Asker asker{std::move(*known), {}};
-  asker.still_believed = [this, peer = request.peer,
-                          header = request.headers.get("Authorization").has_value()
-                                       ? std::optional(std::string(
-                                             *request.headers.get("Authorization")))
-                                       : std::nullopt] {
-    http::Request again;
-    again.peer = peer;
-    if (header) again.headers.set("Authorization", *header);
-    return identify(again).has_value();
-  };
+  asker.still_believed =
+      [this, peer = request.peer,
+       header = request.headers.get("Authorization").has_value()
+                    ? std::optional(std::string(*request.headers.get("Authorization")))
+                    : std::nullopt] {
+        http::Request again;
+        again.peer = peer;
+        if (header) again.headers.set("Authorization", *header);
+        return identify(again).has_value();
+      };
   handler(request, responder, asker);
 }
 

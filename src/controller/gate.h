@@ -1,6 +1,6 @@
 // The door of the API. Each route is added through it; for each request it finds out who asks
-// (access/identify.h) and whether they may (access/decide.h), by the table of actions. A route that the
-// table does not name cannot be added. On the loop's thread only.
+// (access/identify.h) and whether they may (access/decide.h), by the table of actions. A route that
+// the table does not name cannot be added. On the loop's thread only.
 #pragma once
 
 #include <functional>
@@ -31,14 +31,10 @@ enum class Protection : std::uint8_t {
 
 class Gate {
  public:
-  using Handler =
-      std::function<void(const http::Request&, const http::Responder&, const Asker&)>;
+  using Handler = std::function<void(const http::Request&, const http::Responder&, const Asker&)>;
 
   Gate(http::Server& server, Shell& shell, Protection protection, std::string partition)
-      : server_(server),
-        shell_(shell),
-        protection_(protection),
-        partition_(std::move(partition)) {}
+      : server_(server), shell_(shell), protection_(protection), partition_(std::move(partition)) {}
 
   // For an action on services the asker is let through when they are a deployer of anything: the
   // handler asks permits() once it knows of which. Precondition: the table names the route.
@@ -46,7 +42,7 @@ class Gate {
              http::RouteOptions options = {});
   // For handlers that need not know who asks.
   template <class Function>
-    requires std::is_invocable_v<Function, const http::Request&, const http::Responder&>
+  requires std::is_invocable_v<Function, const http::Request&, const http::Responder&>
   void route(std::string_view method, std::string_view pattern, Function handler,
              http::RouteOptions options = {}) {
     route(method, pattern,
@@ -55,8 +51,8 @@ class Gate {
           options);
   }
 
-  // Errors: forbidden, unauthenticated, with what would be needed. A refusal is written to the audit
-  // log.
+  // Errors: forbidden, unauthenticated, with what would be needed. A refusal is written to the
+  // audit log.
   [[nodiscard]] Status permits(const access::Known& who, access::Action action,
                                access::Subject subject);
   [[nodiscard]] Protection protection() const { return protection_; }

@@ -22,10 +22,12 @@ Result<Initialised> initialise_controller(const fs::path& data, const AuthorityO
   }
   const AuthorityFolder folder = TRY(AuthorityFolder::create(data, options, now));
   const crypto::PrivateKey key = crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256);
-  const crypto::Certificate certificate = TRY(folder.authority().issue(
-      {key.public_key(), {crypto::IdentityKind::operator_, folder.partition(), admin}, {},
-       kOperatorLifetime},
-      now));
+  const crypto::Certificate certificate =
+      TRY(folder.authority().issue({key.public_key(),
+                                    {crypto::IdentityKind::operator_, folder.partition(), admin},
+                                    {},
+                                    kOperatorLifetime},
+                                   now));
   access::Writes writes;
   // A store that outlived its authority knows its operators still; they get new certificates.
   if (!registry.operators.contains(admin)) {
@@ -33,11 +35,11 @@ Result<Initialised> initialise_controller(const fs::path& data, const AuthorityO
                                          "consort controller init", now));
     TRYV(registry.apply(writes));
   }
-  for (auto& [name, value] : TRY(access::add_operator_certificate(
-           registry, admin,
-           {certificate.serial(), key.public_key().id(), certificate.not_after(),
-            certificate.not_after()},
-           now)))
+  for (auto& [name, value] :
+       TRY(access::add_operator_certificate(registry, admin,
+                                            {certificate.serial(), key.public_key().id(),
+                                             certificate.not_after(), certificate.not_after()},
+                                            now)))
     writes.insert_or_assign(name, value);
   state::Transaction transaction;
   for (const auto& [name, value] : writes)

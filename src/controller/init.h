@@ -1,4 +1,5 @@
-// The first steps of a new controller, done once, on its machine: its authority and the first admin.
+// The first steps of a new controller, done once, on its machine: its authority and the first
+// admin.
 #pragma once
 
 #include <string>

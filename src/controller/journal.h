@@ -30,8 +30,8 @@ class Journal {
           TransactionLimits limits = {})
       : store_(store), objects_(objects), post_(std::move(post)), limits_(limits) {}
 
-  // Everything that is durable but the audit log, large values in full. Errors: io, corrupt, not_found (an object
-  // that a record names is gone).
+  // Everything that is durable but the audit log, large values in full. Errors: io, corrupt,
+  // not_found (an object that a record names is gone).
   [[nodiscard]] Result<Store> load();
   // `done` is called once all of it is durable, or with the error that kept it from being so.
   void commit(Writes writes, Done done);

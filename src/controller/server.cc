@@ -38,11 +38,11 @@ class OwnCertificate {
   static Result<std::unique_ptr<OwnCertificate>> create(http::EventLoop& loop,
                                                         const AuthorityFolder& folder,
                                                         const Clock& clock) {
-    auto tls = TRY(http::ServerTls::create(TRY(folder.server_identity(clock.now())),
-                                           {folder.trust_pem()},
-                                           http::ClientCertificates::optional));
-    auto out = std::unique_ptr<OwnCertificate>(
-        new OwnCertificate(loop, folder, clock, std::move(tls)));
+    auto tls =
+        TRY(http::ServerTls::create(TRY(folder.server_identity(clock.now())), {folder.trust_pem()},
+                                    http::ClientCertificates::optional));
+    auto out =
+        std::unique_ptr<OwnCertificate>(new OwnCertificate(loop, folder, clock, std::move(tls)));
     out->schedule();
     return out;
   }

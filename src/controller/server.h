@@ -14,8 +14,8 @@ struct ServerOptions {
   fs::path data;                    // made when absent; holds state.sqlite, objects/ and authority/
   std::vector<std::string> listen;  // "127.0.0.1:8440"
   bool insecure = false;            // no TLS and no questions asked; on loopback only
-  fs::path unlock;  // the passphrase of the authority's key; "": DATA/authority/unlock
-  fs::path port_file;               // where to write the URL once it listens; "" for nowhere
+  fs::path unlock;     // the passphrase of the authority's key; "": DATA/authority/unlock
+  fs::path port_file;  // where to write the URL once it listens; "" for nowhere
 };
 
 // Blocks until SIGINT or SIGTERM. Errors: locked (another controller uses the folder), io (address

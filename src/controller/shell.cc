@@ -207,10 +207,11 @@ void Shell::change_access(access::Writes writes, std::optional<access::AuditNote
   if (auto status = registry_.apply(writes); !status) return start_over(status.error());
   Output output;
   for (auto& [key, value] : writes) output.writes[key] = std::move(value);
-  carry_out(std::move(output), std::move(note), [this, done = std::move(done)](const Status& status) {
-    if (status) end_what_is_no_more_believed();
-    if (done) done(status);
-  });
+  carry_out(std::move(output), std::move(note),
+            [this, done = std::move(done)](const Status& status) {
+              if (status) end_what_is_no_more_believed();
+              if (done) done(status);
+            });
 }
 
 void Shell::end_what_is_no_more_believed() {
@@ -247,8 +248,9 @@ Result<std::vector<access::AuditEntry>> Shell::audit(std::uint64_t after, std::s
   std::vector<access::AuditEntry> out;
   for (const state::Entry& entry : TRY(store_.range("audit/", limit, audit_key(after)))) {
     auto read = access::audit_entry_from_json(TRY(parse_json(entry.value, entry.key)));
-    if (!read) return fail(ErrorCode::corrupt, fmt::format("the store's key {}: {}", entry.key,
-                                                           read.error().message()));
+    if (!read)
+      return fail(ErrorCode::corrupt,
+                  fmt::format("the store's key {}: {}", entry.key, read.error().message()));
     out.push_back(std::move(*read));
   }
   return out;

@@ -162,7 +162,7 @@ Error TlsSession::error_of_failure(int ssl_error, int error_number) {
   if (!notes_.objection.empty()) {
     ERR_clear_error();
     return Error(ErrorCode::unauthenticated, fmt::format("the certificate of {}, {}, {}", where_,
-                                                      notes_.whose, notes_.objection.why))
+                                                         notes_.whose, notes_.objection.why))
         .hint(notes_.objection.hint);
   }
   const int reason = ERR_GET_REASON(ERR_peek_error());

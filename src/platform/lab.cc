@@ -12,8 +12,8 @@
 
 #include "base/digest.h"
 #include "base/json_reader.h"
-#include "base/text.h"
 #include "base/process.h"
+#include "base/text.h"
 
 namespace consort::platform {
 namespace {
@@ -231,18 +231,31 @@ Status Lab::initialise_controller() const {
   const fs::path data = identity_.folder / "controller" / "data";
   TRYV(make_folders(data, 0700));
   ProcessSpec spec;
-  spec.argv = {identity_.self.string(), "controller", "init", "--data", data.string(), "--name",
-               "lab", "--partition", "lab", "--address", platform_->address(1), "--url",
-               controller_url(), "--context-file", credentials().string()};
+  spec.argv = {identity_.self.string(),
+               "controller",
+               "init",
+               "--data",
+               data.string(),
+               "--name",
+               "lab",
+               "--partition",
+               "lab",
+               "--address",
+               platform_->address(1),
+               "--url",
+               controller_url(),
+               "--context-file",
+               credentials().string()};
   const ProcessOutcome outcome = TRY(run_process(spec));
   if (outcome.ok()) return {};
-  return fail(ErrorCode::io, fmt::format("the lab's authority is not made: {}", trim(outcome.errors)));
+  return fail(ErrorCode::io,
+              fmt::format("the lab's authority is not made: {}", trim(outcome.errors)));
 }
 
 // One token for all hosts; each presents it once.
 Result<std::string> Lab::join_token() const {
-  const Json answer = TRY(ask({"token", "create", "--ttl", "1h", "--uses",
-                               std::to_string(hosts_.size())}));
+  const Json answer =
+      TRY(ask({"token", "create", "--ttl", "1h", "--uses", std::to_string(hosts_.size())}));
   return answer.string_or("token");
 }
 

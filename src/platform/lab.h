@@ -61,15 +61,16 @@ class Lab {
   [[nodiscard]] Status act(Verb verb, const std::string& name);
   [[nodiscard]] Result<std::vector<std::string>> exec_argv(
       const std::string& host, const std::vector<std::string>& argv) const;
-  // Runs on this machine, inside the lab's network, with CONSORT_CONTROLLER and CONSORT_CONTEXT set.
+  // Runs on this machine, inside the lab's network, with CONSORT_CONTROLLER and CONSORT_CONTEXT
+  // set.
   [[nodiscard]] std::vector<std::string> inside_argv(const std::vector<std::string>& argv) const;
   // The admin's credential: what CONSORT_CONTEXT is to name.
   [[nodiscard]] fs::path credentials() const { return identity_.folder / "admin.json"; }
   // The record that `consort ARGUMENTS --json` prints, as the lab's admin. Error unavailable with
   // what it says instead.
   [[nodiscard]] Result<Json> ask(std::vector<std::string> arguments) const;
-  // { lab, platform, why, folder, context, controller: { url, running, kept }, inventory, hosts: [{ name,
-  // class, address, running, kept }] }; kept: see Platform::kept().
+  // { lab, platform, why, folder, context, controller: { url, running, kept }, inventory, hosts: [{
+  // name, class, address, running, kept }] }; kept: see Platform::kept().
   [[nodiscard]] Json describe() const;
 
  private:
