@@ -39,11 +39,12 @@ bool holds_data(const KeptFiles& kept, const std::string& service) {
 
 }  // namespace
 
-Caretaker::Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Duration health_interval,
-                     std::function<void(plan::HostReport)> tell)
+Caretaker::Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Trust trust,
+                     Duration health_interval, std::function<void(plan::HostReport)> tell)
     : shop_(workshop),
       loop_(loop),
       core_(std::move(core)),
+      trust_(std::move(trust)),
       health_interval_(health_interval),
       tell_(std::move(tell)),
       reserve_(shop_.host.data / "reserve"),
@@ -190,6 +191,12 @@ std::pair<std::uint64_t, std::uint64_t> Caretaker::position() const {
 // -------------------------------------------------------------------------------------
 
 Status Caretaker::on_target(const plan::Target& target) {
+  const std::string before = trust_.refusal();
+  auto trusted = trust_.check(shop_.host.name, core_, target);
+  if (!trusted && !trust_.refusal().empty() && trust_.refusal() != before)
+    shop_.note(make_event(SystemClock().now(), "untrusted", "", "", trust_.refusal()));
+  if (trust_.refusal() != before || !trusted) tell();
+  TRYV(std::move(trusted));
   take(TRY(core_.on_target(target)));
   if (deferred_.empty()) return {};
   return fail(ErrorCode::io,
@@ -260,6 +267,7 @@ void Caretaker::tell() {
   report.facts.insert(shop_.host.facts.begin(), shop_.host.facts.end());
   report.facts["address"] = shop_.host.address;
   for (const auto& [key, value] : shop_.host.labels) report.facts["label." + key] = value;
+  trust_.tell(report);
   tell_(std::move(report));
 }
 

@@ -14,6 +14,7 @@
 #include "agent/keeper.h"
 #include "agent/reserve.h"
 #include "agent/strands.h"
+#include "agent/trust.h"
 #include "agent/watch.h"
 #include "agent/workshop.h"
 #include "http/event_loop.h"
@@ -23,7 +24,8 @@ namespace consort::agent {
 class Caretaker {
  public:
   // `tell` gets every new state; host, boot id and facts are filled in.
-  Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Duration health_interval,
+  Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Trust trust,
+            Duration health_interval,
             std::function<void(plan::HostReport)> tell);
   ~Caretaker();
   Caretaker(const Caretaker&) = delete;
@@ -31,7 +33,7 @@ class Caretaker {
 
   // Goes on where the last life ended. Errors: io (no inotify).
   [[nodiscard]] Status begin();
-  // When it returns ok the target is durable. Errors: refused (older), io (the disk).
+  // When it returns ok the target is durable. Errors: refused (older), forbidden (not signed), io (the disk).
   [[nodiscard]] Status on_target(const plan::Target& target);
   void on_connected();
   void on_daemon(const std::string& name);
@@ -124,6 +126,7 @@ class Caretaker {
   Workshop& shop_;
   http::EventLoop& loop_;
   Core core_;
+  Trust trust_;
   Duration health_interval_;
   std::function<void(plan::HostReport)> tell_;
   std::map<std::string, ServicePtr> services_;

@@ -209,8 +209,9 @@ struct Agent::Impl {
                          history.after(Outbox::last_delivered(delivered), Outbox::kMostEvents)));
     }
     Core core = TRY(Core::restore(TRY(Caretaker::load(workshop.host.data / "state"))));
+    Trust trust = TRY(Trust::open(workshop.host.data, options.trust));
     caretaker = std::make_unique<Caretaker>(
-        workshop, loop, std::move(core), options.health_interval, [this](plan::HostReport report) {
+        workshop, loop, std::move(core), std::move(trust), options.health_interval, [this](plan::HostReport report) {
           if (outbox) outbox->state(std::move(report));
         });
     workshop.supervisor->on_state_change([this](const std::string& name) {

@@ -3,6 +3,7 @@
 //   lock  state/target.json  state/instances/<service>.json  state/kept/  state/converge/
 //   state/removed/ (removals.h)
 //   objects/  backups/  services/<service>/ (service_files.h)  daemons/ (native supervisor)
+//   trust.json and state/accepted.json (trust.h)
 //   history.jsonl  delivered (the newest event that the controller has)
 #pragma once
 
@@ -27,6 +28,7 @@ struct AgentOptions {
   // none.
   std::string controller_url;
   crypto::SecretText join_token{};  // of `consort token create`; not looked at once joined
+  fs::path trust{};                 // a trust list to keep from now on; empty: as it is
   std::string name;                 // empty: the one that it joined as, or the hostname
   std::string address;              // empty: the one that reaches the controller
   std::map<std::string, std::string> labels;

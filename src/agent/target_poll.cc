@@ -15,6 +15,8 @@ namespace {
 constexpr Duration kPollTimeout = seconds(30);
 // A server that answers "nothing new" at once must not be asked in a tight loop.
 constexpr Duration kShortestPoll = seconds(1);
+// Often enough to be heard, and to take what is signed when it comes.
+constexpr Duration kDistrustPause = seconds(2);
 
 }  // namespace
 
@@ -66,7 +68,16 @@ Status TargetPoll::ask(std::optional<Duration>& asked) {
       return fail(ErrorCode::invalid_input,
                   fmt::format("the target names a service '{}'", service.substr(0, 80)));
   }
-  return callbacks_.take(target);
+  auto taken = callbacks_.take(target);
+  if (taken || taken.error().code() != ErrorCode::forbidden) {
+    untrusted_.clear();
+    return taken;
+  }
+  // The controller answers; what it says is not believed, and it would say the same at once.
+  if (std::exchange(untrusted_, taken.error().message()) != taken.error().message())
+    log_error("untrusted: {}; what runs here goes on as it is", taken.error().message());
+  pause(kDistrustPause);
+  return {};
 }
 
 void TargetPoll::run() {

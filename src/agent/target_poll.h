@@ -51,6 +51,7 @@ class TargetPoll {
   std::condition_variable stopped_;
   bool stop_ = false;
   bool connected_ = false;
+  std::string untrusted_;  // what was told of a target that was refused
   std::thread thread_;
 };
 

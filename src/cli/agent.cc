@@ -59,6 +59,7 @@ Result<int> run(const Arguments& arguments) {
   options.name = arguments.value("--name");
   options.address = arguments.value("--address");
   options.labels = TRY(labels_of(arguments));
+  options.trust = arguments.value("--trust");
   options.root = arguments.value("--root", "/");
   options.supervisor =
       TRY(agent::supervisor_choice_from_name(arguments.value("--supervisor", "auto")));
@@ -86,6 +87,8 @@ Command agent_command() {
       {"--address", "ADDRESS",
        "where other hosts reach this one; default the address that reaches the controller"},
       {"--label", "KEY=VALUE", "a label of this host", true},
+      {"--trust", "FILE",
+       "a trust list: from now on only what is signed by its keys is taken (docs/signing.md)"},
       {"--root", "DIR", "where resources and account files are; default /"},
       {"--supervisor",
        "KIND",

@@ -11,6 +11,7 @@
 #include "cli/follow.h"
 #include "cli/plan_view.h"
 #include "cli/rows.h"
+#include "cli/sign.h"
 #include "cli/terminal.h"
 
 namespace consort::cli {
@@ -31,6 +32,11 @@ const std::vector<Option>& plan_options() {
 
 std::vector<Option> with_plan_options(std::vector<Option> own) {
   own.insert(own.begin(), plan_options().begin(), plan_options().end());
+  return own;
+}
+
+std::vector<Option> with_signing_options(std::vector<Option> own) {
+  own.insert(own.end(), signing_options().begin(), signing_options().end());
   return own;
 }
 
@@ -86,13 +92,58 @@ Json nothing_to_do(const plan::Plan& plan, int status) {
                        {"back", Json::array()}});
 }
 
+// Who signs, when somebody does, and what: `compiled` is what the operator's own sources make.
+struct Signer {
+  std::optional<signing::TrustList> list;
+  const plan::Generation* compiled = nullptr;
+  std::uint64_t sequence = 0;  // of what was signed
+};
+
+// Puts the signed statement into the request. False: it was only written to the file of --propose.
+Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer& signer,
+                          Json& request) {
+  if (!signer.list) {
+    request["unsigned"] = arguments.has("--unsigned");
+    return true;
+  }
+  Proposal proposal = TRY(proposal_of(answer, *signer.list));
+  const auto stay = TRY(review_proposal(proposal, *signer.list, signer.compiled));
+  if (!stay.empty() && !arguments.json())
+    print(fmt::format("as signed before: {}\n", join(stay, ", ")));
+  TRYV(sign_proposal(arguments, *signer.list, proposal));
+  const plan::StatementHead head = plan::ShareTree(proposal.proposed.statement).head();
+  if (arguments.has("--propose")) {
+    const std::string file = arguments.value("--propose");
+    TRYV(write_proposal(proposal, file));
+    const std::int64_t found =
+        signing::signatures_of(*signer.list, head, proposal.proposed.signatures);
+    print(arguments.json()
+              ? Json::object({{"statement", head.sequence},
+                              {"signatures", found},
+                              {"needed", signer.list->needed}})
+                        .dump() +
+                    "\n"
+              : fmt::format("{} of {} needed signatures are in {}; others add theirs: consort key "
+                            "sign {}; then deploy with --signatures {}\n",
+                            found, signer.list->needed, file, file, file));
+    return false;
+  }
+  TRYV(signing::check_signed(*signer.list, head, proposal.proposed.signatures));
+  if (proposal.before)
+    TRYV(remember_statement(*signer.list, proposal.before->statement.sequence));
+  signer.sequence = head.sequence;
+  request["statement"] = plan::signed_statement_to_json(proposal.proposed);
+  return true;
+}
+
 // `finish_upload` sends the objects that the plan needs, once it is known that they are needed.
 Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
-                      const Arguments& arguments, const std::function<Status()>& finish_upload,
-                      bool broken) {
+                      const Arguments& arguments, Signer signer,
+                      const std::function<Status()>& finish_upload, bool broken) {
   Json request = request_json(candidate, arguments);
-  const plan::Plan plan =
-      TRY(plan::plan_from_json(TRY(client.send_json("POST", "/v1/plan", request, minutes(2)))));
+  request["sign"] = signer.list.has_value();
+  const Json answered = TRY(client.send_json("POST", "/v1/plan", request, minutes(2)));
+  const plan::Plan plan = TRY(plan::plan_from_json(answered));
   const std::string expected = arguments.value("--plan");
   if (!expected.empty() && !plan.inputs.hex().starts_with(expected)) {
     return fail(ErrorCode::stale,
@@ -106,10 +157,11 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
     if (arguments.json()) print(nothing_to_do(plan, broken ? kPartial : kOk).dump() + "\n");
     return broken ? kPartial : kOk;
   }
-  if (!TRY(confirmed(arguments, plan))) {
+  if (!arguments.has("--propose") && !TRY(confirmed(arguments, plan))) {
     print("nothing was changed\n");
     return kError;
   }
+  if (!TRY(sign_request(answered, arguments, signer, request))) return kOk;
   TRYV(finish_upload());
   request["expect"] = plan.inputs.str();
   const Json answer = TRY(start_rollout(client, request, arguments));
@@ -122,6 +174,7 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
     return kOk;
   }
   const int status = TRY(follow(client, id, arguments));
+  if (status == kOk && signer.list) TRYV(remember_statement(*signer.list, signer.sequence));
   return status == kOk && broken ? kPartial : status;
 }
 
@@ -177,9 +230,11 @@ Result<int> run_deploy(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Prepared prepared = TRY(prepare(arguments, &client));
   if (!arguments.json()) tell_broken(prepared.compiled.broken);
+  const plan::Generation& compiled = prepared.compiled.generation;
+  Signer signer{TRY(chosen_trust(arguments, compiled.site)), &compiled, 0};
   TRY(upload(client, prepared, Upload::manifests));
   return carry_out(
-      client, prepared.compiled.generation, arguments,
+      client, compiled, arguments, std::move(signer),
       [&]() -> Status {
         const UploadReport sent = TRY(upload(client, prepared, Upload::everything));
         if (sent.objects > 0 && !arguments.json())
@@ -199,8 +254,9 @@ Result<int> run_rollback(const Arguments& arguments) {
   const plan::Generation candidate =
       TRY(plan::generation_from_json(TRY(client.get_json("/v1/rollback?to=" + url_encode(to)))));
   if (!arguments.json()) print(fmt::format("back to generation {}\n", candidate.rollback_of));
+  Signer signer{TRY(chosen_trust(arguments, candidate.site)), nullptr, 0};
   return carry_out(
-      client, candidate, arguments, [] { return Status(); }, false);
+      client, candidate, arguments, std::move(signer), [] { return Status(); }, false);
 }
 
 }  // namespace
@@ -225,12 +281,12 @@ Command deploy_command() {
       "Shows the plan, asks (on a terminal), and follows the rollout until it ends. What a plan "
       "needs to be allowed is refused without the word for it.",
       {},
-      with_plan_options({{"--plan", "PLAN",
+      with_signing_options(with_plan_options({{"--plan", "PLAN",
                           "Deploy only if the plan is still this one (printed by `consort plan`)."},
                          {"--yes", "", "Do not ask."},
                          {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
                          {"--wait", "", "Wait when somebody else is changing the same services."},
-                         {"--detach", "", "Start the rollout and return."}}),
+                         {"--detach", "", "Start the rollout and return."}})),
       run_deploy,
       false,
       false,
@@ -243,13 +299,13 @@ Command rollback_command() {
           "Without --to, the generation before the current one. Skips canary and soak, obeys order "
           "and availability.",
           {},
-          {{"--to", "GENERATION", "The generation's number."},
+          with_signing_options({{"--to", "GENERATION", "The generation's number."},
            {"--yes", "", "Do not ask."},
            {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
            {"--allow-outage", "", "Allow joint outages this time."},
            {"--allow-unsafe-removal", "", "Allow removing the last holder of data."},
            {"--wait", "", "Wait when somebody else is changing the same services."},
-           {"--detach", "", "Start and return."}},
+           {"--detach", "", "Start and return."}}),
           run_rollback,
           false,
           false,

@@ -217,6 +217,7 @@ std::string help_of_all(std::size_t width) {
 std::string_view group_summary(std::string_view group) {
   if (group == "rollout") return "Rollouts: list, show, pause, resume or abort them.";
   if (group == "host") return "The hosts that the controller knows.";
+  if (group == "key") return "Keys that sign generations, and whose signatures hosts ask for.";
   if (group == "lab") return "Fleets of this machine's own, to try things.";
   return "";
 }

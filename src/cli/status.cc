@@ -94,6 +94,11 @@ Result<int> run_status(const Arguments& arguments) {
   for (const Json& host : status.find("hosts")->as_array()) {
     if (!host.bool_or("reachable")) silent.push_back(host.string_or("name"));
   }
+  for (const Json& host : status.find("hosts")->as_array()) {
+    if (const std::string why = host.string_or("untrusted"); !why.empty())
+      say(paint(Colour::red, fmt::format("{} refuses what it is told: {}",
+                                         host.string_or("name"), why)));
+  }
   if (!silent.empty())
     say(paint(Colour::red, fmt::format("hosts that do not answer: {}", join(silent, ", "))));
   return kOk;

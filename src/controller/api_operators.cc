@@ -30,6 +30,9 @@ Result<DeployRequest> request_from(const http::Request& http_request) {
   out.allow_shrink = reader.boolean("allowShrink", false);
   if (const auto expect = reader.optional_string("expect"))
     out.expect = TRY(Digest::parse(*expect));
+  if (const Json* statement = reader.any("statement"))
+    out.statement = TRY(plan::signed_statement_from_json(*statement, "statement"));
+  out.without_signature = reader.boolean("unsigned", false);
   out.by = reader.string("by", "");
   out.message = reader.string("message", "");
   TRYV(reader.finish(UnknownMembers::ignore));
@@ -256,7 +259,10 @@ Json status_json(const Core& core) {
   }
   Json::Array hosts;
   for (const auto& [name, host] : core.hosts())
-    hosts.push_back(Json::object({{"name", name}, {"reachable", host.reachable}}));
+    hosts.push_back(Json::object(
+        {{"name", name},
+         {"reachable", host.reachable},
+         {"untrusted", host.report.untrusted.empty() ? Json() : Json(host.report.untrusted)}}));
   return Json::object(
       {{"site", generation != nullptr ? Json(generation->site) : Json()},
        {"generation", generation != nullptr ? Json(generation->number) : Json()},
@@ -327,14 +333,31 @@ void add_rollout_routes(Gate& gate, Shell& shell) {
       });
 }
 
+// What an operator needs to sign this plan: the statement, and what it can be compared with.
+void add_signing(const Core& core, const DeployRequest& request, const plan::Plan& plan,
+                 Json& answer) {
+  const auto or_null = [](const plan::SignedStatement* statement) {
+    return statement == nullptr ? Json() : plan::signed_statement_to_json(*statement);
+  };
+  const auto then = core.generations().find(request.candidate.rollback_of);
+  answer["statement"] = plan::statement_to_json(core.statement_for(request, plan));
+  answer["statementBefore"] = or_null(core.statement_in_force());
+  answer["statementThen"] = or_null(
+      then == core.generations().end() ? nullptr : core.statement(then->second.statement));
+}
+
 void add_plan_routes(Gate& gate, Shell& shell) {
   gate.route("POST", "/v1/plan",
              [&shell](const http::Request& request, const http::Responder& responder) {
+               const auto json = request.json();
+               const bool sign = json && json->bool_or("sign");
                with_request(shell, request, responder,
-                            [&shell, responder](const DeployRequest& deploy) {
+                            [&shell, responder, sign](const DeployRequest& deploy) {
                               const auto plan = shell.core().plan(deploy);
-                              responder.send(plan ? http::Response::json(plan::plan_to_json(*plan))
-                                                  : http::Response::error(plan.error()));
+                              if (!plan) return responder.send(plan.error());
+                              Json answer = plan::plan_to_json(*plan);
+                              if (sign) add_signing(shell.core(), deploy, *plan, answer);
+                              responder.send(http::Response::json(answer));
                             });
              },
              {kPlanBytes});

@@ -70,7 +70,8 @@ Output Core::start(Instant now) {
       for (const auto& [service, entry] : entries) {
         const auto& known = targets_[host].instances;
         const auto it = known.find(service);
-        if (it == known.end() || it->second != entry) set_target(host, service, entry, out);
+        if (it == known.end() || it->second != entry)
+            set_target(host, service, entry, statement_of_rollout(id), out);
       }
     }
   }
@@ -96,8 +97,9 @@ void Core::tell(Output& out, Event event) {
 }
 
 void Core::set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
-                      Output& out) {
+                      std::uint64_t statement, Output& out) {
   plan::Target& target = targets_[host];
+  attest(host, statement, target);
   target.instances.insert_or_assign(service, std::move(entry));
   save_target(host, out);
 }
@@ -281,7 +283,8 @@ void Core::advance(Instant now, Output& out) {
 
 void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out) {
   for (auto& [host, entries] : effects.targets) {
-    for (auto& [service, entry] : entries) set_target(host, service, std::move(entry), out);
+    for (auto& [service, entry] : entries)
+      set_target(host, service, std::move(entry), statement_of_rollout(rollout.id), out);
   }
   for (rollout::Event& event : effects.events) {
     tell(out, {0, now, std::move(event.kind), rollout.id, std::move(event.service),
@@ -443,7 +446,7 @@ void Core::converge_tail(Instant now, Output& out) {
                                 now);
       if (grant.granted) {
         save_budgets(out);
-        set_target(host, service, {wanted, attempt, std::nullopt}, out);
+        set_target(host, service, {wanted, attempt, std::nullopt}, generation->statement, out);
       }
     }
     ++it;

@@ -6,7 +6,7 @@
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
 // candidates/ROLLOUT, rollouts/ID (the head) with rollouts/ID/plan, rollouts/ID/back and, while it
 // is open, rollouts/ID/runs/{f,b}N, afterwards one rollouts/ID/runs; first/DIGEST,
-// tail/HOST/SERVICE, log/N (events). Values may be large: the journal (journal.h) keeps those as
+// tail/HOST/SERVICE, statements/N (sixteen digits), log/N (events). Values may be large: the journal (journal.h) keeps those as
 // objects. What is written together may be split over several transactions (commit_order.h).
 #pragma once
 
@@ -22,6 +22,7 @@
 #include "controller/event_shares.h"
 #include "plan/generation.h"
 #include "plan/plan.h"
+#include "plan/statement.h"
 #include "plan/target.h"
 #include "rollout/rollout.h"
 
@@ -77,6 +78,8 @@ struct DeployRequest {
   std::optional<Digest> expect;  // the plan that the operator saw; stale when it differs
   std::string by;
   std::string message;
+  std::optional<plan::SignedStatement> statement{};  // as statement_for() says, signed
+  bool without_signature = false;                    // where there were signatures: on purpose
   // Whether who asks may do what the plan says; asked once the plan is known.
   std::function<Status(const plan::Plan&, const plan::Generation& candidate)> permit{};
 };
@@ -105,6 +108,12 @@ class Core {
   // --- operators ---
   // With what it still needs to be allowed (Plan::needs).
   [[nodiscard]] Result<plan::Plan> plan(const DeployRequest& request) const;
+  // What would have to be signed to deploy this; the partition is empty.
+  [[nodiscard]] plan::Statement statement_for(const DeployRequest& request,
+                                              const plan::Plan& plan) const;
+  // The signed statement that the current generation goes by; null when nothing was ever signed.
+  [[nodiscard]] const plan::SignedStatement* statement_in_force() const;
+  [[nodiscard]] const plan::SignedStatement* statement(std::uint64_t sequence) const;
   // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked,
   // refused.
   [[nodiscard]] Result<std::string> deploy(const DeployRequest& request, Instant now, Output& out);
@@ -161,8 +170,15 @@ class Core {
   void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
   void commit(rollout::Rollout& rollout, Instant now, Output& out);
   void converge_tail(Instant now, Output& out);
+  // `statement`: the number of the one that wants it; 0: none.
   void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
-                  Output& out);
+                  std::uint64_t statement, Output& out);
+  [[nodiscard]] std::uint64_t statement_of_rollout(const std::string& rollout) const;
+  [[nodiscard]] Status check_signing(const DeployRequest& request, const plan::Plan& plan) const;
+  void keep_statement(const plan::SignedStatement& statement, Output& out);
+  [[nodiscard]] Status load_statement(const std::string& value);
+  [[nodiscard]] const plan::ShareTree* tree_of(std::uint64_t sequence);
+  void attest(const std::string& host, std::uint64_t sequence, plan::Target& target);
   void settle_targets(const rollout::Rollout& rollout, Output& out);
   void take_position(const std::string& host, std::uint64_t epoch, std::uint64_t seq, Instant now,
                      Output& out);
@@ -194,6 +210,8 @@ class Core {
   std::map<std::uint64_t, plan::Generation> generations_;
   std::map<std::string, plan::Generation> candidates_;  // rollout → what it brings
   std::map<std::string, rollout::Rollout> rollouts_;
+  std::map<std::uint64_t, plan::SignedStatement> statements_;
+  std::map<std::uint64_t, plan::ShareTree> trees_;  // not stored: of a few statements
   std::map<Digest, std::uint64_t> first_deployed_;
   // (host, service) left behind by a partial rollout → which one
   std::map<std::pair<std::string, std::string>, std::string> tail_;

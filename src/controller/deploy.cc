@@ -225,11 +225,14 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   if (plan.empty()) return std::string();
   if (request.permit) TRYV(request.permit(plan, request.candidate));
   TRYV(check_locks(plan.services()));
+  TRYV(check_signing(request, plan));
   // Attempts are named after it: a host must not remember the name from a life of the store that
   // was lost, and no two lives share an epoch.
   const std::string id = fmt::format("r{:06}{}", next_rollout_++,
                                      epoch_ > 1 ? fmt::format(".e{}", epoch_) : std::string());
   plan::Generation candidate = request.candidate;
+  candidate.statement = request.statement ? request.statement->statement.sequence : 0;
+  if (request.statement) keep_statement(*request.statement, out);
   size_budgets(candidate);
   out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
   out.writes["candidates/" + id] = plan::generation_to_json(candidate).dump();
@@ -314,6 +317,7 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   }
   plan::Generation out = it->second;
   out.rollback_of = number;
+  out.statement = 0;
   out.number = 0;
   // The fleet of today, the services of then.
   out.hosts = base->hosts;

@@ -83,6 +83,8 @@ Status Core::load(const std::string& key, const std::string& value) {
     return load_rollout(rest, value);
   } else if (kind == "first") {
     first_deployed_.emplace(TRY(Digest::parse(rest)), TRY(parse_number(value, key)));
+  } else if (kind == "statements") {
+    return load_statement(value);
   } else if (kind == "tail") {
     tail_.emplace(std::pair(rest.substr(0, rest.find('/')), rest.substr(rest.find('/') + 1)),
                   value);

@@ -160,6 +160,7 @@ Json generation_to_json(const Generation& g) {
                        {"created", format_instant(g.created)},
                        {"sources", g.sources.is_none() ? Json() : Json(g.sources.str())},
                        {"rollbackOf", g.rollback_of},
+                       {"statement", g.statement},
                        {"hosts", hosts},
                        {"classes", classes},
                        {"services", services},
@@ -180,6 +181,7 @@ Result<Generation> generation_from_json(const Json& json) {
   if (const auto sources = reader.optional_string("sources"))
     g.sources = TRY(Digest::parse(*sources));
   g.rollback_of = static_cast<std::uint64_t>(reader.integer("rollbackOf", 0, 0));
+  g.statement = static_cast<std::uint64_t>(reader.integer("statement", 0, 0));
   for (const auto& [name, item] : reader.object("hosts")) {
     JsonReader host(item, "generation.hosts." + name);
     HostRecord record;

@@ -74,6 +74,7 @@ struct Generation {
   Instant created{};
   Digest sources;                 // digest of all source files that were read
   std::uint64_t rollback_of = 0;  // the number that this generation brings back, or 0
+  std::uint64_t statement = 0;    // the number of its signed statement, or 0
   std::map<std::string, HostRecord> hosts;
   std::map<std::string, std::vector<std::string>> classes;  // class → hosts, sorted
   std::map<std::string, ServiceRecord> services;

@@ -112,7 +112,11 @@ Json target_to_json(const Target& target) {
   Json::Object instances;
   for (const auto& [service, entry] : target.instances)
     instances.emplace(service, target_entry_to_json(entry));
-  return Json::object({{"epoch", target.epoch}, {"seq", target.seq}, {"instances", instances}});
+  return Json::object(
+      {{"epoch", target.epoch},
+       {"seq", target.seq},
+       {"instances", instances},
+       {"attestation", target.attestation ? attestation_to_json(*target.attestation) : Json()}});
 }
 
 Result<Target> target_from_json(const Json& json) {
@@ -124,6 +128,8 @@ Result<Target> target_from_json(const Json& json) {
     target.instances.emplace(service,
                              TRY(target_entry_from_json(entry, "target.instances." + service)));
   }
+  if (const Json* attestation = reader.any("attestation"))
+    target.attestation = TRY(attestation_from_json(*attestation, "target.attestation"));
   TRYV(reader.finish(UnknownMembers::ignore));
   return target;
 }
@@ -197,7 +203,9 @@ Json host_report_to_json(const HostReport& report) {
                        {"number", report.number},
                        {"facts", facts},
                        {"instances", instances},
-                       {"events", report.events}});
+                       {"events", report.events},
+                       {"untrusted", report.untrusted},
+                       {"statement", report.statement}});
 }
 
 Result<HostReport> host_report_from_json(const Json& json) {
@@ -220,6 +228,8 @@ Result<HostReport> host_report_from_json(const Json& json) {
         service, TRY(instance_report_from_json(instance, "report.instances." + service)));
   }
   report.events = reader.array("events");
+  report.untrusted = reader.string("untrusted", "");
+  report.statement = static_cast<std::uint64_t>(reader.integer("statement", 0, 0));
   if (report.events.size() > kMostEventsPerReport)
     return fail(ErrorCode::too_large, fmt::format("report.events: {} events; at most {} at once",
                                                   report.events.size(), kMostEventsPerReport));

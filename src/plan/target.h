@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/time.h"
+#include "plan/statement.h"
 
 namespace consort::plan {
 
@@ -55,6 +56,8 @@ struct Target {
   std::uint64_t epoch = 0;
   std::uint64_t seq = 0;
   std::map<std::string, TargetEntry> instances;  // by service
+  // Who signed what is wanted here; hosts with a trust list look at it. nullopt: nobody.
+  std::optional<Attestation> attestation{};
   friend bool operator==(const Target&, const Target&) = default;
 };
 
@@ -96,6 +99,8 @@ struct HostReport {
   std::map<std::string, std::string> facts;
   std::map<std::string, InstanceReport> instances;
   Json::Array events;  // { at, kind, service, resource, text, diff, … }
+  std::string untrusted{};      // why it refuses its target as not signed; "" when it does not
+  std::uint64_t statement = 0;  // the newest signed statement that it has accepted; 0: none
 };
 
 // An agent sends a few hundred at most; the rest waits for its next report.

@@ -1,0 +1,206 @@
+// consort key: whose signatures hosts ask for, and making them.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/text.h"
+#include "cli/context.h"
+#include "cli/rows.h"
+#include "cli/sign.h"
+#include "cli/terminal.h"
+
+namespace consort::cli {
+namespace {
+
+Json key_json(const KeyName& key) {
+  return Json::object({{"name", key.name}, {"key", key.key.to_text()}});
+}
+
+Result<int> run_create(const Arguments& arguments) {
+  std::optional<crypto::SecretText> passphrase;
+  if (const std::string file = arguments.value("--passphrase-file"); !file.empty()) {
+    std::string text = TRY(read_file(file, 4096));
+    passphrase = crypto::SecretText(trim(text));
+    crypto::wipe(text);
+  } else if (arguments.has("--passphrase")) {
+    if (stdin_is_terminal()) print_to_stderr("passphrase (it is not shown): ");
+    std::string line = TRY(read_secret_line());
+    passphrase = crypto::SecretText::take(line);
+  }
+  const KeyName key = TRY(create_key(arguments.word(0), passphrase ? &*passphrase : nullptr));
+  print(arguments.json() ? key_json(key).dump() + "\n"
+                         : fmt::format("{} is {}\nhosts believe it once a trust list names it: "
+                                       "consort key trust --site-name SITE {}\n",
+                                       key.name, key.key.to_text(), key.name));
+  return kOk;
+}
+
+Result<int> run_list(const Arguments& arguments) {
+  Json records = Json::array();
+  std::vector<std::vector<std::string>> rows = {{"KEY", "PUBLIC"}};
+  for (const KeyName& key : TRY(own_keys())) {
+    records.push_back(key_json(key));
+    rows.push_back({key.name, key.key.to_text()});
+  }
+  if (arguments.json()) {
+    print(Json::object({{"keys", records}}).dump() + "\n");
+  } else {
+    print(rows.size() > 1 ? table(rows) : "no key yet: consort key create NAME\n");
+  }
+  return kOk;
+}
+
+Result<int> run_show(const Arguments& arguments) {
+  const std::string what = arguments.word(0);
+  const KeyName key{what, TRY(public_key_of(what))};
+  print(arguments.json() ? key_json(key).dump() + "\n" : key.key.to_text() + "\n");
+  return kOk;
+}
+
+Result<int> run_trust(const Arguments& arguments) {
+  Json draft = Json::object({{"site", arguments.value("--site-name")},
+                             {"partition", arguments.value("--partition", "main")}});
+  if (arguments.value("--site-name").empty())
+    return fail(ErrorCode::usage, "of which site?").hint("--site-name shop");
+  Json::Array keys;
+  for (const std::string& what : arguments.words)
+    keys.emplace_back(TRY(public_key_of(what)).to_text());
+  const std::string needed = arguments.value("--needed", "1");
+  if (needed.empty() || needed.size() > 3 ||
+      needed.find_first_not_of("0123456789") != std::string::npos)
+    return fail(ErrorCode::usage, fmt::format("--needed {}: not a number", needed));
+  draft["keys"] = std::move(keys);
+  draft["needed"] = std::stoll(needed);
+  const signing::TrustList list = TRY(signing::trust_list_from_json(draft));
+  const std::string out = arguments.value("--out");
+  if (out.empty()) {
+    TRYV(save_trust_list(list));
+  } else {
+    TRYV(write_file_atomic(out, signing::trust_list_to_json(list).pretty() + "\n", 0644));
+  }
+  if (arguments.json()) {
+    print(signing::trust_list_to_json(list).dump() + "\n");
+    return kOk;
+  }
+  print(fmt::format("site {} in {}: {} of {} key{} must sign\n", list.site, list.partition,
+                    list.needed, list.keys.size(), list.keys.size() == 1 ? "" : "s"));
+  print(out.empty()
+            ? "it is kept as your own; for the hosts, write it to a file with --out, too\n"
+            : fmt::format("put {} on the hosts: consort agent --trust {}\n", out, out));
+  return kOk;
+}
+
+void tell_what_is_signed(const plan::Statement& statement, const std::vector<std::string>& stay) {
+  std::vector<std::vector<std::string>> rows = {{"SERVICE", "MANIFEST", "HOSTS"}};
+  for (const auto& [name, service] : statement.services) {
+    std::vector<std::string> hosts;
+    for (const auto& [host, values] : service.hosts) hosts.push_back(host);
+    rows.push_back({name, service.manifest.brief(), join(hosts, ", ")});
+  }
+  print_to_stderr(fmt::format("statement {} of site {} in {}\n", statement.sequence,
+                              statement.site, statement.partition) +
+                  table(rows));
+  if (!stay.empty())
+    print_to_stderr(fmt::format("as signed before: {}\n", join(stay, ", ")));
+}
+
+Result<int> run_sign(const Arguments& arguments) {
+  const fs::path file = arguments.word(0);
+  Proposal proposal = TRY(read_proposal(file));
+  const auto list = TRY(chosen_trust(arguments, proposal.proposed.statement.site));
+  if (!list)
+    return fail(ErrorCode::usage, fmt::format("there is no trust list of site {}",
+                                              proposal.proposed.statement.site))
+        .hint("make one: consort key trust; or name it: --trust FILE");
+  // What a rollback brings back was signed; anything else is compiled here, by who signs.
+  std::optional<Prepared> prepared;
+  if (!proposal.then) {
+    if (controller_url(arguments)) {
+      http::Client client = TRY(controller_client(arguments));
+      prepared.emplace(TRY(prepare(arguments, &client)));
+    } else {
+      prepared.emplace(TRY(prepare(arguments, nullptr)));
+    }
+  }
+  const auto stay = TRY(review_proposal(
+      proposal, *list, prepared ? &prepared->compiled.generation : nullptr));
+  const plan::Statement& statement = proposal.proposed.statement;
+  if (!arguments.json()) tell_what_is_signed(statement, stay);
+  TRYV(sign_proposal(arguments, *list, proposal));
+  TRYV(write_proposal(proposal, file));
+  const std::int64_t signatures = signing::signatures_of(
+      *list, plan::ShareTree(statement).head(), proposal.proposed.signatures);
+  print(arguments.json()
+            ? Json::object({{"statement", statement.sequence},
+                            {"signatures", signatures},
+                            {"needed", list->needed}})
+                      .dump() +
+                  "\n"
+            : fmt::format("{} of {} needed signatures are in {}\n", signatures, list->needed,
+                          file.string()));
+  return kOk;
+}
+
+}  // namespace
+
+Command key_create_command() {
+  return {"key create",
+          "Make a key to sign generations with.",
+          "An Ed25519 key below ~/.config/consort/keys, mode 0600; with a passphrase it is "
+          "encrypted.",
+          {{"NAME", "what the key is called"}},
+          {{"--passphrase", "", "Encrypt it; the passphrase is asked for, or read from a pipe."},
+           {"--passphrase-file", "FILE", "Encrypt it with the passphrase in this file."}},
+          run_create,
+          false,
+          false,
+          "consort key create ann --passphrase"};
+}
+
+Command key_list_command() {
+  return {"key list", "The keys that you can sign with.", "", {}, {}, run_list};
+}
+
+Command key_show_command() {
+  return {"key show",
+          "The public half of a key, as trust lists name it.",
+          "",
+          {{"KEY", "a key's name, or the path of its .pub file"}},
+          {},
+          run_show};
+}
+
+Command key_trust_command() {
+  return {"key trust",
+          "Write a trust list: whose signatures hosts and operators ask for.",
+          "Without --out it becomes your own list of the site, and your deploys are signed from "
+          "now on.",
+          {{"KEY", "names, .pub files or texts (ed25519:…) of keys", Positional::Count::many}},
+          {{"--site-name", "NAME", "The name of the site, as its sources say."},
+           {"--partition", "NAME", "The controller's partition; default main."},
+           {"--needed", "COUNT", "How many of the keys must sign; default 1."},
+           {"--out", "FILE", "Write it here, for the hosts, and not as your own."}},
+          run_trust,
+          false,
+          false,
+          "consort key trust --site-name shop --needed 2 ann ed25519:…"};
+}
+
+Command key_sign_command() {
+  std::vector<Option> options = {site_option()};
+  for (const Option& option : signing_options()) {
+    if (option.name == "--key" || option.name == "--trust") options.push_back(option);
+  }
+  return {"key sign",
+          "Add your signature to what somebody else has proposed.",
+          "Compiles the site from your own sources and signs only what these make or what was "
+          "signed before. A rollback needs no sources: it brings back what was signed.",
+          {{"FILE", "what `consort deploy --propose FILE` has written"}},
+          std::move(options),
+          run_sign,
+          false,
+          false,
+          "consort key sign shop.proposal --site shop/site.jsonnet"};
+}
+
+}  // namespace consort::cli

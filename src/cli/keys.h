@@ -1,0 +1,44 @@
+// The operator's signing keys and trust lists: below ${XDG_CONFIG_HOME:-~/.config}/consort, keys in
+// keys/NAME.pem (mode 0600, encrypted where a passphrase was given) with keys/NAME.pub, trust lists
+// in trust/SITE.json.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/files.h"
+#include "crypto/keys.h"
+#include "signing/trust_list.h"
+
+namespace consort::cli {
+
+struct KeyName {
+  std::string name;
+  crypto::PublicKey key;
+};
+
+// `passphrase`: null for a key in the clear. Errors: conflict (there is one of that name),
+// invalid_input (name, passphrase).
+[[nodiscard]] Result<KeyName> create_key(const std::string& name,
+                                         const crypto::SecretText* passphrase);
+[[nodiscard]] Result<std::vector<KeyName>> own_keys();  // sorted by name
+// A name, or the path of a PEM file. Asks for the passphrase on a terminal where it needs one, or
+// reads it from the file that CONSORT_KEY_PASSPHRASE_FILE names. Errors: not_found, refused (others
+// may read it; a wrong passphrase), invalid_input.
+[[nodiscard]] Result<crypto::PrivateKey> load_key(const std::string& name_or_path);
+
+// The public key of a name, of a .pub or PEM file, or as text ("ed25519:…").
+[[nodiscard]] Result<crypto::PublicKey> public_key_of(const std::string& what);
+
+[[nodiscard]] Status save_trust_list(const signing::TrustList& list);
+[[nodiscard]] Result<signing::TrustList> read_trust_list(const fs::path& file);
+// The operator's own list of that site; nullopt: there is none.
+[[nodiscard]] Result<std::optional<signing::TrustList>> own_trust_list(const std::string& site);
+
+// The newest statement of a site that this operator has seen in force; 0: none. A controller that
+// shows an older one hides something.
+[[nodiscard]] Result<std::uint64_t> last_seen_statement(const signing::TrustList& list);
+[[nodiscard]] Status remember_statement(const signing::TrustList& list, std::uint64_t sequence);
+
+}  // namespace consort::cli

@@ -1,0 +1,175 @@
+#include "cli/sign.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/json_reader.h"
+
+namespace consort::cli {
+namespace {
+
+constexpr std::size_t kProposalBytes = 64U << 20U;
+
+Json or_null(const std::optional<plan::SignedStatement>& statement) {
+  return statement ? plan::signed_statement_to_json(*statement) : Json();
+}
+
+Result<std::optional<plan::SignedStatement>> optional_statement(const Json* json,
+                                                                const std::string& path) {
+  if (json == nullptr || json->is_null()) return std::nullopt;
+  return std::optional(TRY(plan::signed_statement_from_json(*json, path)));
+}
+
+plan::StatementHead head_of(const plan::Statement& statement) {
+  return plan::ShareTree(statement).head();
+}
+
+Result<std::vector<crypto::PrivateKey>> chosen_keys(const Arguments& arguments,
+                                                    const signing::TrustList& list) {
+  const auto is_trusted = [&](const crypto::PublicKey& key) {
+    return std::find(list.keys.begin(), list.keys.end(), key) != list.keys.end();
+  };
+  std::vector<crypto::PrivateKey> out;
+  for (const std::string& name : arguments.values("--key")) {
+    out.push_back(TRY(load_key(name)));
+    if (!is_trusted(out.back().public_key()))
+      return fail(ErrorCode::forbidden,
+                  fmt::format("the trust list of {} does not name the key {}", list.site, name))
+          .hint("see whom it names: consort key list");
+  }
+  if (arguments.has("--key")) return out;
+  for (const KeyName& own : TRY(own_keys())) {
+    if (is_trusted(own.key)) out.push_back(TRY(load_key(own.name)));
+  }
+  return out;
+}
+
+}  // namespace
+
+Json proposal_to_json(const Proposal& proposal) {
+  return Json::object({{"proposed", plan::signed_statement_to_json(proposal.proposed)},
+                       {"before", or_null(proposal.before)},
+                       {"then", or_null(proposal.then)}});
+}
+
+Result<Proposal> proposal_from_json(const Json& json) {
+  JsonReader reader(json, "");
+  static const Json none;
+  const Json* proposed = reader.any("proposed");
+  const Json* before = reader.any("before");
+  const Json* then = reader.any("then");
+  TRYV(reader.finish());
+  return Proposal{
+      TRY(plan::signed_statement_from_json(proposed == nullptr ? none : *proposed, "proposed")),
+      TRY(optional_statement(before, "before")), TRY(optional_statement(then, "then"))};
+}
+
+Result<Proposal> read_proposal(const fs::path& file) {
+  const auto read = [&]() -> Result<Proposal> {
+    return proposal_from_json(TRY(parse_json(TRY(read_file(file, kProposalBytes)), file.string())));
+  };
+  auto proposal = read();
+  if (!proposal) return fail(std::move(proposal).error().context("in " + file.string()));
+  return proposal;
+}
+
+Status write_proposal(const Proposal& proposal, const fs::path& file) {
+  return write_file_atomic(file, proposal_to_json(proposal).pretty() + "\n");
+}
+
+Result<std::optional<signing::TrustList>> chosen_trust(const Arguments& arguments,
+                                                       const std::string& site) {
+  if (arguments.has("--unsigned")) return std::nullopt;
+  auto list = arguments.has("--trust")
+                  ? std::optional(TRY(read_trust_list(arguments.value("--trust"))))
+                  : TRY(own_trust_list(site));
+  if (list && list->site != site)
+    return fail(ErrorCode::usage, fmt::format("the trust list is of site {}, not of {}",
+                                              list->site, site))
+        .hint("name the right one: --trust FILE");
+  const bool wanted = arguments.has("--key") || arguments.has("--propose") ||
+                      arguments.has("--signatures");
+  if (!list && wanted)
+    return fail(ErrorCode::usage, fmt::format("there is no trust list of site {}", site))
+        .hint(fmt::format("make one: consort key trust --site-name {} KEY; or name it: --trust "
+                          "FILE",
+                          site));
+  return list;
+}
+
+Result<Proposal> proposal_of(const Json& answer, const signing::TrustList& list) {
+  const Json* statement = answer.find("statement");
+  if (statement == nullptr || statement->is_null())
+    return fail(ErrorCode::unsupported, "this controller knows nothing of signed generations")
+        .hint("upgrade the controller");
+  Proposal out;
+  out.proposed.statement = TRY(plan::statement_from_json(*statement, "statement"));
+  out.proposed.statement.partition = list.partition;
+  out.before = TRY(optional_statement(answer.find("statementBefore"), "statementBefore"));
+  out.then = TRY(optional_statement(answer.find("statementThen"), "statementThen"));
+  return out;
+}
+
+Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
+                                                 const signing::TrustList& list,
+                                                 const plan::Generation* compiled) {
+  const plan::Statement& statement = proposal.proposed.statement;
+  if (statement.site != list.site || statement.partition != list.partition)
+    return fail(ErrorCode::forbidden, fmt::format("the statement is for site {} in {}",
+                                                  statement.site, statement.partition));
+  signing::Evidence evidence;
+  evidence.compiled = compiled;
+  for (const auto* earlier : {&proposal.before, &proposal.then}) {
+    if (!*earlier) continue;
+    auto status = signing::check_signed(list, head_of((*earlier)->statement),
+                                        (*earlier)->signatures);
+    if (!status)
+      return fail(std::move(status).error().context("what the controller shows as signed before"));
+  }
+  if (proposal.before) evidence.previous = &proposal.before->statement;
+  if (proposal.then) evidence.earlier = &proposal.then->statement;
+  const std::uint64_t seen = TRY(last_seen_statement(list));
+  const std::uint64_t shown = proposal.before ? proposal.before->statement.sequence : 0;
+  if (shown < seen)
+    return fail(ErrorCode::forbidden,
+                fmt::format("the controller says that statement {} is in force; you have seen {}",
+                            shown, seen))
+        .hint("was its store lost or restored from an older backup? if you know that it was, "
+              "remove the file of this site in the folder `seen` of consort's configuration");
+  return signing::review(statement, evidence);
+}
+
+Status sign_proposal(const Arguments& arguments, const signing::TrustList& list,
+                     Proposal& proposal) {
+  const plan::StatementHead head = head_of(proposal.proposed.statement);
+  for (const std::string& file : arguments.values("--signatures")) {
+    const Proposal other = TRY(read_proposal(file));
+    if (other.proposed.statement != proposal.proposed.statement)
+      return fail(ErrorCode::stale,
+                  fmt::format("{} is about another statement than what would be deployed now",
+                              file))
+          .hint("something has changed since: propose it again with --propose FILE");
+    proposal.proposed.signatures.insert(other.proposed.signatures.begin(),
+                                        other.proposed.signatures.end());
+  }
+  for (const crypto::PrivateKey& key : TRY(chosen_keys(arguments, list)))
+    TRYV(signing::add_signature(key, head, proposal.proposed.signatures));
+  return {};
+}
+
+const std::vector<Option>& signing_options() {
+  static const std::vector<Option> options = {
+      {"--key", "NAME",
+       "Sign with this key (a name, or a path with a '/'); default all own keys that the trust "
+       "list names.",
+       true},
+      {"--trust", "FILE", "The trust list; default the one of `consort key trust`."},
+      {"--signatures", "FILE", "Take the signatures that others have put into this file.", true},
+      {"--propose", "FILE",
+       "Write what would be signed, with the signatures so far, and change nothing."},
+      {"--unsigned", "", "Deploy without signatures although a trust list is there."}};
+  return options;
+}
+
+}  // namespace consort::cli

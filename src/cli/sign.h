@@ -1,0 +1,45 @@
+// Signing what a deploy brings: the statement comes from the controller, and is believed only as
+// far as it agrees with what was compiled here and with what was signed before.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/command.h"
+#include "cli/keys.h"
+#include "signing/review.h"
+
+namespace consort::cli {
+
+// What is passed round until enough have signed it.
+struct Proposal {
+  plan::SignedStatement proposed;
+  std::optional<plan::SignedStatement> before;  // in force
+  std::optional<plan::SignedStatement> then;    // which a rollback brings back
+};
+[[nodiscard]] Json proposal_to_json(const Proposal& proposal);
+[[nodiscard]] Result<Proposal> proposal_from_json(const Json& json);
+[[nodiscard]] Result<Proposal> read_proposal(const fs::path& file);
+[[nodiscard]] Status write_proposal(const Proposal& proposal, const fs::path& file);
+
+// Of a site: --trust, or the operator's own list; nullopt: nothing is signed. Error usage when
+// --key or --propose is given and there is no list.
+[[nodiscard]] Result<std::optional<signing::TrustList>> chosen_trust(const Arguments& arguments,
+                                                                     const std::string& site);
+// Of the controller's answer to a plan; the partition is the list's.
+[[nodiscard]] Result<Proposal> proposal_of(const Json& answer, const signing::TrustList& list);
+// Whether it may be signed. `compiled`: null for a rollback, and for who has no sources. Returns
+// the services that stay as they were signed before. Error forbidden.
+[[nodiscard]] Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
+                                                               const signing::TrustList& list,
+                                                               const plan::Generation* compiled);
+// With the keys of --key, or all own keys that the list names; and the signatures that others have
+// put into the files of --signatures. Errors: invalid_input (another statement).
+[[nodiscard]] Status sign_proposal(const Arguments& arguments, const signing::TrustList& list,
+                                   Proposal& proposal);
+
+// --key, --trust, --signatures, --propose, --unsigned
+[[nodiscard]] const std::vector<Option>& signing_options();
+
+}  // namespace consort::cli
