@@ -37,6 +37,7 @@ class Signing(Controller):
         arguments = ["agent", "--data", str(data), "--root", str(root), "--controller", self.url, "--address", "127.0.0.1", "--supervisor", "native"]
         agent = self.spawn(*arguments, *(["--trust", trust] if trust else []))
         self.wait_until("the agent keeps its host", lambda: "keeps this host" in agent.log.read_text())
+        self.wait_until("h1 is back", lambda: self.hosts()["h1"]["reachable"])
         return agent
 
     def site(self, name="site.json", **contents):
@@ -56,9 +57,8 @@ class Signing(Controller):
     def report(self):
         return self.consort("host", "show", "h1")["report"]
 
-    def untrusted(self, limit=30):
-        why = self.wait_until("the host refuses", lambda: [h["untrusted"] for h in self.consort("status")["hosts"] if h["untrusted"]], limit)
-        return why[0]
+    def wait_for_refusal(self, word):
+        self.wait_until(f"the host says '{word}'", lambda: any(word in (h["untrusted"] or "") for h in self.consort("status")["hosts"]))
 
     # --- the thief ---------------------------------------------------------------------------
 
@@ -133,8 +133,8 @@ class Signing(Controller):
         good = targets[-1]
         self.assertEqual(good["attestation"]["current"]["head"]["sequence"], 3)
 
-        def told(target, what):
-            """The host gets exactly this, as from a controller; and what it runs afterwards."""
+        def refused(target, word, what):
+            """The host gets exactly this, as from a controller."""
             self.end(self.controller)
             with sqlite3.connect(self.data / "state.sqlite") as store:
                 table = self.table(store)
@@ -142,9 +142,8 @@ class Signing(Controller):
                 target = {**target, "seq": newest["seq"] + 1}
                 store.execute(f"update {table} set value=? where cast(key as text)='targets/h1'", (json.dumps(target).encode(),))
             self.start()
-            why = self.untrusted()
+            self.wait_for_refusal(word)
             self.assertEqual(self.runs(), {"web": "three", "db": "one"}, what)
-            return why
 
         def changed(**entry):
             out = copy.deepcopy(good)
@@ -152,18 +151,18 @@ class Signing(Controller):
             return out
 
         first = targets[0]["instances"]["web"]["wanted"]
-        self.assertIn("does not want", told(changed(wanted=first), "an old version under the newest signature"))
+        refused(changed(wanted=first), "does not want", "an old version under the newest signature")
         replay = copy.deepcopy(targets[0])
         replay["instances"]["web"]["attempt"] = "replayed"
-        self.assertIn("older", told(replay, "an old generation with its signature"))
-        self.assertIn("does not say that web goes", told(changed(wanted=None), "a removal"))
-        self.assertIn("does not want", told(changed(wanted={**good["instances"]["web"]["wanted"], "mode": "stopped"}), "a stop"))
+        refused(replay, "older", "an old generation with its signature")
+        refused(changed(wanted=None), "does not say that web goes", "a removal")
+        refused(changed(wanted={**good["instances"]["web"]["wanted"], "mode": "stopped"}), "does not want", "a stop")
         forged = changed(wanted=first)
         forged["attestation"]["current"]["share"]["web"]["manifest"] = first["manifest"]
-        self.assertIn("not what was signed", told(forged, "another share"))
+        refused(forged, "not what was signed", "another share")
         bare = changed(wanted=first)
         bare["attestation"] = None
-        self.assertIn("not signed", told(bare, "no signature"))
+        refused(bare, "not signed", "no signature")
         text = self.run_consort("status").stdout
         self.assertIn("refuses what it is told", text)
         self.assertIn("untrusted", [e["kind"] for e in map(json.loads, self.run_consort("logs", "--json").stdout.splitlines())])
@@ -196,7 +195,7 @@ class Signing(Controller):
         self.assertEqual(self.runs(), {"web": "one"})
         # Signed twice over, a rollout that fails goes back by itself.
         broken = json.loads(pathlib.Path(self.site(web="two")).read_text())
-        broken["services"]["web"]["resources"]["g"] = {"type": "command", "run": ["/bin/false"]}
+        broken["services"]["web"]["resources"]["g"] = {"type": "command", "argv": ["/bin/false"]}
         file = self.folder / "broken.json"
         file.write_text(json.dumps(broken))
         self.consort("deploy", "--site", str(file), "--propose", proposal)
@@ -265,14 +264,15 @@ class Signing(Controller):
         self.assertIn("ENCRYPTED", (self.folder / "config/consort/keys/eve.pem").read_text())
         self.assertIn("already", self.refused("key", "create", "eve"))
         self.assertEqual([k["name"] for k in self.consort("key", "list")["keys"]], ["ann", "ben", "eve"])
-        self.trust("eve")
-        site = self.site(web="one")
         self.host()
-        self.assertIn("passphrase", self.refused("deploy", "--yes", "--site", site))
-        self.consort("deploy", "--yes", "--site", site, environment={**self.environment, "CONSORT_KEY_PASSPHRASE_FILE": str(passphrase)})
-        os.chmod(self.folder / "config/consort/keys/ann.pem", 0o644)
+        site = self.site(web="one")
         self.trust("ann")
-        self.assertIn("chmod 600", self.refused("deploy", "--yes", "--site", self.site(web="two"), "--key", "ann"))
+        os.chmod(self.folder / "config/consort/keys/ann.pem", 0o644)
+        self.assertIn("chmod 600", self.refused("deploy", "--yes", "--site", site))
+        self.assertIn("does not name the key ben", self.refused("deploy", "--yes", "--site", site, "--key", "ben"))
+        self.trust("eve")
+        self.assertIn("passphrase", self.refused("deploy", "--yes", "--site", site, stdin=""))
+        self.consort("deploy", "--yes", "--site", site, environment={**self.environment, "CONSORT_KEY_PASSPHRASE_FILE": str(passphrase)})
 
 
 # The base's own cases are access_test.py's.
