@@ -191,17 +191,27 @@ std::pair<std::uint64_t, std::uint64_t> Caretaker::position() const {
 // -------------------------------------------------------------------------------------
 
 Status Caretaker::on_target(const plan::Target& target) {
-  const std::string before = trust_.refusal();
-  auto trusted = trust_.check(shop_.host.name, core_, target);
-  if (!trusted && !trust_.refusal().empty() && trust_.refusal() != before)
-    shop_.note(make_event(SystemClock().now(), "untrusted", "", "", trust_.refusal()));
-  if (trust_.refusal() != before || !trusted) tell();
-  TRYV(std::move(trusted));
+  TRYV(check_trust(target));
   take(TRY(core_.on_target(target)));
   if (deferred_.empty()) return {};
   return fail(ErrorCode::io,
               fmt::format("the target cannot be written below {}", shop_.host.data.string()))
       .hint("make room on this host's disk");
+}
+
+// A refusal is told once per target: the controller goes on offering it.
+Status Caretaker::check_trust(const plan::Target& target) {
+  auto status = trust_.check(shop_.host.name, core_, target);
+  if (trust_.refusal().empty()) {
+    if (std::exchange(distrusted_, std::nullopt)) tell();
+    return status;
+  }
+  const auto offered = std::pair(target.epoch, target.seq);
+  if (distrusted_ == offered) return status;
+  distrusted_ = offered;
+  shop_.note(make_event(SystemClock().now(), "untrusted", "", "", trust_.refusal()));
+  tell();
+  return status;
 }
 
 void Caretaker::on_connected() {

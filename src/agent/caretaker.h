@@ -25,15 +25,15 @@ class Caretaker {
  public:
   // `tell` gets every new state; host, boot id and facts are filled in.
   Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Trust trust,
-            Duration health_interval,
-            std::function<void(plan::HostReport)> tell);
+            Duration health_interval, std::function<void(plan::HostReport)> tell);
   ~Caretaker();
   Caretaker(const Caretaker&) = delete;
   Caretaker& operator=(const Caretaker&) = delete;
 
   // Goes on where the last life ended. Errors: io (no inotify).
   [[nodiscard]] Status begin();
-  // When it returns ok the target is durable. Errors: refused (older), forbidden (not signed), io (the disk).
+  // When it returns ok the target is durable. Errors: refused (older), forbidden (not signed), io
+  // (the disk).
   [[nodiscard]] Status on_target(const plan::Target& target);
   void on_connected();
   void on_daemon(const std::string& name);
@@ -87,6 +87,7 @@ class Caretaker {
     std::optional<int> exit_status;
   };
 
+  [[nodiscard]] Status check_trust(const plan::Target& target);
   void take(Output output);
   void carry_out(Output output);
   [[nodiscard]] Status write(const Writes& writes) const;
@@ -127,6 +128,7 @@ class Caretaker {
   http::EventLoop& loop_;
   Core core_;
   Trust trust_;
+  std::optional<std::pair<std::uint64_t, std::uint64_t>> distrusted_;  // the target it refused
   Duration health_interval_;
   std::function<void(plan::HostReport)> tell_;
   std::map<std::string, ServicePtr> services_;

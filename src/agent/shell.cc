@@ -210,10 +210,11 @@ struct Agent::Impl {
     }
     Core core = TRY(Core::restore(TRY(Caretaker::load(workshop.host.data / "state"))));
     Trust trust = TRY(Trust::open(workshop.host.data, options.trust));
-    caretaker = std::make_unique<Caretaker>(
-        workshop, loop, std::move(core), std::move(trust), options.health_interval, [this](plan::HostReport report) {
-          if (outbox) outbox->state(std::move(report));
-        });
+    caretaker =
+        std::make_unique<Caretaker>(workshop, loop, std::move(core), std::move(trust),
+                                    options.health_interval, [this](plan::HostReport report) {
+                                      if (outbox) outbox->state(std::move(report));
+                                    });
     workshop.supervisor->on_state_change([this](const std::string& name) {
       loop.post([this, name] { caretaker->on_daemon(name); });
     });

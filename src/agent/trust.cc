@@ -69,9 +69,12 @@ Result<Trust> Trust::open(const fs::path& data, const fs::path& list) {
 }
 
 Status Trust::judge(const std::string& host, const Core& core, const plan::Target& target) {
-  if (!broken_.empty()) return fail(ErrorCode::forbidden, broken_);
-  signing::Accepted accepted =
-      TRY(signing::accept(*list_, accepted_, host_now(host, core), target));
+  const signing::HostNow now = host_now(host, core);
+  if (!broken_.empty()) {
+    if (!signing::changes_something(now, target)) return {};
+    return fail(ErrorCode::forbidden, broken_);
+  }
+  signing::Accepted accepted = TRY(signing::accept(*list_, accepted_, now, target));
   if (accepted == accepted_) return {};
   TRYV(write_file_atomic(accepted_file_, signing::accepted_to_json(accepted).dump() + "\n", 0600));
   accepted_ = std::move(accepted);

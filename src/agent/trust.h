@@ -1,6 +1,6 @@
 // Whether this host believes its controller: only what is signed by the keys of its trust list, or
-// everything where it has none. DATA/trust.json is put there by whoever keeps the host, never by the
-// controller; DATA/state/accepted.json remembers how far the signatures have come. ADR 0013.
+// everything where it has none. DATA/trust.json is put there by whoever keeps the host, never by
+// the controller; DATA/state/accepted.json remembers how far the signatures have come. ADR 0013.
 // Used on the loop's thread only.
 #pragma once
 
@@ -30,8 +30,7 @@ class Trust {
   void tell(plan::HostReport& report) const;
 
  private:
-  [[nodiscard]] Status judge(const std::string& host, const Core& core,
-                             const plan::Target& target);
+  [[nodiscard]] Status judge(const std::string& host, const Core& core, const plan::Target& target);
   fs::path accepted_file_;
   std::optional<signing::TrustList> list_;
   std::string broken_;  // why nothing can be believed

@@ -129,8 +129,7 @@ Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer
     return false;
   }
   TRYV(signing::check_signed(*signer.list, head, proposal.proposed.signatures));
-  if (proposal.before)
-    TRYV(remember_statement(*signer.list, proposal.before->statement.sequence));
+  if (proposal.before) TRYV(remember_statement(*signer.list, proposal.before->statement.sequence));
   signer.sequence = head.sequence;
   request["statement"] = plan::signed_statement_to_json(proposal.proposed);
   return true;
@@ -281,12 +280,13 @@ Command deploy_command() {
       "Shows the plan, asks (on a terminal), and follows the rollout until it ends. What a plan "
       "needs to be allowed is refused without the word for it.",
       {},
-      with_signing_options(with_plan_options({{"--plan", "PLAN",
-                          "Deploy only if the plan is still this one (printed by `consort plan`)."},
-                         {"--yes", "", "Do not ask."},
-                         {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
-                         {"--wait", "", "Wait when somebody else is changing the same services."},
-                         {"--detach", "", "Start the rollout and return."}})),
+      with_signing_options(with_plan_options(
+          {{"--plan", "PLAN",
+            "Deploy only if the plan is still this one (printed by `consort plan`)."},
+           {"--yes", "", "Do not ask."},
+           {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
+           {"--wait", "", "Wait when somebody else is changing the same services."},
+           {"--detach", "", "Start the rollout and return."}})),
       run_deploy,
       false,
       false,
@@ -299,13 +299,14 @@ Command rollback_command() {
           "Without --to, the generation before the current one. Skips canary and soak, obeys order "
           "and availability.",
           {},
-          with_signing_options({{"--to", "GENERATION", "The generation's number."},
-           {"--yes", "", "Do not ask."},
-           {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
-           {"--allow-outage", "", "Allow joint outages this time."},
-           {"--allow-unsafe-removal", "", "Allow removing the last holder of data."},
-           {"--wait", "", "Wait when somebody else is changing the same services."},
-           {"--detach", "", "Start and return."}}),
+          with_signing_options(
+              {{"--to", "GENERATION", "The generation's number."},
+               {"--yes", "", "Do not ask."},
+               {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
+               {"--allow-outage", "", "Allow joint outages this time."},
+               {"--allow-unsafe-removal", "", "Allow removing the last holder of data."},
+               {"--wait", "", "Wait when somebody else is changing the same services."},
+               {"--detach", "", "Start and return."}}),
           run_rollback,
           false,
           false,

@@ -84,9 +84,8 @@ Result<int> run_trust(const Arguments& arguments) {
   }
   print(fmt::format("site {} in {}: {} of {} key{} must sign\n", list.site, list.partition,
                     list.needed, list.keys.size(), list.keys.size() == 1 ? "" : "s"));
-  print(out.empty()
-            ? "it is kept as your own; for the hosts, write it to a file with --out, too\n"
-            : fmt::format("put {} on the hosts: consort agent --trust {}\n", out, out));
+  print(out.empty() ? "it is kept as your own; for the hosts, write it to a file with --out, too\n"
+                    : fmt::format("put {} on the hosts: consort agent --trust {}\n", out, out));
   return kOk;
 }
 
@@ -97,11 +96,10 @@ void tell_what_is_signed(const plan::Statement& statement, const std::vector<std
     for (const auto& [host, values] : service.hosts) hosts.push_back(host);
     rows.push_back({name, service.manifest.brief(), join(hosts, ", ")});
   }
-  print_to_stderr(fmt::format("statement {} of site {} in {}\n", statement.sequence,
-                              statement.site, statement.partition) +
+  print_to_stderr(fmt::format("statement {} of site {} in {}\n", statement.sequence, statement.site,
+                              statement.partition) +
                   table(rows));
-  if (!stay.empty())
-    print_to_stderr(fmt::format("as signed before: {}\n", join(stay, ", ")));
+  if (!stay.empty()) print_to_stderr(fmt::format("as signed before: {}\n", join(stay, ", ")));
 }
 
 Result<int> run_sign(const Arguments& arguments) {
@@ -109,8 +107,8 @@ Result<int> run_sign(const Arguments& arguments) {
   Proposal proposal = TRY(read_proposal(file));
   const auto list = TRY(chosen_trust(arguments, proposal.proposed.statement.site));
   if (!list)
-    return fail(ErrorCode::usage, fmt::format("there is no trust list of site {}",
-                                              proposal.proposed.statement.site))
+    return fail(ErrorCode::usage,
+                fmt::format("there is no trust list of site {}", proposal.proposed.statement.site))
         .hint("make one: consort key trust; or name it: --trust FILE");
   // What a rollback brings back was signed; anything else is compiled here, by who signs.
   std::optional<Prepared> prepared;
@@ -122,22 +120,21 @@ Result<int> run_sign(const Arguments& arguments) {
       prepared.emplace(TRY(prepare(arguments, nullptr)));
     }
   }
-  const auto stay = TRY(review_proposal(
-      proposal, *list, prepared ? &prepared->compiled.generation : nullptr));
+  const auto stay =
+      TRY(review_proposal(proposal, *list, prepared ? &prepared->compiled.generation : nullptr));
   const plan::Statement& statement = proposal.proposed.statement;
   if (!arguments.json()) tell_what_is_signed(statement, stay);
   TRYV(sign_proposal(arguments, *list, proposal));
   TRYV(write_proposal(proposal, file));
-  const std::int64_t signatures = signing::signatures_of(
-      *list, plan::ShareTree(statement).head(), proposal.proposed.signatures);
-  print(arguments.json()
-            ? Json::object({{"statement", statement.sequence},
-                            {"signatures", signatures},
-                            {"needed", list->needed}})
-                      .dump() +
-                  "\n"
-            : fmt::format("{} of {} needed signatures are in {}\n", signatures, list->needed,
-                          file.string()));
+  const std::int64_t signatures = signing::signatures_of(*list, plan::ShareTree(statement).head(),
+                                                         proposal.proposed.signatures);
+  print(arguments.json() ? Json::object({{"statement", statement.sequence},
+                                         {"signatures", signatures},
+                                         {"needed", list->needed}})
+                                   .dump() +
+                               "\n"
+                         : fmt::format("{} of {} needed signatures are in {}\n", signatures,
+                                       list->needed, file.string()));
   return kOk;
 }
 
@@ -162,12 +159,9 @@ Command key_list_command() {
 }
 
 Command key_show_command() {
-  return {"key show",
-          "The public half of a key, as trust lists name it.",
-          "",
-          {{"KEY", "a key's name, or the path of its .pub file"}},
-          {},
-          run_show};
+  return {"key show", "The public half of a key, as trust lists name it.",
+          "",         {{"KEY", "a key's name, or the path of its .pub file"}},
+          {},         run_show};
 }
 
 Command key_trust_command() {

@@ -41,8 +41,9 @@ Result<crypto::SecretText> ask_passphrase(const fs::path& file) {
   }
   if (!stdin_is_terminal())
     return fail(ErrorCode::refused, fmt::format("{} wants a passphrase", file.string()))
-        .hint("run this on a terminal, or name the file that has it in "
-              "CONSORT_KEY_PASSPHRASE_FILE");
+        .hint(
+            "run this on a terminal, or name the file that has it in "
+            "CONSORT_KEY_PASSPHRASE_FILE");
   print_to_stderr(fmt::format("passphrase of {} (it is not shown): ", file.string()));
   std::string line = TRY(read_secret_line());
   return crypto::SecretText::take(line);
@@ -94,7 +95,8 @@ Result<std::vector<KeyName>> own_keys() {
 }
 
 Result<crypto::PrivateKey> load_key(const std::string& name_or_path) {
-  const fs::path file = is_path(name_or_path) ? fs::path(name_or_path) : TRY(key_file(name_or_path));
+  const fs::path file =
+      is_path(name_or_path) ? fs::path(name_or_path) : TRY(key_file(name_or_path));
   auto pem = read_file(file, crypto::kPemLimit);
   if (!pem && pem.error().code() == ErrorCode::not_found && !is_path(name_or_path))
     return fail(ErrorCode::not_found, fmt::format("there is no key '{}'", name_or_path))
@@ -128,8 +130,9 @@ Result<crypto::PublicKey> public_key_of(const std::string& what) {
   const auto text = read_file(file, crypto::kPemLimit);
   if (!text && text.error().code() == ErrorCode::not_found)
     return fail(ErrorCode::not_found, fmt::format("there is no key '{}'", what))
-        .hint("a key's name (consort key list), the path of its .pub file (with a '/'), or its "
-              "text: ed25519:…");
+        .hint(
+            "a key's name (consort key list), the path of its .pub file (with a '/'), or its "
+            "text: ed25519:…");
   if (!text) return fail(text.error());
   const std::string line(trim(*text));
   auto key = line.starts_with("-----") ? crypto::PublicKey::from_pem(line)

@@ -85,11 +85,11 @@ Result<std::optional<signing::TrustList>> chosen_trust(const Arguments& argument
                   ? std::optional(TRY(read_trust_list(arguments.value("--trust"))))
                   : TRY(own_trust_list(site));
   if (list && list->site != site)
-    return fail(ErrorCode::usage, fmt::format("the trust list is of site {}, not of {}",
-                                              list->site, site))
+    return fail(ErrorCode::usage,
+                fmt::format("the trust list is of site {}, not of {}", list->site, site))
         .hint("name the right one: --trust FILE");
-  const bool wanted = arguments.has("--key") || arguments.has("--propose") ||
-                      arguments.has("--signatures");
+  const bool wanted =
+      arguments.has("--key") || arguments.has("--propose") || arguments.has("--signatures");
   if (!list && wanted)
     return fail(ErrorCode::usage, fmt::format("there is no trust list of site {}", site))
         .hint(fmt::format("make one: consort key trust --site-name {} KEY; or name it: --trust "
@@ -122,8 +122,8 @@ Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
   evidence.compiled = compiled;
   for (const auto* earlier : {&proposal.before, &proposal.then}) {
     if (!*earlier) continue;
-    auto status = signing::check_signed(list, head_of((*earlier)->statement),
-                                        (*earlier)->signatures);
+    auto status =
+        signing::check_signed(list, head_of((*earlier)->statement), (*earlier)->signatures);
     if (!status)
       return fail(std::move(status).error().context("what the controller shows as signed before"));
   }
@@ -135,8 +135,9 @@ Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
     return fail(ErrorCode::forbidden,
                 fmt::format("the controller says that statement {} is in force; you have seen {}",
                             shown, seen))
-        .hint("was its store lost or restored from an older backup? if you know that it was, "
-              "remove the file of this site in the folder `seen` of consort's configuration");
+        .hint(
+            "was its store lost or restored from an older backup? if you know that it was, "
+            "remove the file of this site in the folder `seen` of consort's configuration");
   return signing::review(statement, evidence);
 }
 
@@ -146,9 +147,9 @@ Status sign_proposal(const Arguments& arguments, const signing::TrustList& list,
   for (const std::string& file : arguments.values("--signatures")) {
     const Proposal other = TRY(read_proposal(file));
     if (other.proposed.statement != proposal.proposed.statement)
-      return fail(ErrorCode::stale,
-                  fmt::format("{} is about another statement than what would be deployed now",
-                              file))
+      return fail(
+                 ErrorCode::stale,
+                 fmt::format("{} is about another statement than what would be deployed now", file))
           .hint("something has changed since: propose it again with --propose FILE");
     proposal.proposed.signatures.insert(other.proposed.signatures.begin(),
                                         other.proposed.signatures.end());

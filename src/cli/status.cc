@@ -96,8 +96,8 @@ Result<int> run_status(const Arguments& arguments) {
   }
   for (const Json& host : status.find("hosts")->as_array()) {
     if (const std::string why = host.string_or("untrusted"); !why.empty())
-      say(paint(Colour::red, fmt::format("{} refuses what it is told: {}",
-                                         host.string_or("name"), why)));
+      say(paint(Colour::red,
+                fmt::format("{} refuses what it is told: {}", host.string_or("name"), why)));
   }
   if (!silent.empty())
     say(paint(Colour::red, fmt::format("hosts that do not answer: {}", join(silent, ", "))));

@@ -32,6 +32,7 @@ Result<DeployRequest> request_from(const http::Request& http_request) {
     out.expect = TRY(Digest::parse(*expect));
   if (const Json* statement = reader.any("statement"))
     out.statement = TRY(plan::signed_statement_from_json(*statement, "statement"));
+  out.to_be_signed = reader.boolean("sign", false);
   out.without_signature = reader.boolean("unsigned", false);
   out.by = reader.string("by", "");
   out.message = reader.string("message", "");
@@ -342,21 +343,23 @@ void add_signing(const Core& core, const DeployRequest& request, const plan::Pla
   const auto then = core.generations().find(request.candidate.rollback_of);
   answer["statement"] = plan::statement_to_json(core.statement_for(request, plan));
   answer["statementBefore"] = or_null(core.statement_in_force());
-  answer["statementThen"] = or_null(
-      then == core.generations().end() ? nullptr : core.statement(then->second.statement));
+  answer["statementThen"] =
+      or_null(then == core.generations().end() ? nullptr : core.statement(then->second.statement));
 }
 
 void add_plan_routes(Gate& gate, Shell& shell) {
   gate.route("POST", "/v1/plan",
              [&shell](const http::Request& request, const http::Responder& responder) {
-               const auto json = request.json();
-               const bool sign = json && json->bool_or("sign");
                with_request(shell, request, responder,
-                            [&shell, responder, sign](const DeployRequest& deploy) {
+                            [&shell, responder](const DeployRequest& deploy) {
                               const auto plan = shell.core().plan(deploy);
-                              if (!plan) return responder.send(plan.error());
+                              if (!plan) {
+                                responder.send(plan.error());
+                                return;
+                              }
                               Json answer = plan::plan_to_json(*plan);
-                              if (sign) add_signing(shell.core(), deploy, *plan, answer);
+                              if (deploy.to_be_signed)
+                                add_signing(shell.core(), deploy, *plan, answer);
                               responder.send(http::Response::json(answer));
                             });
              },

@@ -71,7 +71,7 @@ Output Core::start(Instant now) {
         const auto& known = targets_[host].instances;
         const auto it = known.find(service);
         if (it == known.end() || it->second != entry)
-            set_target(host, service, entry, statement_of_rollout(id), out);
+          set_target(host, service, entry, statement_of_rollout(id), out);
       }
     }
   }

@@ -6,8 +6,9 @@
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
 // candidates/ROLLOUT, rollouts/ID (the head) with rollouts/ID/plan, rollouts/ID/back and, while it
 // is open, rollouts/ID/runs/{f,b}N, afterwards one rollouts/ID/runs; first/DIGEST,
-// tail/HOST/SERVICE, statements/N (sixteen digits), log/N (events). Values may be large: the journal (journal.h) keeps those as
-// objects. What is written together may be split over several transactions (commit_order.h).
+// tail/HOST/SERVICE, statements/N (sixteen digits), log/N (events). Values may be large: the
+// journal (journal.h) keeps those as objects. What is written together may be split over several
+// transactions (commit_order.h).
 #pragma once
 
 #include <cstdint>
@@ -79,6 +80,7 @@ struct DeployRequest {
   std::string by;
   std::string message;
   std::optional<plan::SignedStatement> statement{};  // as statement_for() says, signed
+  bool to_be_signed = false;                         // the plan is to come with its statement
   bool without_signature = false;                    // where there were signatures: on purpose
   // Whether who asks may do what the plan says; asked once the plan is known.
   std::function<Status(const plan::Plan&, const plan::Generation& candidate)> permit{};

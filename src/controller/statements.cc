@@ -68,8 +68,9 @@ Status Core::check_signing(const DeployRequest& request, const plan::Plan& plan)
   if (!request.statement) {
     if (statement_in_force() == nullptr || request.without_signature) return {};
     return fail(ErrorCode::refused, "the generations of this site are signed, and this one is not")
-        .hint("sign it with your key and trust list (docs/signing.md); or, to give signing up: "
-              "--unsigned");
+        .hint(
+            "sign it with your key and trust list (docs/signing.md); or, to give signing up: "
+            "--unsigned");
   }
   plan::Statement own = statement_for(request, plan);
   own.partition = request.statement->statement.partition;

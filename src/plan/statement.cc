@@ -214,8 +214,8 @@ Json statement_to_json(const Statement& statement) {
   for (const auto& [name, service] : statement.services) {
     Json::Object hosts;
     for (const auto& [host, values] : service.hosts) hosts.emplace(host, values_to_json(values));
-    services.emplace(name, Json::object({{"manifest", service.manifest.str()},
-                                         {"hosts", std::move(hosts)}}));
+    services.emplace(
+        name, Json::object({{"manifest", service.manifest.str()}, {"hosts", std::move(hosts)}}));
   }
   return Json::object({{"format", kFormat},
                        {"site", statement.site},

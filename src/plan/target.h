@@ -98,7 +98,7 @@ struct HostReport {
   std::uint64_t number = 0;  // grows with each report of this agent
   std::map<std::string, std::string> facts;
   std::map<std::string, InstanceReport> instances;
-  Json::Array events;  // { at, kind, service, resource, text, diff, … }
+  Json::Array events;           // { at, kind, service, resource, text, diff, … }
   std::string untrusted{};      // why it refuses its target as not signed; "" when it does not
   std::uint64_t statement = 0;  // the newest signed statement that it has accepted; 0: none
 };

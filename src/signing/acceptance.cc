@@ -30,8 +30,8 @@ class Judge {
                 entry.wanted
                     ? fmt::format("statement {} does not want {} of {} here",
                                   current_.head.sequence, entry.wanted->manifest.brief(), service)
-                    : fmt::format("statement {} does not say that {} goes",
-                                  current_.head.sequence, service));
+                    : fmt::format("statement {} does not say that {} goes", current_.head.sequence,
+                                  service));
   }
 
  private:
@@ -180,16 +180,17 @@ bool changes_something(const HostNow& now, const std::string& service,
   return present->second.changing || present->second.applied != entry.wanted;
 }
 
+bool changes_something(const HostNow& now, const plan::Target& target) {
+  return std::any_of(target.instances.begin(), target.instances.end(), [&](const auto& item) {
+    return changes_something(now, item.first, item.second);
+  });
+}
+
 Result<Accepted> accept(const TrustList& list, const Accepted& before, const HostNow& now,
                         const plan::Target& target) {
   auto accepted = accept_signed(list, before, now, target);
-  if (accepted) return accepted;
-  const bool changes =
-      std::any_of(target.instances.begin(), target.instances.end(), [&](const auto& item) {
-        return changes_something(now, item.first, item.second);
-      });
   // What changes nothing needs nobody's word.
-  if (!changes) return before;
+  if (!accepted && !changes_something(now, target)) return before;
   return accepted;
 }
 

@@ -40,8 +40,9 @@ struct HostNow {
 // What is to be remembered from now on. Error forbidden: nothing of the target is to be done.
 [[nodiscard]] Result<Accepted> accept(const TrustList& list, const Accepted& before,
                                       const HostNow& now, const plan::Target& target);
-// The entries of the target that would change something: what a refusal is told of.
+// Whether this entry, or any of the target's, would change something.
 [[nodiscard]] bool changes_something(const HostNow& now, const std::string& service,
                                      const plan::TargetEntry& entry);
+[[nodiscard]] bool changes_something(const HostNow& now, const plan::Target& target);
 
 }  // namespace consort::signing

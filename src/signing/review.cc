@@ -54,8 +54,8 @@ Status review_frame(const Statement& statement, const Statement* previous) {
   if (statement.previous != before)
     return fail(ErrorCode::forbidden, "the statement does not follow the one that is in force");
   if (statement.sequence <= last || statement.sequence > last + kSequenceLead)
-    return fail(ErrorCode::forbidden, fmt::format("statement {} cannot follow statement {}",
-                                                  statement.sequence, last));
+    return fail(ErrorCode::forbidden,
+                fmt::format("statement {} cannot follow statement {}", statement.sequence, last));
   return {};
 }
 
@@ -69,8 +69,8 @@ Result<std::vector<std::string>> review(const Statement& statement, const Eviden
     bool own = false;
     if (compiled != nullptr) {
       const auto it = compiled->services.find(name);
-      own = it != compiled->services.end() &&
-            plan::stated_service(*compiled, it->second) == service;
+      own =
+          it != compiled->services.end() && plan::stated_service(*compiled, it->second) == service;
     }
     if (own || is_brought_back(name, service, evidence)) continue;
     const plan::StatedService* before = stated(evidence.previous, name);

@@ -97,6 +97,7 @@ class FakeController {
       entry.attempt = attempt;
       entry.duty = duty;
       target_.instances[service] = entry;
+      target_.attestation = attestation;
       auto held = std::exchange(held_, {});
       for (auto& [id, responder] : held)
         responder.send(http::Response::json(plan::target_to_json(target_)));
@@ -139,7 +140,8 @@ class FakeController {
 
   objects::ObjectStore store;
   http::EventLoop loop;
-  std::atomic<int> pieces_left = 1'000'000;  // then objects are answered with 503
+  std::optional<plan::Attestation> attestation;  // of the next target
+  std::atomic<int> pieces_left = 1'000'000;      // then objects are answered with 503
   std::atomic<std::size_t> piece_bytes = 4U << 20U;
   std::atomic<bool> silent = false;  // objects are never answered, as if packets were lost
   std::atomic<int> unanswered = 0;

@@ -59,15 +59,33 @@ RC_GTEST_PROP(StatementProperty, AnyChangeBreaksTheSignature, ()) {
   plan::Statement other = statement;
   const std::string host = *other.hosts.begin();
   switch (draw_between(0, 8)) {
-    case 0: other.site += "x"; break;
-    case 1: other.partition += "x"; break;
-    case 2: ++other.sequence; break;
-    case 3: other.previous = Digest::of("x"); break;
-    case 4: other.held.emplace_back("s0"); break;
-    case 5: other.hosts.insert("another"); break;
-    case 6: other.services["s0"].hosts["another"]; break;
-    case 7: other.services["s0"] = {Digest::of("x"), {{host, {}}}}; break;
-    default: other.services["s0"].hosts[host]["rack"] = "x"; break;
+    case 0:
+      other.site += "x";
+      break;
+    case 1:
+      other.partition += "x";
+      break;
+    case 2:
+      ++other.sequence;
+      break;
+    case 3:
+      other.previous = Digest::of("x");
+      break;
+    case 4:
+      other.held.emplace_back("s0");
+      break;
+    case 5:
+      other.hosts.insert("another");
+      break;
+    case 6:
+      other.services["s0"].hosts["another"];
+      break;
+    case 7:
+      other.services["s0"] = {Digest::of("x"), {{host, {}}}};
+      break;
+    default:
+      other.services["s0"].hosts[host]["rack"] = "x";
+      break;
   }
   const auto changed = plan::ShareTree(other).head();
   RC_ASSERT(changed != head);
@@ -84,9 +102,8 @@ RC_GTEST_PROP(StatementProperty, NothingRunsThatIsNotSigned, ()) {
   target.seq = 1;
   target.attestation = signers.attest(statement, host);
   const std::string name = "s" + std::to_string(draw_between(0, 4));
-  const plan::InstanceState wanted{tests::version(std::to_string(draw_between(0, 99))),
-                                   plan::Mode::running,
-                                   {}};
+  const plan::InstanceState wanted{
+      tests::version(std::to_string(draw_between(0, 99))), plan::Mode::running, {}};
   target.instances[name] = {wanted, "a", std::nullopt};
   if (draw_chance(50)) {
     plan::HostPart& part = target.attestation->current;
@@ -96,10 +113,9 @@ RC_GTEST_PROP(StatementProperty, NothingRunsThatIsNotSigned, ()) {
     if (draw_chance(30)) part.head.sequence += 1;
   }
   const auto service = statement.services.find(name);
-  const bool stated = service != statement.services.end() &&
-                      service->second.manifest == wanted.manifest &&
-                      service->second.hosts.contains(host) &&
-                      service->second.hosts.at(host).empty();
+  const bool stated =
+      service != statement.services.end() && service->second.manifest == wanted.manifest &&
+      service->second.hosts.contains(host) && service->second.hosts.at(host).empty();
   HostNow now;
   now.host = host;
   RC_ASSERT(stated || !accept(signers.list, {}, now, target).has_value());

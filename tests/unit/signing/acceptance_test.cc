@@ -8,9 +8,9 @@
 namespace consort::signing {
 namespace {
 
-using ::testing::HasSubstr;
 using plan::InstanceState;
 using plan::Mode;
+using ::testing::HasSubstr;
 using tests::version;
 
 class AcceptanceTest : public ::testing::Test {
