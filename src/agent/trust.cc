@@ -45,7 +45,8 @@ Result<Trust> Trust::open(const fs::path& data, const fs::path& list) {
   if (trusted) {
     out.list_ = std::move(*trusted);
   } else {
-    out.broken_ = trusted.error().message();
+    out.broken_ = fmt::format("the trust list {} cannot be read: {}", kept.string(),
+                              trusted.error().message());
   }
   const auto text = read_file(out.accepted_file_);
   if (text) {
@@ -57,7 +58,8 @@ Result<Trust> Trust::open(const fs::path& data, const fs::path& list) {
       out.accepted_ = std::move(*accepted);
     } else {
       // Without it an old statement could pass for a new one.
-      out.broken_ = accepted.error().message();
+      out.broken_ = fmt::format("{} cannot be read: {}", out.accepted_file_.string(),
+                                accepted.error().message());
     }
   } else if (text.error().code() != ErrorCode::not_found) {
     out.broken_ = text.error().message();

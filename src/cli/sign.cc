@@ -55,7 +55,7 @@ Json proposal_to_json(const Proposal& proposal) {
 
 Result<Proposal> proposal_from_json(const Json& json) {
   JsonReader reader(json, "");
-  static const Json none;
+  static const Json none = Json();
   const Json* proposed = reader.any("proposed");
   const Json* before = reader.any("before");
   const Json* then = reader.any("then");
@@ -81,9 +81,12 @@ Status write_proposal(const Proposal& proposal, const fs::path& file) {
 Result<std::optional<signing::TrustList>> chosen_trust(const Arguments& arguments,
                                                        const std::string& site) {
   if (arguments.has("--unsigned")) return std::nullopt;
-  auto list = arguments.has("--trust")
-                  ? std::optional(TRY(read_trust_list(arguments.value("--trust"))))
-                  : TRY(own_trust_list(site));
+  std::optional<signing::TrustList> list;
+  if (arguments.has("--trust")) {
+    list = TRY(read_trust_list(arguments.value("--trust")));
+  } else {
+    list = TRY(own_trust_list(site));
+  }
   if (list && list->site != site)
     return fail(ErrorCode::usage,
                 fmt::format("the trust list is of site {}, not of {}", list->site, site))

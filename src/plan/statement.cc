@@ -135,7 +135,7 @@ Json part_to_json(const HostPart& part) {
 
 Result<HostPart> part_from_json(const Json& json, const std::string& path) {
   JsonReader reader(json, path);
-  static const Json none;
+  static const Json none = Json();
   const Json* head = reader.any("head");
   const Json::Object& share = reader.object("share");
   const Json::Array& proof = reader.array("proof");
@@ -267,7 +267,7 @@ Json signed_statement_to_json(const SignedStatement& statement) {
 
 Result<SignedStatement> signed_statement_from_json(const Json& json, const std::string& path) {
   JsonReader reader(json, path);
-  static const Json none;
+  static const Json none = Json();
   const Json* statement = reader.any("statement");
   const Json* signatures = reader.any("signatures");
   TRYV(reader.finish());
@@ -285,7 +285,7 @@ Json attestation_to_json(const Attestation& attestation) {
 
 Result<Attestation> attestation_from_json(const Json& json, const std::string& path) {
   JsonReader reader(json, path);
-  static const Json none;
+  static const Json none = Json();
   const Json* current = reader.any("current");
   const Json* previous = reader.any("previous");
   const Json* signatures = reader.any("signatures");
