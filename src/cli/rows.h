@@ -28,6 +28,7 @@ Command explain_command();
 Command graph_command();
 Command history_command();
 Command host_approve_command();
+Command host_install_command();
 Command host_list_command();
 Command host_remove_command();
 Command host_revoke_command();

@@ -25,6 +25,7 @@ const std::vector<Command>& commands() {
       host_list_command(),
       host_show_command(),
       host_remove_command(),
+      host_install_command(),
       host_approve_command(),
       host_revoke_command(),
       token_create_command(),

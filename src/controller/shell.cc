@@ -12,6 +12,8 @@ namespace {
 
 constexpr std::size_t kRecentEvents = 2000;
 constexpr std::size_t kWorkers = 3;
+constexpr std::size_t kAuditPage = 1000;
+constexpr Duration kPruneEvery = hours(1);
 constexpr Duration kStartOverAfter = seconds(5);
 
 // Twelve digits: in the order of the keys.
@@ -69,6 +71,7 @@ Status Shell::start() {
   carry_out(core_->start(now()), [](const Status& status) {
     if (!status) log_error("the new epoch could not be stored: {}", status.error().message());
   });
+  prune_registry();
   log_info("epoch {}: {} hosts, {} generations, {} rollouts known", core_->epoch(),
            core_->hosts().size(), core_->generations().size(), core_->rollouts().size());
   return {};
@@ -234,14 +237,28 @@ void Shell::end_what_is_no_more_believed() {
   });
 }
 
-// The head may be older than the last entries: it is written after them.
+void Shell::prune_registry() {
+  pruning_.cancel();
+  if (ready()) {
+    access::Writes old = access::prune(registry_, now());
+    if (!old.empty()) change_access(std::move(old), std::nullopt);
+    // Credentials also end by themselves: nobody listens for longer than theirs is good.
+    end_what_is_no_more_believed();
+  }
+  pruning_ = loop_.after(kPruneEvery, [this] { prune_registry(); });
+}
+
+// A commit that is larger than one transaction writes the head after the entries: a crash between
+// the two leaves it behind.
 Status Shell::load_audit_head(const Store& stored) {
   audit_head_ = {};
   if (const auto it = stored.find("audited"); it != stored.end())
     audit_head_ = TRY(audit_head_from_text(it->second));
-  for (const access::AuditEntry& entry : TRY(audit(audit_head_.number, 1000)))
-    audit_head_ = access::head_of(entry);
-  return {};
+  while (true) {
+    const std::vector<access::AuditEntry> after = TRY(audit(audit_head_.number, kAuditPage));
+    if (after.empty()) return {};
+    audit_head_ = access::head_of(after.back());
+  }
 }
 
 Result<std::vector<access::AuditEntry>> Shell::audit(std::uint64_t after, std::size_t limit) const {

@@ -103,6 +103,8 @@ class Shell {
   void schedule_collection();
   void start_over(const Error& error);
   void end_what_is_no_more_believed();
+  // Now and every hour: what time has made useless goes.
+  void prune_registry();
   [[nodiscard]] Status load_audit_head(const Store& stored);
 
   http::EventLoop& loop_;
@@ -127,6 +129,7 @@ class Shell {
   std::optional<Instant> tick_at_;
   http::Timer tick_;
   http::Timer collection_;
+  http::Timer pruning_;
   Metrics metrics_;
 };
 
