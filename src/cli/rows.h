@@ -17,6 +17,7 @@ Command context_list_command();
 Command context_remove_command();
 Command context_show_command();
 Command context_use_command();
+Command controller_admin_command();
 Command controller_command();
 Command controller_init_command();
 Command demo_client_command();

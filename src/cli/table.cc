@@ -45,6 +45,7 @@ const std::vector<Command>& commands() {
       apply_command(),
       agent_command(),
       controller_init_command(),
+      controller_admin_command(),
       controller_command(),
       lab_up_command(),
       lab_status_command(),

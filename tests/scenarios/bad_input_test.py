@@ -265,11 +265,12 @@ class Words(SharedScenario):
             listener.bind(("127.0.0.1", 0))
             listener.listen()
             address = "127.0.0.1:%d" % listener.getsockname()[1]
-            taken = self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", address, timeout=10)
+            taken = self.run_consort("controller", "--data", str(self.folder / "second"), "--insecure", "--listen", address, timeout=10)
         self.assert_says(taken, 1, f"cannot listen on {address}", "Address already in use", "another program", "--listen")
         for address in ("x", "127.0.0.1:-5", "127.0.0.1:99999", "127.0.0.1", ""):
-            self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", address, timeout=10), 1, "no address with a port")
-        self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", "0.0.0.0:0", timeout=10), 6, "--insecure-listen")
+            self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), "--insecure", "--listen", address, timeout=10), 1, "no address with a port")
+        self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), "--insecure", "--listen", "0.0.0.0:0", timeout=10), 6, "not a loopback address", "consort controller init")
+        self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), timeout=10), 1, "no authority", "consort controller init")
         self.assert_says(self.run_consort("controller", timeout=10), 64, "--data")
         (self.folder / "file").write_text("")
         self.assert_says(self.run_consort("controller", "--data", str(self.folder / "file"), timeout=10), 1, "not a directory")

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <future>
 #include <thread>
@@ -77,8 +78,8 @@ class ControllerAtHome : public ::testing::Test {
   void end() {
     if (!life) return;
     life->loop.stop();
+    store.reset();  // its thread speaks to the loop
     life.reset();
-    store.reset();
   }
 
   // On the loop's thread.
@@ -142,9 +143,7 @@ class ControllerAtHome : public ::testing::Test {
     order(admin(), "POST", "/v1/operators", Json::object({{"name", name}, {"grants", grants}}));
     return order(admin(), "POST", "/v1/operators/" + name + "/tokens").string_or("token");
   }
-  static Json viewer() {
-    return Json(Json::Array{access::grants_to_json({{access::Role::viewer}}).as_array()});
-  }
+  static Json viewer() { return access::grants_to_json({{access::Role::viewer}}); }
   static std::string request_of(const crypto::PrivateKey& key, const std::string& name) {
     return crypto::make_request(key, {crypto::IdentityKind::host, "any", name}).value();
   }
@@ -167,8 +166,8 @@ class ControllerAtHome : public ::testing::Test {
         : shell(loop, store, objects::ObjectStore::open(data / "objects").value(), clock) {}
     http::EventLoop loop;
     controller::Shell shell;
+    std::optional<controller::Gate> gate;  // outlives the server, whose routes lead to it
     std::optional<http::Server> server;
-    std::optional<controller::Gate> gate;
   };
   std::optional<TempFolder> home;
   LateClock clock;

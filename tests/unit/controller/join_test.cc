@@ -2,6 +2,8 @@
 // of it (agent/identity.h) against a real controller.
 #include "unit/controller/controller_at_home.h"
 
+#include <algorithm>
+
 #include "agent/identity.h"
 #include "agent/renewal.h"
 
@@ -204,6 +206,33 @@ TEST_F(Joining, AnAgentKeepsWhatItHasWhileTheControllerIsAway) {
   EXPECT_EQ(own_file(), before);
   start();
   EXPECT_TRUE(reopened()->renew(SystemClock().now()));
+}
+
+TEST_F(Joining, AHostThatIsAnotherMachineNowIsTold) {
+  start();
+  const auto identity = agent_joins(join_token());
+  ASSERT_TRUE(identity);
+  http::ClientOptions options;
+  options.tls = identity->tls();
+  plan::HostReport report;
+  report.host = "w1";
+  const auto reports_from = [&](const std::string& machine) {
+    ++report.number;
+    report.facts["machine.id"] = machine;
+    order(http::Client::create(url, options).value(), "POST", "/v1/agents/w1/reports",
+          plan::host_report_to_json(report));
+  };
+  const auto told = [&] {
+    const auto entries = audit();
+    return std::count_if(entries.begin(), entries.end(), [](const access::AuditEntry& entry) {
+      return entry.note.reason.find("its key was copied") != std::string::npos;
+    });
+  };
+  reports_from("machine-1");
+  EXPECT_EQ(told(), 0);
+  reports_from("machine-2");
+  reports_from("machine-2");
+  EXPECT_EQ(told(), 1);
 }
 
 TEST_F(Joining, DamagedRequestsAreRefusedAndChangeNothing) {
