@@ -89,11 +89,11 @@ Result<int> run_init(const Arguments& arguments) {
       "the authority of partition {} is made: {}\n"
       "{} may do everything; the credential is in the context {}, for {}\n\n"
       "next:\n"
-      "  consort controller --data {} --listen 0.0.0.0:8440\n"
+      "  consort controller --data {}{} --listen 0.0.0.0:8440\n"
       "  consort token create --uses 3     # for machines: consort agent --join-file FILE\n"
       "  consort operator create NAME --role deployer --service '*'\n",
       options.partition, made.fingerprint, admin, file.empty() ? context.name : file, url,
-      data.string()));
+      data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string()));
   if (options.unlock.empty())
     print(
         fmt::format("\nThe authority's key is encrypted; its passphrase is beside it, in {}. Who "
