@@ -86,8 +86,9 @@ Status run_controller(const ServerOptions& options) {
   if (!options.insecure) folder.emplace(TRY(AuthorityFolder::open(options.data, options.unlock)));
   TRYV(make_folders(options.data, 0700));
   static const SystemClock clock;
-  const auto store = TRY(state::open_sqlite_store(options.data / "state.sqlite", clock));
+  // Before the store, whose thread posts to it until it has gone.
   http::EventLoop loop;
+  const auto store = TRY(state::open_sqlite_store(options.data / "state.sqlite", clock));
   Shell shell(loop, *store, TRY(objects::ObjectStore::open(options.data / "objects")), clock);
   std::unique_ptr<OwnCertificate> certificate;
   http::ServerOptions listen{options.listen, {}};
