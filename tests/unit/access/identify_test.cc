@@ -60,7 +60,8 @@ TEST_F(Identify, AnOperatorByCertificateOrToken) {
   const auto certificate = identify_operator(registry, {"ann", "", "3f2a9c"}, "", now);
   ASSERT_TRUE(certificate);
   EXPECT_EQ(certificate->grants.size(), 1U);
-  const auto token = identify_bearer(registry, "Bearer cop1.anntoken." + kSecret + kZeroes, "", now);
+  const auto token =
+      identify_bearer(registry, "Bearer cop1.anntoken." + kSecret + kZeroes, "", now);
   ASSERT_TRUE(token) << render_error(token.error());
   EXPECT_EQ(principal_text(token->principal), "operator ann (token anntoken)");
   EXPECT_THAT(principal_text(token->principal), Not(HasSubstr(kSecret)));
