@@ -5,8 +5,6 @@
 #include <openssl/err.h>
 #include <openssl/provider.h>
 
-#include <algorithm>
-#include <initializer_list>
 #include <string_view>
 #include <vector>
 
@@ -18,57 +16,33 @@ OSSL_PROVIDER* whole_provider() {
   return provider;
 }
 
-// Whether one of the names ("EC:id-ecPublicKey:1.2.840.10045.2.1") is of these.
-bool is_one_of(const OSSL_ALGORITHM& algorithm, std::initializer_list<std::string_view> names) {
-  const std::string_view all(algorithm.algorithm_names);
-  return std::any_of(names.begin(), names.end(), [&](std::string_view name) {
-    return all.starts_with(name) && (all.size() == name.size() || all[name.size()] == ':');
-  });
-}
-
-// Certificates here have EC keys; what an external authority issues with may be RSA.
 bool is_decoder_of_certificate_keys(const OSSL_ALGORITHM& algorithm) {
   const std::string_view properties(algorithm.property_definition);
   return properties.find("input=der") != std::string_view::npos &&
-         properties.find("structure=SubjectPublicKeyInfo") != std::string_view::npos &&
-         is_one_of(algorithm, {"EC", "RSA"});
+         properties.find("structure=SubjectPublicKeyInfo") != std::string_view::npos;
 }
 
-// Those, the exchange of keys, and what binds a ticket to its handshake. For each key that is read
-// OpenSSL looks at all kinds that there are.
-bool is_kind_of_key(const OSSL_ALGORITHM& algorithm) {
-  return is_one_of(algorithm, {"EC", "RSA", "X25519", "HMAC"});
+const std::vector<OSSL_ALGORITHM>& decoders() {
+  static const auto chosen = [] {
+    std::vector<OSSL_ALGORITHM> out;
+    int may_not_keep = 0;
+    const OSSL_ALGORITHM* all =
+        OSSL_PROVIDER_query_operation(whole_provider(), OSSL_OP_DECODER, &may_not_keep);
+    for (; all != nullptr && all->algorithm_names != nullptr; ++all) {
+      if (is_decoder_of_certificate_keys(*all)) out.push_back(*all);
+    }
+    out.push_back({});  // the end
+    return out;
+  }();
+  return chosen;
 }
 
-using Algorithms = std::vector<OSSL_ALGORITHM>;
-
-Algorithms chosen(int operation, bool (*fits)(const OSSL_ALGORITHM&)) {
-  Algorithms out;
-  int may_not_keep = 0;
-  const OSSL_ALGORITHM* all =
-      OSSL_PROVIDER_query_operation(whole_provider(), operation, &may_not_keep);
-  for (; all != nullptr && all->algorithm_names != nullptr; ++all) {
-    if (fits(*all)) out.push_back(*all);
-  }
-  out.push_back({});  // the end
-  return out;
-}
-
-const Algorithms& decoders() {
-  static const Algorithms all = chosen(OSSL_OP_DECODER, is_decoder_of_certificate_keys);
-  return all;
-}
-const Algorithms& kinds_of_keys() {
-  static const Algorithms all = chosen(OSSL_OP_KEYMGMT, is_kind_of_key);
-  return all;
-}
-
-// The functions of a provider (provider-base(7)): the default provider's, but for these two.
+// The functions of a provider (provider-base(7)): all are the default provider's, but for decoders.
 const OSSL_ALGORITHM* query(void*, int operation, int* may_not_keep) {
-  if (operation != OSSL_OP_DECODER && operation != OSSL_OP_KEYMGMT)
+  if (operation != OSSL_OP_DECODER)
     return OSSL_PROVIDER_query_operation(whole_provider(), operation, may_not_keep);
   *may_not_keep = 0;
-  return (operation == OSSL_OP_DECODER ? decoders() : kinds_of_keys()).data();
+  return decoders().data();
 }
 
 int capabilities(void*, const char* capability, OSSL_CALLBACK* callback, void* argument) {
@@ -87,8 +61,7 @@ int start(const OSSL_CORE_HANDLE*, const OSSL_DISPATCH*, const OSSL_DISPATCH** f
 }
 
 OSSL_LIB_CTX* make() {
-  if (whole_provider() == nullptr || decoders().size() < 2 || kinds_of_keys().size() < 5)
-    return nullptr;
+  if (whole_provider() == nullptr || decoders().size() < 2) return nullptr;
   OSSL_LIB_CTX* library = OSSL_LIB_CTX_new();
   if (library != nullptr && OSSL_PROVIDER_add_builtin(library, "consort", &start) == 1 &&
       OSSL_PROVIDER_load(library, "consort") != nullptr)
