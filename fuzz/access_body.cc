@@ -1,5 +1,5 @@
-// The bodies of all requests about access: joining, renewing, tokens, operators, approvals. Some come
-// from machines of which nothing is known yet.
+// The bodies of all requests about access: joining, renewing, tokens, operators, approvals. Some
+// come from machines of which nothing is known yet.
 #include "controller/access_bodies.h"
 
 #include "fuzz/input.h"
