@@ -36,8 +36,8 @@ constexpr const char* kProbe =
     "echo joined=$(cat /var/lib/consort/identity/joined.json); true";
 constexpr const char* kPutProgram =
     "set -e; umask 022; mkdir -p /usr/local/bin; f=/usr/local/bin/.consort.new; cat > $f; "
-    "chmod 755 $f; $f version > /dev/null || { ldd $f 2>/dev/null | grep 'not found' >&2; rm -f "
-    "$f; exit 3; }; mv -f $f /usr/local/bin/consort";
+    "chmod 755 $f; $f version > /dev/null || { ldd $f 2> /dev/null | grep 'not found' >&2 || true; "
+    "rm -f $f; exit 3; }; mv -f $f /usr/local/bin/consort";
 constexpr const char* kPutUnit =
     "set -e; umask 022; f=/etc/systemd/system/consort-agent.service; cat > $f.new; mv -f $f.new $f";
 constexpr const char* kPutDropIn =

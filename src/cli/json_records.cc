@@ -474,7 +474,7 @@ const std::vector<JsonRecord>& json_records() {
   static const std::vector<JsonRecord> table = [] {
     std::vector<JsonRecord> out;
     for (auto part : {records_of_changes(), records_of_rollouts(), records_of_state(),
-                      records_of_sites(), records_of_machines()})
+                      records_of_sites(), records_of_machines(), records_of_access()})
       out.insert(out.end(), part.begin(), part.end());
     return out;
   }();
