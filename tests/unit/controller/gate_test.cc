@@ -21,7 +21,8 @@ class ControllerGate : public tests::ControllerAtHome {
   }
   static std::size_t refusals(const Shell& shell, const std::string& action) {
     std::size_t out = 0;
-    for (const access::AuditEntry& entry : shell.audit(0, 1000).value())
+    const auto entries = shell.audit(0, 1000).value();
+    for (const access::AuditEntry& entry : entries)
       out += entry.note.outcome == Outcome::refused && entry.note.action == action ? 1 : 0;
     return out;
   }
