@@ -323,6 +323,7 @@ std::vector<JsonRecord> records_of_sites() {
         {"hosts", "int", ""},
         {"services", "int", ""},
         {"broken", "map of error", "By service (with --keep-going)."},
+        {"mistakes", "list of error", "All that were found."},
         {"sources", "string", "Digest of the site's sources."}}},
       {"diff",
        "diff",
