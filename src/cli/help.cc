@@ -217,6 +217,7 @@ std::string help_of_all(std::size_t width) {
 std::string_view group_summary(std::string_view group) {
   if (group == "rollout") return "Rollouts: list, show, pause, resume or abort them.";
   if (group == "host") return "The hosts that the controller knows.";
+  if (group == "secret") return "Values that only the hosts which use them can read.";
   if (group == "lab") return "Fleets of this machine's own, to try things.";
   return "";
 }
