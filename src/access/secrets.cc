@@ -30,8 +30,8 @@ std::map<std::string, std::string> read_hosts(JsonReader& reader) {
   std::map<std::string, std::string> out;
   const Json::Object& hosts = reader.object("hosts");
   if (hosts.size() > kMaxSecretHosts)
-    reader.note(fail(ErrorCode::too_large,
-                     fmt::format("{}: more than {} hosts", reader.path_of("hosts"), kMaxSecretHosts)));
+    reader.note(fail(ErrorCode::too_large, fmt::format("{}: more than {} hosts",
+                                                       reader.path_of("hosts"), kMaxSecretHosts)));
   for (const auto& [name, key] : hosts) {
     if (!is_name(name) || !key.is_string() || !check_seal_key(key.as_string())) {
       reader.note(fail(ErrorCode::invalid_input,
@@ -51,18 +51,17 @@ std::vector<std::string> read_keys(JsonReader& reader) {
                       return check_seal_key(key).has_value();
                     });
   if (!good)
-    reader.note(fail(ErrorCode::invalid_input,
-                     fmt::format("{}: expected at most {} x25519 keys",
-                                 reader.path_of("recovery"), kMaxRecoveryKeys)));
+    reader.note(
+        fail(ErrorCode::invalid_input, fmt::format("{}: expected at most {} x25519 keys",
+                                                   reader.path_of("recovery"), kMaxRecoveryKeys)));
   return out;
 }
 
 std::vector<std::string> read_services(JsonReader& reader) {
   std::vector<std::string> out = reader.strings("services");
   const bool good = !out.empty() && out.size() <= kMaxSecretServices &&
-                    std::all_of(out.begin(), out.end(), [](const std::string& name) {
-                      return is_service(name);
-                    }) &&
+                    std::all_of(out.begin(), out.end(),
+                                [](const std::string& name) { return is_service(name); }) &&
                     std::is_sorted(out.begin(), out.end()) &&
                     std::adjacent_find(out.begin(), out.end()) == out.end();
   if (!good)
@@ -201,8 +200,7 @@ Result<Writes> tell_seal_key(const Registry& registry, const std::string& name,
 
 Result<const SecretRecord*> find_secret(const Registry& registry, const std::string& name) {
   const auto it = registry.secrets.find(name);
-  if (it == registry.secrets.end() || it->second.versions.empty())
-    return no_secret(registry, name);
+  if (it == registry.secrets.end() || it->second.versions.empty()) return no_secret(registry, name);
   return &it->second;
 }
 

@@ -33,9 +33,9 @@ struct SecretVersion {
 
 struct SecretRecord {
   std::string name;
-  std::uint64_t last = 0;                // the newest number ever given
-  std::vector<std::string> services;     // that may use it, sorted
-  std::vector<SecretVersion> versions;   // the newest last; empty: it was removed
+  std::uint64_t last = 0;               // the newest number ever given
+  std::vector<std::string> services;    // that may use it, sorted
+  std::vector<SecretVersion> versions;  // the newest last; empty: it was removed
   friend bool operator==(const SecretRecord&, const SecretRecord&) = default;
 
   [[nodiscard]] const SecretVersion* version(std::uint64_t number) const;

@@ -85,8 +85,8 @@ class Examination {
   }
 
   Status examine(const std::string& name, const Json& spec, const std::string& place) {
-    const Json filled =
-        with_names_on_host(version_.manifest.service, TRY(files_.fill_resource(spec, version_, place)));
+    const Json filled = with_names_on_host(version_.manifest.service,
+                                           TRY(files_.fill_resource(spec, version_, place)));
     auto resource = parse_resource(name, filled, host_.root);
     if (!resource) return fail(relocated(resource.error(), "resources." + name, place));
     for (const std::string& claim : (*resource)->claims()) {

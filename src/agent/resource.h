@@ -62,7 +62,7 @@ struct Context {
   // Paths that resources decide on, of this set and of the whole host: a purge leaves them alone.
   const PathSet* claimed = nullptr;
   const Claims* claims = nullptr;
-  Removals* removals = nullptr;  // null: there is no way back that would ask for what is removed
+  Removals* removals = nullptr;     // null: there is no way back that would ask for what is removed
   SecretSource* secrets = nullptr;  // null: files with secrets fail and say so
 
   [[nodiscard]] bool dry_run() const { return overlay != nullptr; }

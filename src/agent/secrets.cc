@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "access/secrets.h"
 #include "base/json_reader.h"
 #include "base/log.h"
@@ -30,9 +32,10 @@ Result<crypto::PrivateKey> key_in(const fs::path& folder) {
   auto key = load_key(file);
   if (key) return key;
   if (key.error().code() == ErrorCode::corrupt) {
-    log_error("the key of this host's secrets, {}, is damaged ({}); there is a new one: let them be "
-              "sealed anew with `consort secret reseal`",
-              file.string(), key.error().message());
+    log_error(
+        "the key of this host's secrets, {}, is damaged ({}); there is a new one: let them be "
+        "sealed anew with `consort secret reseal`",
+        file.string(), key.error().message());
     std::error_code ec;
     fs::rename(file, folder / "key.pem.damaged", ec);
   } else if (key.error().code() != ErrorCode::not_found) {
@@ -49,8 +52,7 @@ Result<crypto::PrivateKey> key_in(const fs::path& folder) {
 Result<std::unique_ptr<Secrets>> Secrets::open(const fs::path& folder, const Upstream& upstream,
                                                std::string host) {
   TRYV(make_folders(folder, 0700));
-  auto out =
-      std::unique_ptr<Secrets>(new Secrets(folder, std::move(host), TRY(key_in(folder))));
+  auto out = std::unique_ptr<Secrets>(new Secrets(folder, std::move(host), TRY(key_in(folder))));
   if (upstream.tls) {
     http::ClientOptions options;
     options.connect_timeout = seconds(5);
@@ -84,13 +86,13 @@ Result<crypto::SecretBytes> Secrets::open_stored(const SecretReference& referenc
   const std::string sealed = reader.string("sealed");
   TRYV(reader.finish());
   if (std::find(services.begin(), services.end(), reference.service) == services.end())
-    return fail(ErrorCode::refused, fmt::format("the secret '{}' is for {}, not for {}",
-                                                reference.name, join(services, ", "),
-                                                reference.service))
+    return fail(ErrorCode::refused,
+                fmt::format("the secret '{}' is for {}, not for {}", reference.name,
+                            join(services, ", "), reference.service))
         .hint(fmt::format("consort secret reseal {} --service {}", reference.name,
                           reference.service));
-  auto value = crypto::open(
-      sealed, key_, access::secret_context(partition, reference.name, reference.version));
+  auto value = crypto::open(sealed, key_,
+                            access::secret_context(partition, reference.name, reference.version));
   if (!value && value.error().code() == ErrorCode::refused)
     return fail(ErrorCode::refused,
                 fmt::format("version {} of the secret '{}' is not sealed for this host",
@@ -102,8 +104,9 @@ Result<crypto::SecretBytes> Secrets::open_stored(const SecretReference& referenc
 Status Secrets::download(const SecretReference& reference) {
   if (!client_)
     return fail(ErrorCode::unavailable,
-                fmt::format("the secret '{}' is not here, and this agent knows no controller with TLS",
-                            reference.name))
+                fmt::format(
+                    "the secret '{}' is not here, and this agent knows no controller with TLS",
+                    reference.name))
         .hint("secrets need a host that has joined with: consort agent --join-file");
   const Json answer = TRY(client_->get_json(
       fmt::format("/v1/agents/{}/secrets?secret={}&version={}", http::percent_encode(host_),

@@ -1,7 +1,7 @@
 // The host's secrets: its key pair, and what is sealed to it, in DATA/secrets (mode 0700):
 //
-//   key.pem               X25519, made at the first start; its public half is told to the controller
-//   NAME.VERSION.json     { partition, services, sealed }: opens without the controller
+//   key.pem               X25519, made at the first start; its public half is told to the
+//   controller NAME.VERSION.json     { partition, services, sealed }: opens without the controller
 //   tainted.json          paths of files that have held a secret: nothing keeps a copy of them
 //
 // Values are opened when a file is compared or written and are kept nowhere. ADR 0012. Thread-safe.

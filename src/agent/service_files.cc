@@ -182,8 +182,7 @@ Result<Json> ServiceFiles::fill_resource(const Json& spec, const Version& versio
   if (!may_hold) return fill(spec, version, path);
   auto pieces = site::expand_but_secrets(
       spec.string_or("content"), [&](std::string_view name) { return value_of(name, version); });
-  if (!pieces)
-    return fail(std::move(pieces).error().context(fmt::format("in {}.content", path)));
+  if (!pieces) return fail(std::move(pieces).error().context(fmt::format("in {}.content", path)));
   const bool holds = std::any_of(pieces->begin(), pieces->end(),
                                  [](const site::Piece& piece) { return !piece.secret.empty(); });
   if (!holds) return fill(spec, version, path);

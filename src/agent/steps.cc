@@ -187,8 +187,7 @@ Status Steps::fetch(const transition::Transition& t) {
 // Before anything is changed: what cannot be opened here is found out now.
 Status Steps::fetch_secrets(const Version& version) {
   for (const auto& [name, number] : version.manifest.secrets) {
-    if (!shop_.secrets)
-      return fail(ErrorCode::unsupported, "this agent keeps no secrets");
+    if (!shop_.secrets) return fail(ErrorCode::unsupported, "this agent keeps no secrets");
     Status status = shop_.secrets->fetch({name, number, service_});
     if (!status) {
       status.error().add_context(fmt::format("fetching the secret '{}'", name));

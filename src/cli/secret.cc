@@ -121,8 +121,8 @@ Result<crypto::SecretBytes> read_input(int fd, const std::string& what) {
     size += static_cast<std::size_t>(got);
   }
   if (size > access::kMaxSecretBytes)
-    return fail(ErrorCode::too_large, fmt::format("{} is longer than {} bytes", what,
-                                                  access::kMaxSecretBytes))
+    return fail(ErrorCode::too_large,
+                fmt::format("{} is longer than {} bytes", what, access::kMaxSecretBytes))
         .hint("keep large material in a file that is encrypted, and its key as a secret");
   return crypto::SecretBytes(out.reveal().substr(0, size));
 }
@@ -174,12 +174,11 @@ Result<int> seal_and_send(const Arguments& arguments, http::Client& client, cons
     secret.hosts.emplace(host, key->second);
     recipients.push_back(TRY(crypto::PublicKey::from_text(key->second)));
   }
-  secret.sealed = TRY(
-      crypto::seal(value, recipients, access::secret_context(facts.partition, name, version)));
-  const Json answer =
-      TRY(client.send_json(verb == Verb::rotate ? "POST" : "PUT",
-                           path_of(name) + (verb == Verb::rotate ? "/rotate" : ""),
-                           access::sealed_secret_to_json(secret)));
+  secret.sealed =
+      TRY(crypto::seal(value, recipients, access::secret_context(facts.partition, name, version)));
+  const Json answer = TRY(client.send_json(verb == Verb::rotate ? "POST" : "PUT",
+                                           path_of(name) + (verb == Verb::rotate ? "/rotate" : ""),
+                                           access::sealed_secret_to_json(secret)));
   if (arguments.json()) {
     Json out = answer;
     out["services"] = Json::array_of(secret.services);
@@ -193,9 +192,10 @@ Result<int> seal_and_send(const Arguments& arguments, http::Client& client, cons
                     join(secret.services, ", "), secret.hosts.size(),
                     secret.hosts.size() == 1 ? "" : "s"));
   if (!missing.empty())
-    print(fmt::format("not for {}, which {} not joined with a key yet; later: consort secret reseal "
-                      "{}\n",
-                      join(missing, ", "), missing.size() == 1 ? "has" : "have", name));
+    print(
+        fmt::format("not for {}, which {} not joined with a key yet; later: consort secret reseal "
+                    "{}\n",
+                    join(missing, ", "), missing.size() == 1 ? "has" : "have", name));
   if (verb != Verb::reseal && version > 1) print("it takes effect with the next deploy\n");
   return kOk;
 }
@@ -214,8 +214,9 @@ Result<int> run_rotate(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const std::string& name = arguments.words.at(0);
   const Facts facts = TRY(ask_facts(client, name));
-  const crypto::SecretBytes value =
-      arguments.has("--file") ? TRY(read_value(arguments)) : crypto::SecretBytes(crypto::random_token(256));
+  const crypto::SecretBytes value = arguments.has("--file")
+                                        ? TRY(read_value(arguments))
+                                        : crypto::SecretBytes(crypto::random_token(256));
   return seal_and_send(arguments, client, name, facts, value, facts.last + 1, Verb::rotate);
 }
 
@@ -232,9 +233,10 @@ Result<int> run_reseal(const Arguments& arguments) {
     return fail(ErrorCode::refused,
                 fmt::format("'{}' is not sealed for your recovery key, {}", name,
                             (TRY(config_folder()) / "recovery.pem").string()))
-        .hint(fmt::format("who has set it can seal it anew; or give the value again: consort secret "
-                          "set {}",
-                          name));
+        .hint(
+            fmt::format("who has set it can seal it anew; or give the value again: consort secret "
+                        "set {}",
+                        name));
   if (!value) return fail(std::move(value).error());
   return seal_and_send(arguments, client, name, facts, *value, version, Verb::reseal);
 }
@@ -264,7 +266,8 @@ Result<int> run_list(const Arguments& arguments) {
                       std::to_string(names(secret, "hosts").size()), secret.string_or("at"),
                       secret.string_or("by")});
   }
-  print(rows.size() > 1 ? table(rows) : "there is no secret; set one with: consort secret set NAME\n");
+  print(rows.size() > 1 ? table(rows)
+                        : "there is no secret; set one with: consort secret set NAME\n");
   return kOk;
 }
 
@@ -311,24 +314,28 @@ Command secret_set_command() {
           "key (recovery.pem beside your contexts), so that you can seal it for hosts that come "
           "later.",
           {name_word()},
-          sealing_options({{"--file", "FILE", "Where the value is; - is standard input."},
-                           exact_option()}),
+          sealing_options(
+              {{"--file", "FILE", "Where the value is; - is standard input."}, exact_option()}),
           run_set,
           false,
           false,
           "consort secret set db-password < password.txt"};
 }
 Command secret_list_command() {
-  return {"secret list", "List the secrets, their versions and who may use them; never a value.",
-          "", {}, {}, run_list};
+  return {"secret list",
+          "List the secrets, their versions and who may use them; never a value.",
+          "",
+          {},
+          {},
+          run_list};
 }
 Command secret_rotate_command() {
   return {"secret rotate",
           "Give a secret a new value: a random one, or that of a file.",
           "The random value has 256 bits, in letters and digits that no configuration minds.",
           {name_word()},
-          sealing_options({{"--file", "FILE", "Where the new value is; - is standard input."},
-                           exact_option()}),
+          sealing_options(
+              {{"--file", "FILE", "Where the new value is; - is standard input."}, exact_option()}),
           run_rotate};
 }
 Command secret_reseal_command() {

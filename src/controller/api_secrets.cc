@@ -105,8 +105,7 @@ void change(Shell& shell, const http::Responder& responder, access::Writes write
 
 Status put(Gate& gate, Shell& shell, access::Action action, const http::Request& request,
            const http::Responder& responder, const Asker& asker) {
-  const access::SealedSecret secret =
-      TRY(access::sealed_secret_from_json(TRY(request.json())));
+  const access::SealedSecret secret = TRY(access::sealed_secret_from_json(TRY(request.json())));
   if (secret.name != request.param("name"))
     return fail(ErrorCode::invalid_input, "name: not the secret of the address");
   const auto before = shell.registry().secrets.find(secret.name);
@@ -117,8 +116,7 @@ Status put(Gate& gate, Shell& shell, access::Action action, const http::Request&
                  {secret.services.begin(), secret.services.end()}));
   auto writes = TRY(access::put_secret(shell.registry(), secret,
                                        access::principal_text(asker.known.principal), shell.now()));
-  access::AuditNote note =
-      note_of(asker.known, action, "secret " + secret.name, shell.now());
+  access::AuditNote note = note_of(asker.known, action, "secret " + secret.name, shell.now());
   note.before = last == 0 ? "" : fmt::format("version {}", last);
   note.after = fmt::format("version {}{} for {} host{}", secret.version,
                            secret.version == last ? " sealed anew" : "", secret.hosts.size(),
@@ -173,11 +171,12 @@ Status give_to_host(Gate& gate, Shell& shell, const http::Request& request,
         .hint(fmt::format("seal it for this host, too: consort secret reseal {}; of versions that "
                           "are over, only the last {} are kept",
                           name.substr(0, 80), access::kKeptSecretVersions));
-  responder.send(http::Response::json(Json::object({{"name", name},
-                                                    {"partition", gate.partition()},
-                                                    {"version", number},
-                                                    {"services", Json::array_of(it->second.services)},
-                                                    {"sealed", version->sealed}})));
+  responder.send(
+      http::Response::json(Json::object({{"name", name},
+                                         {"partition", gate.partition()},
+                                         {"version", number},
+                                         {"services", Json::array_of(it->second.services)},
+                                         {"sealed", version->sealed}})));
   return {};
 }
 
@@ -194,8 +193,7 @@ Status take_key(Shell& shell, const http::Request& request, const http::Responde
     responder.send(http::Response::json(answer));
     return {};
   }
-  access::AuditNote note =
-      note_of(asker.known, access::Action::tell_seal_key, host, shell.now());
+  access::AuditNote note = note_of(asker.known, access::Action::tell_seal_key, host, shell.now());
   note.before = shell.registry().hosts.at(host).seal_key;
   note.after = key;
   change(shell, responder, std::move(writes), std::move(note), answer);
@@ -232,13 +230,16 @@ void add_secret_routes(Gate& gate, Shell& shell) {
       });
   add(gate, shell, "DELETE", "/v1/secrets/{name}",
       [&gate, &shell](const http::Request& request, const http::Responder& responder,
-                      const Asker& asker) { return remove(gate, shell, request, responder, asker); });
+                      const Asker& asker) {
+        return remove(gate, shell, request, responder, asker);
+      });
   add(gate, shell, "GET", "/v1/agents/{name}/secrets",
       [&gate, &shell](const http::Request& request, const http::Responder& responder,
                       const Asker&) { return give_to_host(gate, shell, request, responder); });
   add(gate, shell, "PUT", "/v1/agents/{name}/key",
-      [&shell](const http::Request& request, const http::Responder& responder,
-               const Asker& asker) { return take_key(shell, request, responder, asker); });
+      [&shell](const http::Request& request, const http::Responder& responder, const Asker& asker) {
+        return take_key(shell, request, responder, asker);
+      });
 }
 
 }  // namespace consort::controller

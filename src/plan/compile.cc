@@ -233,8 +233,9 @@ class ServiceCompiler {
       if (!name.starts_with("secret.")) continue;
       return fail(ErrorCode::invalid_input,
                   fmt::format("{}: ${{{}}} can only be in the content of a file", path, name))
-          .hint("declare a file with mode 0600 and let the program read it, as an environment file "
-                "or a password file, say");
+          .hint(
+              "declare a file with mode 0600 and let the program read it, as an environment file "
+              "or a password file, say");
     }
     return {};
   }
@@ -303,7 +304,8 @@ class Secrets {
     blind.resize(std::min<std::size_t>(count, 5));
     return fail(ErrorCode::refused,
                 fmt::format("the secret '{}' of {} is not sealed for {}{}", name, service,
-                            join(blind, ", "), count > 5 ? fmt::format(" and {} more", count - 5) : ""))
+                            join(blind, ", "),
+                            count > 5 ? fmt::format(" and {} more", count - 5) : ""))
         .hint(fmt::format("consort secret reseal {}; or, if its recovery key is gone, give the "
                           "value again: consort secret set {}",
                           name, name));

@@ -35,8 +35,7 @@ struct KnownSecret {
   std::vector<std::string> hosts;     // that can open it, sorted
 };
 // nullopt: there is none of this name. Asked once for each name that a site uses.
-using SecretLookup =
-    std::function<Result<std::optional<KnownSecret>>(const std::string& name)>;
+using SecretLookup = std::function<Result<std::optional<KnownSecret>>(const std::string& name)>;
 
 // Puts artifacts, hooks and manifests into `store`. With `keep_going` a broken service is left out
 // and recorded; otherwise its error is returned. A manifest that `check` finds fault with makes its

@@ -57,16 +57,16 @@ Json manifest_to_json(const Manifest& manifest) {
   Json::Object hooks;
   for (const auto& [name, hook] : manifest.hooks) hooks.emplace(name, hook_to_json(hook));
   Json out = Json::object({{"consort", "manifest"},
-                       {"service", manifest.service},
-                       {"hostClass", manifest.host_class},
-                       {"version", manifest.version},
-                       {"dataVersion", manifest.data_version},
-                       {"artifacts", artifacts},
-                       {"resources", resources},
-                       {"daemon", manifest.daemon ? *manifest.daemon : Json()},
-                       {"hooks", hooks},
-                       {"needs", manifest.needs},
-                       {"provides", manifest.provides}});
+                           {"service", manifest.service},
+                           {"hostClass", manifest.host_class},
+                           {"version", manifest.version},
+                           {"dataVersion", manifest.data_version},
+                           {"artifacts", artifacts},
+                           {"resources", resources},
+                           {"daemon", manifest.daemon ? *manifest.daemon : Json()},
+                           {"hooks", hooks},
+                           {"needs", manifest.needs},
+                           {"provides", manifest.provides}});
   // Without secrets a manifest is the same object as before there were any: nothing is planned.
   if (manifest.secrets.empty()) return out;
   Json& secrets = out["secrets"] = Json::object();

@@ -120,7 +120,8 @@ Result<std::vector<Piece>> expand_but_secrets(std::string_view text,
   };
   TRYV(walk(text, PlaceholderStage::host, add, [&](const Placeholder& placeholder) -> Status {
     if (placeholder.name.starts_with(kSecret)) {
-      out.push_back({"", std::string(placeholder.name.substr(kSecret.size())), placeholder.encoder});
+      out.push_back(
+          {"", std::string(placeholder.name.substr(kSecret.size())), placeholder.encoder});
     } else {
       add(encode(placeholder.encoder, TRY(lookup(placeholder.name))));
     }

@@ -168,8 +168,8 @@ class FileResource final : public Resource {
   [[nodiscard]] Result<Filled> filled(const Context& context) const {
     if (!holds_secrets()) return Filled(content_);
     if (context.secrets == nullptr)
-      return fail(ErrorCode::unsupported, fmt::format("{} holds a secret, and there are none here",
-                                                      path_))
+      return fail(ErrorCode::unsupported,
+                  fmt::format("{} holds a secret, and there are none here", path_))
           .hint("secrets are for services that a controller deploys");
     // A string that grew would leave copies behind.
     std::vector<crypto::SecretBytes> values;
@@ -182,16 +182,16 @@ class FileResource final : public Resource {
       }
       crypto::SecretBytes value = TRY(context.secrets->value(part.secret));
       if (part.encoder != site::Encoder::plain)
-        value = crypto::SecretBytes::take(
-            site::encode(part.encoder, std::string(value.reveal())));
+        value = crypto::SecretBytes::take(site::encode(part.encoder, std::string(value.reveal())));
       size += value.size();
       values.push_back(std::move(value));
     }
     std::string bytes;
     bytes.reserve(size);
     for (std::size_t i = 0; i < values.size(); ++i)
-      bytes.append(secret_content_[i].secret.name.empty() ? std::string_view(secret_content_[i].text)
-                                                          : values[i].reveal());
+      bytes.append(secret_content_[i].secret.name.empty()
+                       ? std::string_view(secret_content_[i].text)
+                       : values[i].reveal());
     return Filled(std::move(bytes));
   }
 
@@ -205,7 +205,8 @@ class FileResource final : public Resource {
       part.secret.name = one.string("secret", "");
       part.secret.version = static_cast<std::uint64_t>(one.integer("version", 0, 0));
       part.secret.service = one.string("service", "");
-      part.encoder = static_cast<site::Encoder>(read_choice(one, "encode", {"plain", "json", "shell"}));
+      part.encoder =
+          static_cast<site::Encoder>(read_choice(one, "encode", {"plain", "json", "shell"}));
       if (Status status = one.finish(); !status) reader.note(std::move(status).error());
       secret_content_.push_back(std::move(part));
     }
@@ -328,9 +329,10 @@ Result<std::unique_ptr<Resource>> parse_file(JsonReader& reader, const fs::path&
   }
   out->read_secret_content(reader);
   if (out->holds_secrets() && (content || source || out->absent_))
-    reader.note(fail(ErrorCode::invalid_input,
-                     fmt::format("{}: a content with secrets is the only one, of a file that is there",
-                                 reader.path_of("secretContent"))));
+    reader.note(
+        fail(ErrorCode::invalid_input,
+             fmt::format("{}: a content with secrets is the only one, of a file that is there",
+                         reader.path_of("secretContent"))));
   out->has_content_ = content || source || out->holds_secrets();
   out->ownership_ = Ownership::read(reader);
   if (out->holds_secrets() && !out->ownership_.mode) out->ownership_.mode = 0600;

@@ -16,8 +16,7 @@ class SomeSecrets final : public SecretSource {
  public:
   Result<crypto::SecretBytes> value(const SecretReference& reference) override {
     const auto it = values.find({reference.name, reference.version});
-    if (it == values.end())
-      return fail(ErrorCode::refused, "not sealed for this host");
+    if (it == values.end()) return fail(ErrorCode::refused, "not sealed for this host");
     return crypto::SecretBytes(it->second);
   }
   Status taint(const std::string& path) override {
@@ -32,16 +31,14 @@ class SomeSecrets final : public SecretSource {
 };
 
 Json secret_spec(std::uint64_t version, const std::string& encode = "plain") {
-  return Json::object(
-      {{"type", "file"},
-       {"path", "/etc/app.conf"},
-       {"secretContent",
-        Json::Array{Json::object({{"text", "password="}}),
-                    Json::object({{"secret", "db"},
-                                  {"version", version},
-                                  {"service", "mine"},
-                                  {"encode", encode}}),
-                    Json::object({{"text", "\n"}})}}});
+  return Json::object({{"type", "file"},
+                       {"path", "/etc/app.conf"},
+                       {"secretContent", Json::Array{Json::object({{"text", "password="}}),
+                                                     Json::object({{"secret", "db"},
+                                                                   {"version", version},
+                                                                   {"service", "mine"},
+                                                                   {"encode", encode}}),
+                                                     Json::object({{"text", "\n"}})}}});
 }
 
 struct FileWithSecret : testing::Test {
