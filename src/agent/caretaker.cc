@@ -405,6 +405,19 @@ void Caretaker::clean_up(const ServicePtr& service) {
   collect();
 }
 
+// Those that no manifest needs which is in use, or which there may be a way back to.
+void Caretaker::forget_secrets(const std::set<Digest>& roots) {
+  if (!shop_.secrets) return;
+  std::set<std::pair<std::string, std::uint64_t>> needed;
+  for (const Digest& root : roots) {
+    // Snapshots are roots, too, and no manifests.
+    const auto manifest = plan::get_manifest(shop_.store, root);
+    if (!manifest) continue;
+    needed.insert(manifest->secrets.begin(), manifest->secrets.end());
+  }
+  shop_.secrets->keep_only(needed);
+}
+
 void Caretaker::collect() {
   // Nobody knows what they need.
   if (!core_.damaged().empty()) return;
@@ -426,6 +439,7 @@ void Caretaker::collect() {
         const auto backups =
             shop_.backups.collect({}, nothing, kBackupGrace, objects::ObjectStore::Mode::remove);
         if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
+        forget_secrets(roots);
         ::malloc_trim(0);  // what the transition needed is not needed any more
       },
       Strands::Pace::slow);

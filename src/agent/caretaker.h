@@ -100,6 +100,7 @@ class Caretaker {
   void ended(Service& service, const Instance& instance);
   void clean_up(const ServicePtr& service);
   void collect();
+  void forget_secrets(const std::set<Digest>& roots);
 
   ServicePtr service(const std::string& name);
   [[nodiscard]] bool is_kept(const Service& service) const;

@@ -221,6 +221,7 @@ std::string_view group_summary(std::string_view group) {
   if (group == "operator") return "Who may do what: create, change, list or revoke operators.";
   if (group == "context") return "Controllers that this person has credentials for.";
   if (group == "controller") return "The authority of a controller, and its admins.";
+  if (group == "secret") return "Values that only the hosts which use them can read.";
   if (group == "lab") return "Fleets of this machine's own, to try things.";
   return "";
 }

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "controller/authority.h"
 #include "controller/shell.h"
 #include "http/url.h"
@@ -81,6 +82,7 @@ class OwnCertificate {
 }  // namespace
 
 Status run_controller(const ServerOptions& options) {
+  forbid_core_dumps();
   if (options.insecure) TRYV(check_insecure(options));
   std::optional<AuthorityFolder> folder;
   if (!options.insecure) folder.emplace(TRY(AuthorityFolder::open(options.data, options.unlock)));
@@ -105,6 +107,7 @@ Status run_controller(const ServerOptions& options) {
   add_operator_routes(gate, shell);
   add_access_routes(gate, shell);
   add_join_routes(gate, shell);
+  add_secret_routes(gate, shell);
   add_health_routes(gate, server, shell);
   TRYV(shell.start());
   server.start();

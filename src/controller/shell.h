@@ -148,6 +148,7 @@ void add_object_routes(Gate& gate, Shell& shell);
 void add_operator_routes(Gate& gate, Shell& shell);
 void add_access_routes(Gate& gate, Shell& shell);
 void add_join_routes(Gate& gate, Shell& shell);
+void add_secret_routes(Gate& gate, Shell& shell);
 void add_health_routes(Gate& gate, http::Server& server, Shell& shell);
 
 }  // namespace consort::controller

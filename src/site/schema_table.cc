@@ -71,6 +71,8 @@ const std::vector<Field> kDaemonFields = {
     {"user", Kind::string, "Runs as this user."},
     {"group", Kind::string, "Runs with this group."},
     {"environment", Kind::text_map, "Environment variables."},
+    {"environmentFile", Kind::path,
+     "A file of NAME=VALUE lines, read at each start; for variables with secrets."},
     {"folder", Kind::path, "Working directory."},
     {"readiness", Kind::object, "When it counts as ready.", false, &kReadiness},
     {"restart",

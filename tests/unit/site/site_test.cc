@@ -325,6 +325,18 @@ TEST(Placeholders, Encode) {
   EXPECT_EQ(*expand("${shell:host.name}", PlaceholderStage::host, lookup), "'a'\\''b\"c'");
 }
 
+TEST(Placeholders, SecretsStayReferencesAndNothingThatWasFilledInBecomesOne) {
+  const auto lookup = [](std::string_view) -> Result<std::string> { return "${secret.other}"; };
+  const auto pieces =
+      expand_but_secrets("a=${json:secret.db};b=${host.name};$${secret.no}${secret.x}", lookup);
+  ASSERT_TRUE(pieces);
+  const std::vector<Piece> wanted = {{"a=", "", Encoder::plain},
+                                     {"", "db", Encoder::json},
+                                     {";b=${secret.other};${secret.no}", "", Encoder::plain},
+                                     {"", "x", Encoder::plain}};
+  EXPECT_EQ(*pieces, wanted);
+}
+
 TEST(Schema, IsPublishedAsJsonSchema) {
   const Json schema = json_schema();
   EXPECT_EQ(schema.string_or("$schema"), "https://json-schema.org/draft/2020-12/schema");
