@@ -36,7 +36,13 @@ struct PerformStep {
   transition::Transition transition;
 };
 
-using Work = std::variant<LoadManifests, PerformStep>;
+// Let these in and no others, then answer with on_access(). What stands behind it in the same
+// Output begins only then: nothing of a target starts before its ports are guarded.
+struct GuardPorts {
+  plan::Admissions admissions;
+};
+
+using Work = std::variant<GuardPorts, LoadManifests, PerformStep>;
 
 struct Output {
   Writes writes;
@@ -81,9 +87,15 @@ class Core {
   Output on_last_step(const std::string& service, const std::string& token,
                       const transition::StepResult& result);
   Output on_health(const std::string& service, plan::Health health, const std::string& reason);
+  // How it stands with the ports: after GuardPorts, and whenever that has changed.
+  Output on_access(const plan::AccessReport& access);
   // Asks again for what could not be loaded. Call when the controller answers, or after a while.
   Output retry();
 
+  // Whom the target lets in; empty when nothing is guarded.
+  [[nodiscard]] plan::Admissions admissions() const {
+    return target_.admissions.value_or(plan::Admissions());
+  }
   [[nodiscard]] const plan::Target& target() const { return target_; }
   [[nodiscard]] const std::map<std::string, Instance>& instances() const { return instances_; }
   // Instances, epoch and seq; host, boot id, facts, number and events are the shell's to fill in.
@@ -105,8 +117,11 @@ class Core {
   void save(const std::string& service, Output& out) const;
   void forget_what_left_no_trace(Output& out);
 
+  [[nodiscard]] bool is_unguarded(const std::string& service) const;
+
   plan::Target target_;
   std::map<std::string, Instance> instances_;
+  std::optional<plan::AccessReport> access_;  // not stored: nullopt until the shell has told
 };
 
 [[nodiscard]] Json instance_to_json(const Instance& instance);

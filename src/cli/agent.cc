@@ -35,6 +35,7 @@ Result<int> run(const Arguments& arguments) {
   options.root = arguments.value("--root", "/");
   options.supervisor =
       TRY(agent::supervisor_choice_from_name(arguments.value("--supervisor", "auto")));
+  options.firewall = TRY(agent::firewall_choice_from_name(arguments.value("--firewall", "auto")));
   TRYV(agent::run_agent(std::move(options)));
   return kOk;
 }
@@ -56,7 +57,9 @@ Command agent_command() {
        "where other hosts reach this one; default the address that reaches the controller"},
       {"--label", "KEY=VALUE", "a label of this host", true},
       {"--root", "DIR", "where resources and account files are; default /"},
-      {"--supervisor", "KIND", "auto (systemd where it is init), systemd or native"}};
+      {"--supervisor", "KIND", "auto (systemd where it is init), systemd or native"},
+      {"--firewall", "KIND",
+       "who may reach a service's ports: auto (nftables where the root is /), nftables, or none"}};
   out.run = &run;
   out.example =
       "consort agent --data /var/lib/consort --controller http://10.0.0.1:8440 --label "

@@ -16,6 +16,34 @@ namespace {
 
 // --- explain -------------------------------------------------------------------------------------
 
+std::string names_of(const Json& list, std::size_t most) {
+  std::string out;
+  const Json::Array& items = list.as_array();
+  for (std::size_t i = 0; i < std::min(items.size(), most); ++i)
+    out += (i == 0 ? "" : ", ") + items[i].as_string();
+  return items.size() > most ? fmt::format("{} and {} more", out, items.size() - most) : out;
+}
+
+// "sql, port 5432: enforced, from web1 (10.0.0.7), web2 (10.0.0.8); declared by shop"
+void print_access(const Json& access) {
+  constexpr std::size_t kShown = 8;
+  for (const Json& row : access.as_array()) {
+    const std::string mode = row.string_or("mode");
+    std::string text = fmt::format("{}, port {}: ", row.string_or("endpoint"), row.int_or("port"));
+    if (mode == "off") {
+      text += "open to all";
+    } else {
+      const Json& from = *row.find("from");
+      text += fmt::format("{}, {}", mode == "enforce" ? "enforced" : "audited",
+                          from.as_array().empty() ? "only the host itself"
+                                                  : "from " + names_of(from, kShown));
+    }
+    if (const Json& by = *row.find("dependents"); !by.as_array().empty())
+      text += "; declared by " + names_of(by, kShown);
+    print("  " + text + "\n");
+  }
+}
+
 Result<int> run_explain(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const std::string name = arguments.word(0);
@@ -49,9 +77,14 @@ Result<int> run_explain(const Arguments& arguments) {
   if (is_host && !service.empty() && instances.as_array().empty() && events.as_array().empty())
     return fail(ErrorCode::not_found, fmt::format("there is no service '{}' on {}", service, name))
         .hint(fmt::format("see what runs there: consort explain {}", name));
+  const Json* record = is_host ? nullptr : status.find("services")->find(name);
+  const Json access = record != nullptr && record->find("access") != nullptr
+                          ? *record->find("access")
+                          : Json::array();
   if (arguments.json()) {
     print(Json::object({{"what", is_host ? "host" : "service"},
                         {"name", name},
+                        {"access", access},
                         {"instances", instances},
                         {"events", events}})
               .dump() +
@@ -69,6 +102,7 @@ Result<int> run_explain(const Arguments& arguments) {
     if (!row.string_or("purpose").empty())
       print(paint(Colour::dim, "  " + row.string_or("purpose")) + "\n");
   }
+  print_access(access);
   if (events.as_array().empty()) print("nothing has happened there that is still remembered\n");
   const std::size_t skip = events.as_array().size() > 40 ? events.as_array().size() - 40 : 0;
   for (std::size_t i = skip; i < events.as_array().size(); ++i) {

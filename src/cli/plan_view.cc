@@ -107,6 +107,8 @@ std::string render_plan(const plan::Plan& plan, Detail detail) {
       out += render_change(change);
     }
   }
+  for (const plan::AccessChange& change : plan.access)
+    out += paint(Colour::cyan, "access ") + plan::access_change_text(change) + "\n";
   for (const std::string& text : plan.detached)
     out += paint(Colour::dim,
                  fmt::format("detached (in no inventory any more, left alone): {}", text)) +

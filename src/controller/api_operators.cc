@@ -106,6 +106,20 @@ Json rollout_summary(const rollout::Rollout& rollout) {
                        {"steps", phases}});
 }
 
+// Who may reach what the service offers, as deployed.
+Json access_json(const plan::Generation* generation, const std::string& service) {
+  Json out = Json::array();
+  if (generation == nullptr) return out;
+  for (const plan::Reach& reach : plan::reach_of(*generation, service)) {
+    out.push_back(Json::object({{"endpoint", reach.endpoint},
+                                {"port", reach.port},
+                                {"mode", plan::access_mode_name(reach.mode)},
+                                {"dependents", Json::array_of(reach.dependents)},
+                                {"from", Json::array_of(reach.who)}}));
+  }
+  return out;
+}
+
 Json status_json(const Core& core) {
   const plan::Generation* generation = core.current();
   Json services = Json::object();
@@ -156,6 +170,7 @@ Json status_json(const Core& core) {
         Json::object({{"hostClass", known ? Json(record->second.host_class) : Json()},
                       {"version", known ? Json(record->second.version) : Json()},
                       {"purpose", known ? Json(record->second.purpose) : Json()},
+                      {"access", access_json(generation, service)},
                       {"instances", rows}});
   }
   Json::Array rollouts;

@@ -6,7 +6,7 @@
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
 // candidates/ROLLOUT, rollouts/ID (the head) with rollouts/ID/plan, rollouts/ID/back and, while it
 // is open, rollouts/ID/runs/{f,b}N, afterwards one rollouts/ID/runs; first/DIGEST,
-// tail/HOST/SERVICE, log/N (events). Values may be large: the journal (journal.h) keeps those as
+// tail/HOST/SERVICE, log/N (events), access-in-doubt. Values may be large: the journal (journal.h) keeps those as
 // objects. What is written together may be split over several transactions (commit_order.h).
 #pragma once
 
@@ -145,7 +145,8 @@ class Core {
   [[nodiscard]] Status check_shrink(const DeployRequest& request) const;
   [[nodiscard]] Status check_slots(const plan::Plan& plan) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
-                                        const std::set<std::string>& scope) const;
+                                        const rollout::Rollout& rollout) const;
+  [[nodiscard]] Status check_access(const plan::Generation& wanted) const;
   void size_budgets(const plan::Generation& generation);
   void advance(Instant now, Output& out);
   void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
@@ -160,6 +161,16 @@ class Core {
   void adopt(const plan::HostReport& report, Output& out);
   void save_target(const std::string& host, Output& out);
   void save_budgets(Output& out) const;
+  // access.cc: brings the targets' admissions up to date; returns the hosts whose have changed.
+  std::set<std::string> refresh_access(Output& out);
+  [[nodiscard]] std::vector<plan::StillRunning> still_running(
+      const std::vector<const plan::Generation*>& in_force) const;
+  [[nodiscard]] bool moves_access(const plan::HostReport& before,
+                                  const plan::HostReport& after) const;
+  void hold_for_admission(const std::string& rollout, std::set<std::string> hosts, Instant now);
+  bool waits_for_admission(const std::string& rollout, Instant now);
+  void doubt_access(Output& out);
+  void trust_access(Output& out);
   void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
@@ -187,6 +198,16 @@ class Core {
   std::map<std::pair<std::string, std::string>, std::string> tail_;
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
+  // Rollouts that have not begun, and whose rules they wait for. Not stored: a new leader does not
+  // wait.
+  struct Gate {
+    std::set<std::string> hosts;
+    Instant until{};
+  };
+  std::map<std::string, Gate> gates_;
+  bool guarded_ = false;  // not stored: some port is guarded
+  // This store is older than its hosts: whom they admit stays until the next deploy.
+  bool access_in_doubt_ = false;
   std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };
 

@@ -8,31 +8,37 @@
 
 namespace consort::controller {
 
-// The current generation with the services of `scope` taken from the candidate. Services that are
-// broken in the candidate stay as they are.
+// What holds when this rollout has succeeded: what its steps change, and of the other services what
+// the candidate says (they run it already: that is why they have no steps), unless another rollout
+// has changed them meanwhile. The candidate is confined to what was asked for.
 plan::Generation Core::merged(const plan::Generation& candidate,
-                              const std::set<std::string>& scope) const {
+                              const rollout::Rollout& rollout) const {
   plan::Generation out = candidate;
   const plan::Generation* base = current();
-  if (base == nullptr) {
-    std::erase_if(out.services, [&](const auto& s) { return !scope.contains(s.first); });
-    return out;
+  if (base == nullptr) return out;
+  std::set<std::string> changed;
+  for (const plan::Step& step : rollout.forward.steps) changed.insert(step.service);
+  const auto then = generations_.find(rollout.plan.base);
+  const auto before = [&](const std::string& name) -> const plan::ServiceRecord* {
+    if (then == generations_.end()) return nullptr;
+    const auto it = then->second.services.find(name);
+    return it == then->second.services.end() ? nullptr : &it->second;
+  };
+  std::set<std::string> names;
+  for (const auto* services : {&candidate.services, &base->services}) {
+    for (const auto& [name, record] : *services) names.insert(name);
   }
-  out.services = base->services;
-  for (const std::string& name : scope) {
-    const auto it = candidate.services.find(name);
-    if (it == candidate.services.end()) {
+  for (const std::string& name : names) {
+    const auto now = base->services.find(name);
+    const plan::ServiceRecord* old = before(name);
+    const bool same = now == base->services.end() ? old == nullptr
+                                                  : old != nullptr && *old == now->second;
+    if (same || changed.contains(name)) continue;
+    if (now == base->services.end()) {
       out.services.erase(name);
     } else {
-      out.services.insert_or_assign(name, it->second);
+      out.services.insert_or_assign(name, now->second);
     }
-  }
-  // Services that need nothing still get their newest words: edges, purpose, owner.
-  for (const auto& [name, record] : candidate.services) {
-    const auto it = out.services.find(name);
-    if (it != out.services.end() && it->second.manifest == record.manifest &&
-        it->second.hosts == record.hosts)
-      it->second = record;
   }
   for (const auto& [name, service] : out.services) {
     for (const std::string& host : service.hosts) {
@@ -56,6 +62,8 @@ Result<plan::Plan> Core::make_plan(const DeployRequest& request) const {
   input.backwards = request.candidate.rollback_of != 0;
   input.allow_outage = request.allow_outage;
   input.allow_unsafe_removal = request.allow_unsafe_removal;
+  input.access_in_doubt = access_in_doubt_;
+  TRYV(check_access(plan::confined(request.candidate, current(), request.only, request.except)));
   return plan::make_plan(input);
 }
 
@@ -172,7 +180,8 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   // was lost, and no two lives share an epoch.
   const std::string id = fmt::format("r{:06}{}", next_rollout_++,
                                      epoch_ > 1 ? fmt::format(".e{}", epoch_) : std::string());
-  plan::Generation candidate = request.candidate;
+  plan::Generation candidate =
+      plan::confined(request.candidate, current(), request.only, request.except);
   size_budgets(candidate);
   out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
   out.writes["candidates/" + id] = plan::generation_to_json(candidate).dump();
@@ -180,6 +189,8 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   auto [it, made] = rollouts_.emplace(
       id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
   save_plan(it->second, out);
+  trust_access(out);
+  hold_for_admission(id, refresh_access(out), now);
   tell(out, {0, now, "rollout", id, "", "",
              fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});
   advance(now, out);

@@ -17,9 +17,19 @@ Digest fingerprint(const Plan& plan) {
   }
   Json waves = Json::array();
   for (const Wave& wave : plan.waves) waves.push_back(wave.name);
-  const Json inputs =
+  Json inputs =
       Json::object({{"steps", steps}, {"waves", waves}, {"policy", policy_to_json(plan.policy)}});
+  for (const AccessChange& change : plan.access)
+    inputs["access"].push_back(access_change_to_json(change));
   return Digest::of(inputs.dump());
+}
+
+// What the plan does not touch is reached by whom it was.
+Generation after_plan(const PlanInput& input) {
+  Generation out = confined(*input.wanted, input.base, input.only, input.except);
+  if (input.base == nullptr) return out;
+  for (const auto& [name, host] : input.base->hosts) out.hosts.try_emplace(name, host);
+  return out;
 }
 
 void add_hosts(Plan& plan, const PlanInput& input) {
@@ -63,6 +73,7 @@ Result<Plan> make_plan(const PlanInput& input) {
   plan.changes = std::move(difference.changes);
   plan.detached = std::move(difference.detached);
   plan.kept = std::move(difference.kept);
+  plan.access = access_changes(input.access_in_doubt ? nullptr : input.base, after_plan(input));
   add_hosts(plan, input);
   plan.inputs = fingerprint(plan);
   return plan;

@@ -26,6 +26,47 @@ void World::check_start(const std::string& host, const plan::Manifest& manifest)
   }
 }
 
+// I13: those whom an instance needs let it in before it starts.
+void World::check_admission(const std::string& host, const plan::Manifest& manifest) {
+  if (!controller_) return;
+  std::string address;
+  for (const auto& [id, rollout] : controller_->rollouts()) {
+    // The candidate of an open rollout knows the host, the current generation perhaps not yet.
+    const auto stored = controller_disk_.find("candidates/" + id);
+    if (stored == controller_disk_.end()) continue;
+    const auto candidate = plan::generation_from_json(*parse_json(stored->second));
+    if (candidate->hosts.contains(host)) address = candidate->hosts.at(host).address;
+  }
+  for (const auto& [name, need] : manifest.needs) {
+    const std::string provider = need.string_or("service");
+    for (const auto& [other, agent] : agents_) {
+      const auto machine = agent.machines.find(provider);
+      if (machine == agent.machines.end() || !machine->second.running) continue;
+      for (const plan::Admission& rule : agent.rules) {
+        if (rule.service != provider || rule.mode != plan::AccessMode::enforce ||
+            std::count(rule.sources.begin(), rule.sources.end(), address) > 0)
+          continue;
+        violate("I13", fmt::format("{}@{} ({}) starts, and {} on {} does not let it in",
+                                   manifest.service, host, address, provider, other));
+      }
+    }
+  }
+}
+
+// I13: at rest every host lets in exactly those who are declared.
+void World::check_access() {
+  if (!controller_ || controller_->current() == nullptr) return;
+  plan::AccessInput input;
+  input.generations = {controller_->current()};
+  const auto table = plan::admissions(input);
+  for (const auto& [host, record] : controller_->current()->hosts) {
+    const auto wanted = table.find(host);
+    const plan::Admissions nothing;
+    if (agents_.at(host).rules != (wanted == table.end() ? nothing : wanted->second))
+      violate("I13", fmt::format("{} does not let in whom the generation declares", host));
+  }
+}
+
 bool World::in_declared_outage(const std::string& service) const {
   if (!controller_) return true;  // nobody to ask: the plan that is under way is on its disk
   for (const auto& [id, rollout] : controller_->rollouts()) {

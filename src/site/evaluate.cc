@@ -27,7 +27,7 @@ local fields(o) = if std.isObject(o) then std.objectFields(o) else [];
 local each(o, names) = if std.isObject(o)
   then {{ [k]: {{ static: pick(o[k], names), fields: fields(o[k]) }} for k in std.objectFields(o) }} else o;
 if !std.isObject(site) then {{ notAnObject: std.type(site) }} else {{
-  top: pick(site, ['name', 'purpose', 'policy']),
+  top: pick(site, ['name', 'purpose', 'policy', 'access']),
   fields: fields(site),
   hostClasses: if std.objectHas(site, 'hostClasses') then each(site.hostClasses, {}) else {{}},
   services: if std.objectHas(site, 'services') then each(site.services, {}) else {{}},
@@ -104,6 +104,7 @@ Service service_of(const std::string& name, const Json& json) {
   if (const Json* provides = json.find("provides"); provides != nullptr && provides->is_object()) {
     for (const auto& [endpoint, value] : provides->as_object()) out.provides[endpoint] = value;
   }
+  if (const Json* access = json.find("access")) out.access = *access;
   out.version = json.string_or("version");
   out.data_version = json.int_or("dataVersion");
   out.purpose = json.string_or("purpose");
@@ -188,6 +189,7 @@ Result<Site> evaluate_static(const fs::path& file, const EvaluationLimits& limit
   site.name = top.string_or("name");
   site.purpose = top.string_or("purpose");
   site.policy = top.find("policy") != nullptr ? *top.find("policy") : Json::object();
+  if (const Json* access = top.find("access")) site.access = *access;
   const Json& classes = *value.find("hostClasses");
   const Json& services = *value.find("services");
   if (!classes.is_object() || !services.is_object())
