@@ -20,11 +20,10 @@ std::string source_set(const plan::Admission& admission, bool v6) {
   for (const std::string& source : admission.sources) {
     if ((source.find(':') != std::string::npos) == v6) elements.push_back(source);
   }
-  return fmt::format("  set from_{}_v{} {{\n    type ipv{}_addr\n    flags interval\n{}  }}\n",
-                     admission.port, v6 ? 6 : 4, v6 ? 6 : 4,
-                     elements.empty()
-                         ? ""
-                         : fmt::format("    elements = {{ {} }}\n", join(elements, ", ")));
+  return fmt::format(
+      "  set from_{}_v{} {{\n    type ipv{}_addr\n    flags interval\n{}  }}\n", admission.port,
+      v6 ? 6 : 4, v6 ? 6 : 4,
+      elements.empty() ? "" : fmt::format("    elements = {{ {} }}\n", join(elements, ", ")));
 }
 
 std::string port_chain(const plan::Admission& admission) {

@@ -1,10 +1,10 @@
 // Admissions as rules of nftables, and back: what to write, what a listing says. Pure.
 //
-// One table of our own, `inet consort`, written as a whole. Its chain looks at the first packet of a
-// TCP connection (SYN without ACK) and at no other: connections that stand, answers to our own, the
-// agent's way to its controller and every port that nobody declared pass without being asked about.
-// So no connection tracking is needed. Strangers are remembered for an hour in a set of the table.
-// Source: nft(8).
+// One table of our own, `inet consort`, written as a whole. Its chain looks at the first packet of
+// a TCP connection (SYN without ACK) and at no other: connections that stand, answers to our own,
+// the agent's way to its controller and every port that nobody declared pass without being asked
+// about. So no connection tracking is needed. Strangers are remembered for an hour in a set of the
+// table. Source: nft(8).
 #pragma once
 
 #include <cstdint>

@@ -145,7 +145,8 @@ class Caretaker {
   Firewall firewall_;           // its strand only, once begin() has returned
   std::string access_problem_;  // that was told
   http::Timer access_timer_;
-  std::unique_ptr<FirewallWatch> firewall_watch_;  // made when a port is guarded; under watch_mutex_
+  std::unique_ptr<FirewallWatch>
+      firewall_watch_;  // made when a port is guarded; under watch_mutex_
   Duration load_pause_ = seconds(2);
   std::int64_t audited_ = 0;
   Strands work_;

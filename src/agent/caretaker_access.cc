@@ -1,5 +1,5 @@
-// The caretaker's part in declared access: guards ports before what stands behind them starts, looks
-// after the rules, and tells of strangers.
+// The caretaker's part in declared access: guards ports before what stands behind them starts,
+// looks after the rules, and tells of strangers.
 #include <fmt/format.h>
 
 #include "agent/caretaker.h"
@@ -42,13 +42,14 @@ void Caretaker::guard(const GuardPorts& work, Output rest) {
   work_.submit(kStrand, [this, admissions = work.admissions, rest = std::move(rest)]() mutable {
     if (closing_) return;
     const plan::AccessReport report = firewall_.set(admissions);
-    loop_.post([this, admissions = std::move(admissions), report, rest = std::move(rest)]() mutable {
-      if (closing_) return;
-      if (report.problem.empty())
-        shop_.note(make_event(SystemClock().now(), "access", "", "", access_text(admissions)));
-      accept_access(report);
-      carry_out(std::move(rest));
-    });
+    loop_.post(
+        [this, admissions = std::move(admissions), report, rest = std::move(rest)]() mutable {
+          if (closing_) return;
+          if (report.problem.empty())
+            shop_.note(make_event(SystemClock().now(), "access", "", "", access_text(admissions)));
+          accept_access(report);
+          carry_out(std::move(rest));
+        });
   });
 }
 

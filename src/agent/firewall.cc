@@ -29,8 +29,7 @@ bool may_administer_network() {
   constexpr std::string_view kLabel = "CapEff:";
   const std::size_t at = status.find(kLabel);
   if (at == std::string::npos) return ::geteuid() == 0;
-  const std::uint64_t effective =
-      std::strtoull(status.c_str() + at + kLabel.size(), nullptr, 16);
+  const std::uint64_t effective = std::strtoull(status.c_str() + at + kLabel.size(), nullptr, 16);
   return (effective >> kNetAdmin & 1U) != 0;
 }
 
@@ -50,11 +49,10 @@ Result<ProcessOutcome> run_nft(std::vector<std::string> arguments, std::string i
 }
 
 Failure nft_failed(const ProcessOutcome& outcome) {
-  return fail(ErrorCode::io,
-              outcome.timed_out
-                  ? std::string("nft does not end")
-                  : fmt::format("nft ended with status {}: {}", outcome.status,
-                                last_lines(trim(outcome.errors), 3)));
+  return fail(ErrorCode::io, outcome.timed_out
+                                 ? std::string("nft does not end")
+                                 : fmt::format("nft ended with status {}: {}", outcome.status,
+                                               last_lines(trim(outcome.errors), 3)));
 }
 
 }  // namespace

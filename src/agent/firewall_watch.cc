@@ -16,8 +16,8 @@
 namespace consort::agent {
 namespace {
 
-constexpr int kBurst = 20;     // ms: changes come in bursts
-constexpr int kPause = 1000;   // ms between two calls
+constexpr int kBurst = 20;               // ms: changes come in bursts
+constexpr int kPause = 1000;             // ms between two calls
 constexpr std::uint16_t kTableName = 1;  // NFTA_TABLE_NAME, NFTA_RULE_TABLE, …: all are 1
 
 constexpr std::size_t aligned(std::size_t size) { return (size + 3U) & ~std::size_t{3}; }
@@ -31,7 +31,8 @@ std::string_view table_of(std::string_view payload) {
     std::memcpy(&attribute, payload.data(), sizeof attribute);
     if (attribute.nla_len < sizeof attribute || attribute.nla_len > payload.size()) return {};
     if ((attribute.nla_type & NLA_TYPE_MASK) == kTableName) {
-      std::string_view name = payload.substr(sizeof attribute, attribute.nla_len - sizeof attribute);
+      std::string_view name =
+          payload.substr(sizeof attribute, attribute.nla_len - sizeof attribute);
       return name.substr(0, name.find('\0'));
     }
     payload.remove_prefix(std::min(aligned(attribute.nla_len), payload.size()));

@@ -15,8 +15,8 @@ class FirewallWatch {
  public:
   // `changed` is called on a thread of its own, soon after the first of a burst of changes, at most
   // once a second. What it missed (too many at once) counts as a change. Errors: io.
-  [[nodiscard]] static Result<std::unique_ptr<FirewallWatch>> create(
-      std::string table, std::function<void()> changed);
+  [[nodiscard]] static Result<std::unique_ptr<FirewallWatch>> create(std::string table,
+                                                                     std::function<void()> changed);
   ~FirewallWatch();
   FirewallWatch(const FirewallWatch&) = delete;
   FirewallWatch& operator=(const FirewallWatch&) = delete;

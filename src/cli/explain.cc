@@ -34,9 +34,9 @@ void print_access(const Json& access) {
       text += "open to all";
     } else {
       const Json& from = *row.find("from");
-      text += fmt::format("{}, {}", mode == "enforce" ? "enforced" : "audited",
-                          from.as_array().empty() ? "only the host itself"
-                                                  : "from " + names_of(from, kShown));
+      text += fmt::format(
+          "{}, {}", mode == "enforce" ? "enforced" : "audited",
+          from.as_array().empty() ? "only the host itself" : "from " + names_of(from, kShown));
     }
     if (const Json& by = *row.find("dependents"); !by.as_array().empty())
       text += "; declared by " + names_of(by, kShown);

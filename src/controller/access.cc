@@ -63,9 +63,9 @@ std::set<std::string> Core::refresh_access(Output& out) {
     brought.push_back(merged(candidate, rollouts_.at(id)));
     in_force.push_back(&brought.back());
   }
-  const bool before = std::exchange(
-      guarded_, std::any_of(in_force.begin(), in_force.end(),
-                            [](const auto* g) { return plan::guards_access(*g); }));
+  const bool before =
+      std::exchange(guarded_, std::any_of(in_force.begin(), in_force.end(),
+                                          [](const auto* g) { return plan::guards_access(*g); }));
   if (!guarded_ && !before) return changed;
   plan::AccessInput input;
   input.generations = in_force;
@@ -161,8 +161,9 @@ Status Core::check_access(const plan::Generation& wanted) const {
                                 "{}; nothing was changed",
                                 name, endpoint, host,
                                 access ? access->problem : "its agent is too old to know how"))
-            .hint("make that host able to, or say access: { mode: 'audit' } or 'off' for this "
-                  "service");
+            .hint(
+                "make that host able to, or say access: { mode: 'audit' } or 'off' for this "
+                "service");
       }
     }
   }

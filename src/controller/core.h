@@ -6,8 +6,9 @@
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
 // candidates/ROLLOUT, rollouts/ID (the head) with rollouts/ID/plan, rollouts/ID/back and, while it
 // is open, rollouts/ID/runs/{f,b}N, afterwards one rollouts/ID/runs; first/DIGEST,
-// tail/HOST/SERVICE, log/N (events), access-in-doubt. Values may be large: the journal (journal.h) keeps those as
-// objects. What is written together may be split over several transactions (commit_order.h).
+// tail/HOST/SERVICE, log/N (events), access-in-doubt. Values may be large: the journal (journal.h)
+// keeps those as objects. What is written together may be split over several transactions
+// (commit_order.h).
 #pragma once
 
 #include <cstdint>

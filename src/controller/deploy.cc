@@ -31,8 +31,8 @@ plan::Generation Core::merged(const plan::Generation& candidate,
   for (const std::string& name : names) {
     const auto now = base->services.find(name);
     const plan::ServiceRecord* old = before(name);
-    const bool same = now == base->services.end() ? old == nullptr
-                                                  : old != nullptr && *old == now->second;
+    const bool same =
+        now == base->services.end() ? old == nullptr : old != nullptr && *old == now->second;
     if (same || changed.contains(name)) continue;
     if (now == base->services.end()) {
       out.services.erase(name);

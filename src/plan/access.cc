@@ -144,8 +144,8 @@ std::map<EndpointKey, Reach> all_reaches(const Generation& generation) {
   }
   for (const auto& [name, record] : generation.services) {
     for (const Edge& edge : record.edges) {
-      const auto it = edge.kind == Edge::Kind::after ? out.end()
-                                                     : out.find({edge.service, edge.endpoint});
+      const auto it =
+          edge.kind == Edge::Kind::after ? out.end() : out.find({edge.service, edge.endpoint});
       if (it == out.end()) continue;
       it->second.dependents.push_back(name);
       for (const std::string& host : record.hosts)

@@ -31,8 +31,8 @@ struct Admission {
 };
 using Admissions = std::vector<Admission>;  // by port, each port once
 
-inline constexpr std::size_t kMostAdmissions = 4096;       // ports of one host
-inline constexpr std::size_t kMostSources = 1U << 20U;     // of one host, all ports together
+inline constexpr std::size_t kMostAdmissions = 4096;    // ports of one host
+inline constexpr std::size_t kMostSources = 1U << 20U;  // of one host, all ports together
 
 [[nodiscard]] Json admissions_to_json(const Admissions& admissions);
 // What comes in becomes rules of a firewall: sources are parsed and made canonical, order and

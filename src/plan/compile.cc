@@ -319,10 +319,9 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
     const Digest digest = TRY(put_manifest(store, *manifest));
     std::vector<std::string> host_values = TRY(host_values_of(*manifest));
     generation.services.emplace(
-        name,
-        ServiceRecord{service.on, digest, service.version, placement.at(name), edges_of(service),
-                      service.purpose, service.owner, std::move(host_values),
-                      TRY(endpoints_of(service, site))});
+        name, ServiceRecord{service.on, digest, service.version, placement.at(name),
+                            edges_of(service), service.purpose, service.owner,
+                            std::move(host_values), TRY(endpoints_of(service, site))});
     out.manifests.emplace(digest, std::move(*manifest));
   }
   if (!out.broken.empty() && on_broken == OnBroken::refuse) {

@@ -30,8 +30,7 @@ Result<EndpointRecord> endpoint_from_json(const Json& json, const std::string& p
   const std::vector<std::string> also = reader.strings("also");
   TRYV(reader.finish(UnknownMembers::ignore));
   out.access = TRY(access_mode_from_name(access));
-  for (const std::string& text : also)
-    out.also.push_back(TRY(AddressRange::parse(text)).str());
+  for (const std::string& text : also) out.also.push_back(TRY(AddressRange::parse(text)).str());
   return out;
 }
 

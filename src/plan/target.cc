@@ -112,8 +112,7 @@ Json target_to_json(const Target& target) {
   Json::Object instances;
   for (const auto& [service, entry] : target.instances)
     instances.emplace(service, target_entry_to_json(entry));
-  Json out =
-      Json::object({{"epoch", target.epoch}, {"seq", target.seq}, {"instances", instances}});
+  Json out = Json::object({{"epoch", target.epoch}, {"seq", target.seq}, {"instances", instances}});
   if (target.admissions) out["admissions"] = admissions_to_json(*target.admissions);
   return out;
 }

@@ -99,7 +99,7 @@ struct HostReport {
   std::map<std::string, std::string> facts;
   std::map<std::string, InstanceReport> instances;
   std::optional<AccessReport> access;  // nullopt: an agent that does not know of access
-  Json::Array events;  // { at, kind, service, resource, text, diff, … }
+  Json::Array events;                  // { at, kind, service, resource, text, diff, … }
 };
 
 // An agent sends a few hundred at most; the rest waits for its next report.

@@ -23,8 +23,9 @@ class Story {
       for (std::int64_t h = 0; h < hosts; ++h) {
         const std::string host = fmt::format("h{}{}", c, h);
         candidate_.classes[name].push_back(host);
-        candidate_.hosts[host] = {
-            fmt::format("10.0.{}.{}", c, h + 1), {{"datacenter", random_.chance(50) ? "dc1" : "dc2"}}, {name}};
+        candidate_.hosts[host] = {fmt::format("10.0.{}.{}", c, h + 1),
+                                  {{"datacenter", random_.chance(50) ? "dc1" : "dc2"}},
+                                  {name}};
       }
     }
     candidate_.site = "generated";
@@ -175,9 +176,10 @@ class Story {
         record.edges.push_back({plan::Edge::Kind::needs, need, need, "e", 0});
       constexpr std::array<plan::AccessMode, 3> modes = {
           plan::AccessMode::enforce, plan::AccessMode::audit, plan::AccessMode::off};
-      record.endpoints["e"] = {shape.port, modes.at(static_cast<std::size_t>(
-                                               std::max<std::int64_t>(0, random_.between(-2, 2)))),
-                               {}};
+      record.endpoints["e"] = {
+          shape.port,
+          modes.at(static_cast<std::size_t>(std::max<std::int64_t>(0, random_.between(-2, 2)))),
+          {}};
       candidate_.services[shape.name] = std::move(record);
     }
   }
@@ -196,7 +198,8 @@ class Story {
     const auto plan = world_.plan(candidate_);
     for (const plan::Step& step : plan ? plan->steps : std::vector<plan::Step>()) {
       if (step.host != host)
-        violate("I10", fmt::format("{}@{} would change because {} joins", step.service, step.host, host));
+        violate("I10",
+                fmt::format("{}@{} would change because {} joins", step.service, step.host, host));
     }
     expect(deploy("a host joins"), rollout::Result::done, "the deploy that takes a host in");
     world_.check_access();

@@ -63,13 +63,13 @@ Status check_access(const Site& site, const Service& service, const std::string&
     }
     const Json* mode = access_word(site, service, endpoint);
     const std::string word = mode == nullptr ? "off" : mode->as_string();
-    const auto [it, made] =
-        words.try_emplace(endpoint.int_or("port"), std::pair(name, word));
+    const auto [it, made] = words.try_emplace(endpoint.int_or("port"), std::pair(name, word));
     if (!made && it->second.second != word)
-      return fail(ErrorCode::invalid_input,
-                  fmt::format("{}.provides: {} and {} share port {}, but access to one is {} and to "
-                              "the other {}",
-                              path, it->second.first, name, it->first, it->second.second, word))
+      return fail(
+                 ErrorCode::invalid_input,
+                 fmt::format("{}.provides: {} and {} share port {}, but access to one is {} and to "
+                             "the other {}",
+                             path, it->second.first, name, it->first, it->second.second, word))
           .hint("one port is guarded one way: give both the same mode");
   }
   if (!service.access.is_null() && words.empty())

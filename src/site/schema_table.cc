@@ -460,8 +460,8 @@ const Schema& site_schema() {
 
 const std::vector<std::string_view>& static_service_fields() {
   static const std::vector<std::string_view> fields = {
-      "on",       "replicas", "when",        "needs",   "uses", "after",
-      "provides", "access",   "version",     "dataVersion", "purpose", "owner"};
+      "on",       "replicas", "when",    "needs",       "uses",    "after",
+      "provides", "access",   "version", "dataVersion", "purpose", "owner"};
   return fields;
 }
 

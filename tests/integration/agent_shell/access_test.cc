@@ -55,12 +55,12 @@ class Client {
       words.insert(words.begin(), inside.begin(), inside.end());
       return tool(words);
     };
-    for (const Status& status :
-         {tool({"ip", "link", "add", "c" + n, "type", "veth", "peer", "name", "eth0", "netns", pid}),
-          tool({"ip", "link", "set", "c" + n, "master", "br0", "up"}),
-          in({"addr", "add", "10.77.0." + n + "/24", "dev", "eth0"}),
-          in({"addr", "add", "fd77::" + n + "/64", "dev", "eth0", "nodad"}),
-          in({"link", "set", "eth0", "up"})})
+    for (const Status& status : {tool({"ip", "link", "add", "c" + n, "type", "veth", "peer", "name",
+                                       "eth0", "netns", pid}),
+                                 tool({"ip", "link", "set", "c" + n, "master", "br0", "up"}),
+                                 in({"addr", "add", "10.77.0." + n + "/24", "dev", "eth0"}),
+                                 in({"addr", "add", "fd77::" + n + "/64", "dev", "eth0", "nodad"}),
+                                 in({"link", "set", "eth0", "up"})})
       EXPECT_TRUE(status) << render_error(status.error());
   }
   ~Client() {
@@ -194,7 +194,9 @@ bool has_table() { return tool({"nft", "list", "table", "inet", "consort"}).has_
 class FirewallTest : public ::testing::Test {
  protected:
   void SetUp() override { NEEDS_A_NETWORK(); }
-  void TearDown() override { static_cast<void>(tool({"nft", "delete", "table", "inet", "consort"})); }
+  void TearDown() override {
+    static_cast<void>(tool({"nft", "delete", "table", "inet", "consort"}));
+  }
   Firewall firewall{FirewallChoice::automatic, "/"};
   const Instant now = from_millis(1'700'000'000'000);
 };
@@ -238,7 +240,8 @@ TEST_F(FirewallTest, ConnectionsThatStandAreNotCutWhateverChanges) {
 TEST_F(FirewallTest, AnAuditLetsStrangersThroughAndNamesThemOnce) {
   const Client web(2), stranger(9);
   const Echo sql;
-  ASSERT_EQ(firewall.set({admission(sql.port(), {"10.77.0.0/29"}, plan::AccessMode::audit)}).problem, "");
+  ASSERT_EQ(
+      firewall.set({admission(sql.port(), {"10.77.0.0/29"}, plan::AccessMode::audit)}).problem, "");
   EXPECT_TRUE(web.reaches(sql.port()));
   EXPECT_TRUE(stranger.reaches(sql.port()));
   EXPECT_TRUE(stranger.reaches(sql.port(), kHost6));
@@ -257,7 +260,8 @@ TEST_F(FirewallTest, WhatSomebodyChangesIsRepairedAndNamed) {
   ASSERT_EQ(firewall.set({admission(sql.port(), {"10.77.0.2"})}).problem, "");
   EXPECT_EQ(firewall.check(now).repaired, "");
   const std::string port = std::to_string(sql.port());
-  ASSERT_TRUE(tool({"nft", "add", "element", "inet", "consort", "from_" + port + "_v4", "{ 10.77.0.9 }"}));
+  ASSERT_TRUE(
+      tool({"nft", "add", "element", "inet", "consort", "from_" + port + "_v4", "{ 10.77.0.9 }"}));
   ASSERT_TRUE(stranger.reaches(sql.port()));
   EXPECT_EQ(firewall.check(now).repaired, "not ours: 10.77.0.9 in set from_" + port + "_v4");
   EXPECT_FALSE(stranger.reaches(sql.port()));
@@ -352,8 +356,10 @@ TEST_F(AccessTest, AFlushedFirewallIsRepairedWithinMillisecondsAndTold) {
   admit({shop(http.port(), {"10.77.0.2"})});
   ASSERT_TRUE(tool({"nft", "flush", "ruleset"}));
   ASSERT_TRUE(eventually([&] { return !stranger.reaches(http.port()); }, seconds(5)));
-  ASSERT_TRUE(eventually([&] { return !controller.events("repaired").empty() &&
-                                      controller.events("repaired").back().string_or("resource") == "access"; }));
+  ASSERT_TRUE(eventually([&] {
+    return !controller.events("repaired").empty() &&
+           controller.events("repaired").back().string_or("resource") == "access";
+  }));
   const Json event = controller.events("repaired").back();
   EXPECT_THAT(event.string_or("text"), HasSubstr("the whole table was gone"));
   EXPECT_EQ(event.string_or("cause"), "corrective");
@@ -399,7 +405,8 @@ TEST_F(AccessTest, APromiseThatCannotBeKeptIsToldByTheHealthOfItsService) {
     return r.access && !r.access->able && r.instances.at("shop").health == plan::Health::unhealthy;
   });
   ASSERT_TRUE(report);
-  EXPECT_THAT(report->instances.at("shop").health_reason, HasSubstr("access to it is not enforced"));
+  EXPECT_THAT(report->instances.at("shop").health_reason,
+              HasSubstr("access to it is not enforced"));
   EXPECT_TRUE(eventually([&] { return controller.events("failed").size() == 1; }));
   controller.admit({});
   EXPECT_TRUE(controller.wait([](const plan::HostReport& r) {

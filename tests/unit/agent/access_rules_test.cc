@@ -148,10 +148,11 @@ TEST(AgentAccess, AControllerThatDoesNotKnowLeavesWhatIsInForceAlsoOverARestart)
 TEST(AgentAccess, APromiseThatIsNotKeptMakesItsServiceUnhealthy) {
   Instance runs;
   runs.applied = plan::InstanceState{Digest::of("m")};
-  Core core = Core::restore({{"instances/db", instance_to_json(runs).dump()},
-                             {"instances/web", instance_to_json(runs).dump()},
-                             {"target", plan::target_to_json(target(1, plan::Admissions{sql()})).dump()}})
-                  .value();
+  Core core =
+      Core::restore({{"instances/db", instance_to_json(runs).dump()},
+                     {"instances/web", instance_to_json(runs).dump()},
+                     {"target", plan::target_to_json(target(1, plan::Admissions{sql()})).dump()}})
+          .value();
   for (const char* name : {"db", "web"})
     static_cast<void>(core.on_health(name, plan::Health::healthy, ""));
   EXPECT_TRUE(core.on_access({true, "nft says no", Digest()}).report);

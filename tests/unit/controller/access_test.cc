@@ -144,7 +144,8 @@ TEST_F(ControllerAccess, AStragglerIsLetInUntilItIsGone) {
     take(core->tick(now));
   }
   ASSERT_EQ(result_of(*id), Result::partial);
-  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3")) << "it may still run there";
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"))
+      << "it may still run there";
   agents["w3"].down = false;
   settle();
   EXPECT_EQ(version_on("w3", "web"), "nothing");
@@ -247,9 +248,9 @@ TEST_F(ControllerGate, WhatAHostCannotEnforceIsRefusedBeforeAnythingIsTouched) {
   const auto refused = core->plan(request(site(2)));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), ErrorCode::refused);
-  EXPECT_THAT(render_error(refused.error()),
-              ::testing::AllOf(HasSubstr("host d1 cannot: there is no program nft"),
-                               HasSubstr("audit")));
+  EXPECT_THAT(
+      render_error(refused.error()),
+      ::testing::AllOf(HasSubstr("host d1 cannot: there is no program nft"), HasSubstr("audit")));
   EXPECT_TRUE(core->plan(request(site(2, "v1", plan::AccessMode::audit))));
   d1_says({true, "", Digest()});
   ASSERT_TRUE(deploy(request(site(2))));

@@ -152,7 +152,8 @@ TEST(Access, APlanNamesWhoGainsAndWhoLosesAndTouchesNobodyForIt) {
   EXPECT_TRUE(same.plan().value().empty());
   after.generation().hosts.at("web2").address = "10.0.9.9";
   after.sql().also = {"10.8.0.0/16"};
-  const Plan plan = tests::Planning{&before.model, &after.model, before.model.running()}.plan().value();
+  const Plan plan =
+      tests::Planning{&before.model, &after.model, before.model.running()}.plan().value();
   EXPECT_THAT(plan.steps, IsEmpty());
   EXPECT_FALSE(plan.empty());
   ASSERT_EQ(plan.access.size(), 1U);
@@ -166,7 +167,8 @@ TEST(Access, APlanNamesWhoGainsAndWhoLosesAndTouchesNobodyForIt) {
 TEST(Access, TurningItOnIsAChangeOfAccessAlone) {
   Shop before({"web1"}, AccessMode::off);
   Shop after({"web1"});
-  const Plan plan = tests::Planning{&before.model, &after.model, before.model.running()}.plan().value();
+  const Plan plan =
+      tests::Planning{&before.model, &after.model, before.model.running()}.plan().value();
   EXPECT_THAT(plan.steps, IsEmpty());
   ASSERT_EQ(plan.access.size(), 1U);
   EXPECT_EQ(access_change_text(plan.access.front()),
