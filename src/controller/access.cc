@@ -52,6 +52,19 @@ std::vector<plan::StillRunning> Core::still_running(
   return out;
 }
 
+// What it says itself, whoever told it to.
+bool Core::guards_ports(const std::string& host) const {
+  const auto it = hosts_.find(host);
+  if (it == hosts_.end()) return false;
+  const auto& access = it->second.report.access;
+  return access && !access->admitted.is_none();
+}
+
+bool Core::ports_are_guarded() const {
+  return std::any_of(hosts_.begin(), hosts_.end(),
+                     [this](const auto& host) { return guards_ports(host.first); });
+}
+
 std::set<std::string> Core::refresh_access(Output& out) {
   std::set<std::string> changed;
   if (access_in_doubt_) return changed;
@@ -66,7 +79,7 @@ std::set<std::string> Core::refresh_access(Output& out) {
   const bool before =
       std::exchange(guarded_, std::any_of(in_force.begin(), in_force.end(),
                                           [](const auto* g) { return plan::guards_access(*g); }));
-  if (!guarded_ && !before) return changed;
+  if (!guarded_ && !before && !ports_are_guarded()) return changed;
   plan::AccessInput input;
   input.generations = in_force;
   input.still = still_running(in_force);
@@ -83,7 +96,7 @@ std::set<std::string> Core::refresh_access(Output& out) {
     const auto wanted = table.find(host);
     const auto target = targets_.find(host);
     const bool told = target != targets_.end() && target->second.admissions.has_value();
-    if (wanted == table.end() && !told) continue;
+    if (wanted == table.end() && !told && !guards_ports(host)) continue;
     plan::Admissions admissions = wanted == table.end() ? plan::Admissions() : wanted->second;
     if (told && *target->second.admissions == admissions) continue;
     targets_[host].admissions = std::move(admissions);

@@ -166,6 +166,8 @@ class Core {
   std::set<std::string> refresh_access(Output& out);
   [[nodiscard]] std::vector<plan::StillRunning> still_running(
       const std::vector<const plan::Generation*>& in_force) const;
+  [[nodiscard]] bool guards_ports(const std::string& host) const;
+  [[nodiscard]] bool ports_are_guarded() const;
   [[nodiscard]] bool moves_access(const plan::HostReport& before,
                                   const plan::HostReport& after) const;
   void hold_for_admission(const std::string& rollout, std::set<std::string> hosts, Instant now);

@@ -63,6 +63,7 @@ Result<plan::Plan> Core::make_plan(const DeployRequest& request) const {
   input.allow_outage = request.allow_outage;
   input.allow_unsafe_removal = request.allow_unsafe_removal;
   input.access_in_doubt = access_in_doubt_;
+  input.access_left = ports_are_guarded();
   TRYV(check_access(plan::confined(request.candidate, current(), request.only, request.except)));
   return plan::make_plan(input);
 }

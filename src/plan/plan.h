@@ -121,6 +121,7 @@ struct PlanInput {
   bool allow_outage = false;
   bool allow_unsafe_removal = false;
   bool access_in_doubt = false;  // what `base` says of access may not be what is in force
+  bool access_left = false;      // and some host guards ports, by rules of a life that is lost
 };
 
 // Errors: invalid_input (cycle, conflicts), refused (outage without permission, unsafe removal,

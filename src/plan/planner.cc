@@ -32,6 +32,26 @@ Generation after_plan(const PlanInput& input) {
   return out;
 }
 
+std::vector<AccessChange> changes_of_access(const PlanInput& input) {
+  const Generation after = after_plan(input);
+  std::vector<AccessChange> out =
+      access_changes(input.access_in_doubt ? nullptr : input.base, after);
+  if (!input.access_in_doubt || !input.access_left) return out;
+  // Nobody knows which ports those rules guard: all that shall be open are opened.
+  for (const auto& [name, record] : after.services) {
+    for (const auto& [endpoint, value] : record.endpoints) {
+      if (value.access != AccessMode::off) continue;
+      AccessChange change;
+      change.service = name;
+      change.endpoint = endpoint;
+      change.port = value.port;
+      change.before = AccessMode::enforce;
+      out.push_back(std::move(change));
+    }
+  }
+  return out;
+}
+
 void add_hosts(Plan& plan, const PlanInput& input) {
   std::set<std::string> unreachable;
   for (const Step& step : plan.steps) {
@@ -73,7 +93,7 @@ Result<Plan> make_plan(const PlanInput& input) {
   plan.changes = std::move(difference.changes);
   plan.detached = std::move(difference.detached);
   plan.kept = std::move(difference.kept);
-  plan.access = access_changes(input.access_in_doubt ? nullptr : input.base, after_plan(input));
+  plan.access = changes_of_access(input);
   add_hosts(plan, input);
   plan.inputs = fingerprint(plan);
   return plan;

@@ -186,6 +186,32 @@ TEST_F(ControllerAccess, AStoreThatIsOlderThanItsHostsCutsNobodyOff) {
   EXPECT_TRUE(core->plan(request(grown)).value().empty());
 }
 
+TEST_F(ControllerAccess, RulesOfALifeThatIsLostAreTakenAwayWhenTheSiteSaysSo) {
+  const Model open = site(2, "v1", plan::AccessMode::off);
+  given(open);
+  const Store copy = store;
+  ASSERT_TRUE(deploy(request(site(2))));
+  settle();
+  ASSERT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2"));
+  const Digest rules = plan::admissions_digest(*core->target_of("d1")->admissions);
+  store = copy;
+  restart();
+  settle();
+  EXPECT_TRUE(core->plan(request(open)).value().empty()) << "no host says that it guards anything";
+  plan::HostReport guarding;
+  guarding.host = "d1";
+  guarding.boot_id = "boot";
+  guarding.number = ++agents["d1"].reports;
+  guarding.epoch = agents["d1"].epoch;
+  guarding.seq = agents["d1"].seq;
+  guarding.instances = agents["d1"].instances;
+  guarding.access = plan::AccessReport{true, "", rules};
+  take(core->on_report(guarding, now));
+  ASSERT_TRUE(deploy(request(open)));
+  settle();
+  EXPECT_THAT(let_in(), ElementsAre("open"));
+}
+
 TEST_F(ControllerAccess, AnAddressThatOnlyTheAgentKnowsIsFollowed) {
   Model model = site(2);
   model.generation.hosts.at("w2").address = "w2.example";
