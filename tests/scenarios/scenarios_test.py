@@ -347,8 +347,8 @@ class DeclaredAccess(Scenario):
             self.assertEqual(enforced.status, 2, str(enforced))
         else:
             self.assertEqual(enforced.status, 6, str(enforced))
-            self.assertIn("host h1 cannot", enforced.err)
-            self.assertIn("--root", enforced.err)
+            self.assertIn("host h1 cannot", enforced.out + enforced.err)
+            self.assertIn("--root", enforced.out + enforced.err)
 
 
 if __name__ == "__main__":
