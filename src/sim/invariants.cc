@@ -109,14 +109,17 @@ void World::check_budgets() {
     const auto census = censuses.find(name);
     if (census == censuses.end()) continue;
     std::int64_t healthy_holders = 0;
+    std::string names;
     for (const auto& [host, reasons] : budget.holders) {
+      names += " " + host;
+      for (const auto& reason : reasons) names += "/" + reason.first;
       // A host that was down when it took its slot always gets one.
       if (!census->second.unhealthy.contains(host)) ++healthy_holders;
     }
     const std::int64_t slots = budget::amount_of(budget.slots, census->second.hosts);
     if (healthy_holders > slots && census->second.unhealthy.empty())
-      violate("I11",
-              fmt::format("budget {} has {} holders and {} slots", name, healthy_holders, slots));
+      violate("I11", fmt::format("budget {} has {} holders and {} slots:{}", name, healthy_holders,
+                                 slots, names));
   }
 }
 

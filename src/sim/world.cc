@@ -236,8 +236,9 @@ void World::poll(const std::string& host) {
       if (target.epoch < a.highest_epoch)
         violate("I12",
                 fmt::format("{} took epoch {} after {}", host, target.epoch, a.highest_epoch));
-      a.highest_epoch = std::max(a.highest_epoch, target.epoch);
       agent_output(host, std::move(*output));
+      // One that died before it had recorded the target never took it.
+      if (a.core) a.highest_epoch = std::max(a.highest_epoch, target.epoch);
     });
   });
   schedule(seconds(4), [this, host, life = agent.life] {
