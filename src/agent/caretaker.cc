@@ -47,6 +47,7 @@ Caretaker::Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Durat
       health_interval_(health_interval),
       tell_(std::move(tell)),
       reserve_(shop_.host.data / "reserve"),
+      firewall_(shop_.firewall, shop_.host.root),
       work_(kWorkers),
       health_(kHealthWorkers) {
   position_ = {core_.target().epoch, core_.target().seq};
@@ -95,6 +96,7 @@ Status Caretaker::begin() {
     TRYV(remove_tree(files.folder() / "scratch"));
   }
   announce_claims();
+  guard_at_start();
   take(core_.start());
   for (const auto& [name, s] : services_) {
     if (!s->busy) settle(s);
@@ -178,6 +180,7 @@ bool Caretaker::close(Duration grace) {
   }
   const std::lock_guard lock(watch_mutex_);
   watch_.reset();
+  firewall_watch_.reset();
   return done;
 }
 
@@ -246,6 +249,12 @@ void Caretaker::carry_out(Output output) {
     position_ = {core_.target().epoch, core_.target().seq};
   }
   note_transitions();
+  if (!output.work.empty() && std::holds_alternative<GuardPorts>(output.work.front())) {
+    const GuardPorts work = std::get<GuardPorts>(std::move(output.work.front()));
+    output.work.erase(output.work.begin());
+    if (output.report) tell();
+    return guard(work, std::move(output));
+  }
   for (Work& item : output.work) {
     if (const auto* manifests = std::get_if<LoadManifests>(&item)) load_manifests(*manifests);
     if (const auto* step = std::get_if<PerformStep>(&item)) perform(*step);

@@ -282,6 +282,7 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
                     KeptFiles(data / "state/kept"),
                     nothing,
                     nothing};
+  workshop.firewall = options.firewall;
   auto impl = std::make_unique<Impl>(std::move(options), std::move(membership), std::move(lock),
                                      std::move(workshop));
   // Only now: it keeps a reference to the store at its final place.

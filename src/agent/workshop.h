@@ -12,6 +12,7 @@
 
 #include "agent/claims.h"
 #include "agent/fetch.h"
+#include "agent/firewall.h"
 #include "agent/kept.h"
 #include "agent/secrets.h"
 #include "agent/service_files.h"
@@ -51,6 +52,7 @@ struct Workshop {
   std::function<void(Json)> record;  // for the history alone
   std::unique_ptr<RunningHooks> hooks = std::make_unique<RunningHooks>();
   std::unique_ptr<Claims> claims = std::make_unique<Claims>();
+  FirewallChoice firewall = FirewallChoice::automatic;
 };
 
 }  // namespace consort::agent

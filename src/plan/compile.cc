@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/address_range.h"
 #include "base/selector.h"
 #include "base/text.h"
 #include "objects/tree.h"
@@ -55,7 +56,7 @@ class ServiceCompiler {
       for (const auto& [name, need] : *edges) out.needs.emplace(name, parameters_of(need));
     }
     for (const auto& [name, endpoint] : service_.provides)
-      out.provides.emplace(name, strip(endpoint));
+      out.provides.emplace(name, strip_access(strip(endpoint)));
     TRYV(check_host_placeholders(out));
     for (const auto& [name, spec] : out.resources) TRYV(find_secrets(spec, out));
     TRYV(check_after(out));
@@ -67,6 +68,12 @@ class ServiceCompiler {
   static Json strip(Json spec) {
     if (spec.is_object()) spec.as_object().erase("purpose");
     return spec;
+  }
+
+  // Who may reach a port is the host's concern, not this version's.
+  static Json strip_access(Json endpoint) {
+    if (endpoint.is_object()) endpoint.as_object().erase("access");
+    return endpoint;
   }
 
   [[nodiscard]] fs::path at(const std::string& path) const {
@@ -347,6 +354,31 @@ std::vector<Edge> edges_of(const site::Service& service) {
   return out;
 }
 
+// The nearest word counts: the endpoint's, the service's, the site's. What may beside the
+// dependents adds up.
+Result<std::map<std::string, EndpointRecord>> endpoints_of(const site::Service& service,
+                                                           const site::Site& site) {
+  std::map<std::string, EndpointRecord> out;
+  for (const auto& [name, spec] : service.provides) {
+    EndpointRecord endpoint;
+    endpoint.port = spec.int_or("port");
+    if (endpoint.port == 0) continue;
+    std::set<std::string> also;
+    for (const Json* access : {&site.access, &service.access, spec.find("access")}) {
+      if (access == nullptr || !access->is_object()) continue;
+      if (access->find("mode") != nullptr)
+        endpoint.access = TRY(access_mode_from_name(access->string_or("mode")));
+      const Json* list = access->find("also");
+      if (list == nullptr) continue;
+      for (const Json& text : list->as_array())
+        also.insert(TRY(AddressRange::parse(text.as_string())).str());
+    }
+    endpoint.also.assign(also.begin(), also.end());
+    out.emplace(name, std::move(endpoint));
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
@@ -388,9 +420,9 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
     const Digest digest = TRY(store.put(TRY(manifest_bytes(*manifest)), kDurability));
     std::vector<std::string> host_values = TRY(host_values_of(*manifest));
     generation.services.emplace(
-        name,
-        ServiceRecord{service.on, digest, service.version, placement.at(name), edges_of(service),
-                      service.purpose, service.owner, std::move(host_values)});
+        name, ServiceRecord{service.on, digest, service.version, placement.at(name),
+                            edges_of(service), service.purpose, service.owner,
+                            std::move(host_values), TRY(endpoints_of(service, site))});
     out.manifests.emplace(digest, std::move(*manifest));
   }
   if (!out.broken.empty() && on_broken == OnBroken::refuse) {

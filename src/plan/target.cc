@@ -112,7 +112,9 @@ Json target_to_json(const Target& target) {
   Json::Object instances;
   for (const auto& [service, entry] : target.instances)
     instances.emplace(service, target_entry_to_json(entry));
-  return Json::object({{"epoch", target.epoch}, {"seq", target.seq}, {"instances", instances}});
+  Json out = Json::object({{"epoch", target.epoch}, {"seq", target.seq}, {"instances", instances}});
+  if (target.admissions) out["admissions"] = admissions_to_json(*target.admissions);
+  return out;
 }
 
 Result<Target> target_from_json(const Json& json) {
@@ -124,6 +126,8 @@ Result<Target> target_from_json(const Json& json) {
     target.instances.emplace(service,
                              TRY(target_entry_from_json(entry, "target.instances." + service)));
   }
+  if (const Json* admissions = reader.any("admissions"))
+    target.admissions = TRY(admissions_from_json(*admissions, "target.admissions"));
   TRYV(reader.finish(UnknownMembers::ignore));
   return target;
 }
@@ -197,6 +201,7 @@ Json host_report_to_json(const HostReport& report) {
                        {"number", report.number},
                        {"facts", facts},
                        {"instances", instances},
+                       {"access", report.access ? access_report_to_json(*report.access) : Json()},
                        {"events", report.events}});
 }
 
@@ -219,6 +224,8 @@ Result<HostReport> host_report_from_json(const Json& json) {
     report.instances.emplace(
         service, TRY(instance_report_from_json(instance, "report.instances." + service)));
   }
+  if (const Json* access = reader.any("access"))
+    report.access = TRY(access_report_from_json(*access, "report.access"));
   report.events = reader.array("events");
   if (report.events.size() > kMostEventsPerReport)
     return fail(ErrorCode::too_large, fmt::format("report.events: {} events; at most {} at once",

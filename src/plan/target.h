@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/time.h"
+#include "plan/admission.h"
 
 namespace consort::plan {
 
@@ -55,6 +56,9 @@ struct Target {
   std::uint64_t epoch = 0;
   std::uint64_t seq = 0;
   std::map<std::string, TargetEntry> instances;  // by service
+  // Who may reach the host's ports. nullopt: the controller does not know (it has never heard of
+  // any, or its store is older than the host), and what is in force stays.
+  std::optional<Admissions> admissions{};
   friend bool operator==(const Target&, const Target&) = default;
 };
 
@@ -95,7 +99,8 @@ struct HostReport {
   std::uint64_t number = 0;  // grows with each report of this agent
   std::map<std::string, std::string> facts;
   std::map<std::string, InstanceReport> instances;
-  Json::Array events;  // { at, kind, service, resource, text, diff, … }
+  std::optional<AccessReport> access;  // nullopt: an agent that does not know of access
+  Json::Array events;                  // { at, kind, service, resource, text, diff, … }
 };
 
 // An agent sends a few hundred at most; the rest waits for its next report.
