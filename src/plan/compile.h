@@ -45,6 +45,7 @@ enum class OnBroken : std::uint8_t { refuse, leave_out };
 [[nodiscard]] Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
                                        const fleet::Placement& placement,
                                        const objects::ObjectStore& store, OnBroken on_broken,
-                                       const ManifestCheck& check = nullptr);
+                                       const ManifestCheck& check = nullptr,
+                                       const SecretLookup& secrets = nullptr);
 
 }  // namespace consort::plan
