@@ -228,7 +228,9 @@ class FileResource final : public Resource {
     }
     std::string diff;
     const bool small = size <= kLargestDiffedFile && entry.stamp.size <= kLargestDiffedFile;
-    if (small && !common().sensitive) {
+    // A file that has held a secret may hold it still.
+    const bool tainted = context.secrets != nullptr && context.secrets->is_tainted(path_);
+    if (small && !common().sensitive && !tainted) {
       const auto before = context.files.read(path_, kLargestDiffedFile);
       const auto after = content_.source.empty() ? Result<std::string>(content_.bytes)
                                                  : read_file(content_.source, kLargestDiffedFile);
