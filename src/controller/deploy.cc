@@ -49,8 +49,8 @@ void merge_fleet(const plan::Generation& start, const plan::Generation& now,
       out.classes.erase(name);
       continue;
     }
-    std::erase_if(out.classes[name], [&](const std::string& host) {
-      return has(members, host) && !has(mine->second, host);
+    std::erase_if(out.classes[name], [&, &before = members](const std::string& host) {
+      return has(before, host) && !has(mine->second, host);
     });
   }
   // A host that both have changed may be gone on one side.

@@ -191,7 +191,7 @@ void Shell::change_access(access::Writes writes, std::optional<access::AuditNote
   // What the registry made itself it can read; else the store is the truth.
   if (auto status = registry_.apply(writes); !status) return start_over(status.error());
   Output output;
-  for (auto& [key, value] : writes) output.writes[key] = std::move(value);
+  output.writes = std::move(writes);
   carry_out(std::move(output), std::move(note),
             [this, done = std::move(done)](const Status& status) {
               if (status) end_what_is_no_more_believed();
@@ -264,8 +264,8 @@ void Shell::with_manifests(std::set<Digest> digests, std::set<Digest> others,
   std::map<Digest, plan::Manifest> known;
   std::vector<Digest> wanted;
   for (const Digest& digest : digests) others.erase(digest);
-  std::vector<Digest> all(digests.begin(), digests.end());
-  all.insert(all.end(), others.begin(), others.end());
+  std::set<Digest> all = std::move(digests);
+  all.insert(others.begin(), others.end());
   for (const Digest& digest : all) {
     const auto it = manifests_.find(digest);
     if (it != manifests_.end()) {
