@@ -28,7 +28,7 @@ Failure not_believed(std::string_view kind, const ShownCertificate& shown) {
               fmt::format("the {} of {} '{}' is not valid here: it was revoked or replaced",
                           certificate_brief(shown.serial), kind, shown.name.substr(0, 80)))
       .hint(kind == "host" ? "let the host join again: consort token create"
-                           : "an admin makes another one: consort operator certificate NAME");
+                           : "an admin makes a token: consort operator token NAME");
 }
 
 Known known(Principal::Kind kind, std::string name, std::string partition, std::string how,

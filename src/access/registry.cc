@@ -13,7 +13,8 @@
 namespace consort::access {
 namespace {
 
-constexpr JsonLimits kRecordLimits = {1U << 20U, 16};
+// A secret may be sealed to ten thousand hosts.
+constexpr JsonLimits kRecordLimits = {32U << 20U, 16};
 
 template <class Record>
 Status keep(std::map<std::string, Record>& records, Result<Record> record, const std::string& key,
@@ -47,6 +48,8 @@ Status load_json(Registry& out, const std::string& key, const std::string& value
     return read(out.hosts, host_identity_from_json, &HostIdentity::name, *name);
   if (const auto serial = behind(key, kRevokedKeys))
     return read(out.revoked, revoked_from_json, &RevokedCertificate::serial, *serial);
+  if (const auto name = behind(key, kSecretKeys))
+    return read(out.secrets, secret_record_from_json, &SecretRecord::name, *name);
   return {};
 }
 
@@ -64,6 +67,7 @@ void forget(Registry& out, const std::string& key) {
   if (const auto id = behind(key, kJoinTokenKeys)) out.join_tokens.erase(std::string(*id));
   if (const auto name = behind(key, kHostKeys)) out.hosts.erase(std::string(*name));
   if (const auto serial = behind(key, kRevokedKeys)) out.revoked.erase(std::string(*serial));
+  if (const auto name = behind(key, kSecretKeys)) out.secrets.erase(std::string(*name));
 }
 
 template <class Record>
@@ -94,6 +98,7 @@ Status Registry::apply(const Writes& writes) {
   take_over(join_tokens, fresh.join_tokens);
   take_over(hosts, fresh.hosts);
   take_over(revoked, fresh.revoked);
+  take_over(secrets, fresh.secrets);
   return {};
 }
 
@@ -148,6 +153,9 @@ void put(Writes& writes, const HostIdentity& record) {
 }
 void put(Writes& writes, const RevokedCertificate& record) {
   put_json(writes, kRevokedKeys, record.serial, revoked_to_json(record));
+}
+void put(Writes& writes, const SecretRecord& record) {
+  put_json(writes, kSecretKeys, record.name, secret_record_to_json(record));
 }
 void erase(Writes& writes, std::string_view keys, std::string_view name) {
   writes[std::string(keys) + std::string(name)] = std::nullopt;

@@ -4,7 +4,7 @@
 // to.
 //
 // Keys: access/operators/NAME, access/operator-tokens/ID, access/join-tokens/ID,
-// access/hosts/NAME, access/revoked/SERIAL. Values are JSON.
+// access/hosts/NAME, access/revoked/SERIAL, access/secrets/NAME. Values are JSON.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "access/principal.h"
+#include "access/secrets.h"
 #include "access/tokens.h"
 #include "base/digest.h"
 #include "base/time.h"
@@ -71,6 +72,7 @@ struct HostIdentity {
   std::optional<Instant> decided{};
   std::vector<IssuedCertificate> certificates{};
   std::optional<Rival> rival{};
+  std::string seal_key{};  // "x25519:…": what secrets are sealed to; "" until it has told one
   friend bool operator==(const HostIdentity&, const HostIdentity&) = default;
 };
 
@@ -90,6 +92,7 @@ struct Registry {
   std::map<std::string, JoinToken> join_tokens;
   std::map<std::string, HostIdentity> hosts;
   std::map<std::string, RevokedCertificate> revoked;
+  std::map<std::string, SecretRecord> secrets;
 
   // Of everything below "access/" that has one of the keys above. Errors: corrupt, with the key.
   [[nodiscard]] static Result<Registry> restore(const Store& store);
@@ -198,6 +201,27 @@ struct JoinOutcome {
 [[nodiscard]] std::optional<Finding> check_machine(const Registry& registry,
                                                    const std::string& name,
                                                    const std::string& machine_id);
+
+// An approved host tells the key that secrets are sealed to for it. No writes when it is known.
+// Errors: not_found, forbidden (not approved), invalid_input (no x25519 key).
+[[nodiscard]] Result<Writes> tell_seal_key(const Registry& registry, const std::string& name,
+                                           const std::string& key);
+
+// --- secrets (ADR 0012) ---
+// With `version` one above the last it is a new value; with the last one the same value sealed anew
+// for other hosts. Errors: invalid_input; conflict (another version is the last, or a host has told
+// another key meanwhile); not_found (a host); too_large.
+[[nodiscard]] Result<Writes> put_secret(const Registry& registry, const SealedSecret& secret,
+                                        const std::string& by, Instant now);
+// Forgets all values; the number of the last version stays, so that it never comes again. Error
+// not_found.
+[[nodiscard]] Result<Writes> remove_secret(const Registry& registry, const std::string& name);
+// Error not_found, also when it was removed.
+[[nodiscard]] Result<const SecretRecord*> find_secret(const Registry& registry,
+                                                      const std::string& name);
+// Those of its hosts that can open this version now, sorted.
+[[nodiscard]] std::vector<std::string> readers_of(const Registry& registry,
+                                                  const SecretVersion& version);
 
 // Erases what time has made useless: expired tokens, certificates that are no longer believed,
 // revocations of expired ones. A join token with hosts that still wait is kept.

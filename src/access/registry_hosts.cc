@@ -208,6 +208,7 @@ Result<Writes> approve_host(const Registry& registry, const std::string& name,
   if (rival) {
     revoke_all(out, next.certificates, "host " + name, by, now);
     next.certificates.clear();
+    next.seal_key.clear();  // another machine: what was sealed for the one before is not for it
     next.key = chosen;
     next.machine_id = next.rival->machine_id;
     next.address = next.rival->address;

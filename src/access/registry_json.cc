@@ -120,7 +120,8 @@ Json host_identity_to_json(const HostIdentity& record) {
                        {"decidedBy", record.decided_by},
                        {"decided", optional_instant(record.decided)},
                        {"certificates", certificates_to_json(record.certificates)},
-                       {"rival", record.rival ? rival_to_json(*record.rival) : Json()}});
+                       {"rival", record.rival ? rival_to_json(*record.rival) : Json()},
+                       {"sealKey", record.seal_key.empty() ? Json() : Json(record.seal_key)}});
 }
 
 Result<HostIdentity> host_identity_from_json(const Json& json) {
@@ -145,6 +146,11 @@ Result<HostIdentity> host_identity_from_json(const Json& json) {
   out.decided = read_optional_instant(reader, "decided");
   const Json::Array& certificates = reader.array("certificates");
   const Json* rival = reader.any("rival");
+  // Records of before there were secrets have none.
+  if (const auto key = reader.optional_string("sealKey")) {
+    if (const Status status = check_seal_key(*key); !status) reader.note(status.error());
+    out.seal_key = *key;
+  }
   TRYV(reader.finish());
   out.certificates = TRY(certificates_from_json(certificates, "host.certificates"));
   if (rival != nullptr) out.rival = TRY(rival_from_json(*rival));

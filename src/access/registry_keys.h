@@ -13,12 +13,14 @@ inline constexpr std::string_view kOperatorTokenKeys = "access/operator-tokens/"
 inline constexpr std::string_view kJoinTokenKeys = "access/join-tokens/";
 inline constexpr std::string_view kHostKeys = "access/hosts/";
 inline constexpr std::string_view kRevokedKeys = "access/revoked/";
+inline constexpr std::string_view kSecretKeys = "access/secrets/";
 
 void put(Writes& writes, const Operator& record);
 void put(Writes& writes, const OperatorToken& record);
 void put(Writes& writes, const JoinToken& record);
 void put(Writes& writes, const HostIdentity& record);
 void put(Writes& writes, const RevokedCertificate& record);
+void put(Writes& writes, const SecretRecord& record);
 void erase(Writes& writes, std::string_view keys, std::string_view name);
 
 // Revokes what is still believed of these certificates.

@@ -9,6 +9,16 @@ std::optional<std::string> owner_in(const plan::Generation* generation, const st
   return it == generation->services.end() ? std::nullopt : std::optional(it->second.owner);
 }
 
+// But for hosts that have left the inventory: that is nobody's word on the service.
+bool says_the_same(const plan::ServiceRecord& before, plan::ServiceRecord after,
+                   const plan::Generation& candidate) {
+  if (before == after) return true;
+  plan::ServiceRecord today = before;
+  for (auto* record : {&today, &after})
+    std::erase_if(record->hosts, [&](const auto& host) { return !candidate.hosts.contains(host); });
+  return today == after;
+}
+
 }  // namespace
 
 std::vector<ServiceSubject> services_named(const std::set<std::string>& names,
@@ -23,13 +33,16 @@ std::vector<ServiceSubject> services_named(const std::set<std::string>& names,
 std::vector<ServiceSubject> services_changed(const plan::Plan& plan, const plan::Generation* base,
                                              const plan::Generation& candidate) {
   std::set<std::string> names = plan.services();
-  if (base != nullptr) {
+  if (base == nullptr) {
+    for (const auto& [name, record] : candidate.services) names.insert(name);
+  } else {
     for (const auto& [name, record] : candidate.services) {
       const auto it = base->services.find(name);
-      // Where manifest or hosts differ, too, and the plan has no step (`only`), all stays as it is.
-      if (it != base->services.end() && it->second.manifest == record.manifest &&
-          it->second.hosts == record.hosts && it->second != record)
+      if (it == base->services.end() || !says_the_same(it->second, record, candidate))
         names.insert(name);
+    }
+    for (const auto& [name, record] : base->services) {
+      if (!candidate.services.contains(name)) names.insert(name);
     }
   }
   return services_named(names, base, &candidate);

@@ -11,9 +11,10 @@
 
 namespace consort::access {
 
-// The services of the plan, and those of which the candidate changes words alone (owner, purpose,
-// version, edges): a new generation takes those over without a step. Sorted by name. `base` is the
-// current generation, null before the first deploy.
+// The services of the plan, and those that the candidate changes without a step (owner, purpose,
+// version, edges, who may reach them): a new generation takes those over, too. Sorted by name.
+// `base` is the current generation, null before the first deploy; `candidate` is confined to what
+// was asked for (plan::confined).
 //
 // Joint outages and restarts of dependents are steps: who deploys a database that holds the
 // services on it must be a deployer of those, too.

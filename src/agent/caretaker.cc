@@ -48,6 +48,7 @@ Caretaker::Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Trust
       health_interval_(health_interval),
       tell_(std::move(tell)),
       reserve_(shop_.host.data / "reserve"),
+      firewall_(shop_.firewall, shop_.host.root),
       work_(kWorkers),
       health_(kHealthWorkers) {
   position_ = {core_.target().epoch, core_.target().seq};
@@ -96,6 +97,7 @@ Status Caretaker::begin() {
     TRYV(remove_tree(files.folder() / "scratch"));
   }
   announce_claims();
+  guard_at_start();
   take(core_.start());
   for (const auto& [name, s] : services_) {
     if (!s->busy) settle(s);
@@ -179,6 +181,7 @@ bool Caretaker::close(Duration grace) {
   }
   const std::lock_guard lock(watch_mutex_);
   watch_.reset();
+  firewall_watch_.reset();
   return done;
 }
 
@@ -263,6 +266,12 @@ void Caretaker::carry_out(Output output) {
     position_ = {core_.target().epoch, core_.target().seq};
   }
   note_transitions();
+  if (!output.work.empty() && std::holds_alternative<GuardPorts>(output.work.front())) {
+    const GuardPorts work = std::get<GuardPorts>(std::move(output.work.front()));
+    output.work.erase(output.work.begin());
+    if (output.report) tell();
+    return guard(work, std::move(output));
+  }
   for (Work& item : output.work) {
     if (const auto* manifests = std::get_if<LoadManifests>(&item)) load_manifests(*manifests);
     if (const auto* step = std::get_if<PerformStep>(&item)) perform(*step);
@@ -423,6 +432,19 @@ void Caretaker::clean_up(const ServicePtr& service) {
   collect();
 }
 
+// Those that no manifest needs which is in use, or which there may be a way back to.
+void Caretaker::forget_secrets(const std::set<Digest>& roots) {
+  if (!shop_.secrets) return;
+  std::set<std::pair<std::string, std::uint64_t>> needed;
+  for (const Digest& root : roots) {
+    // Snapshots are roots, too, and no manifests.
+    const auto manifest = plan::get_manifest(shop_.store, root);
+    if (!manifest) continue;
+    needed.insert(manifest->secrets.begin(), manifest->secrets.end());
+  }
+  shop_.secrets->keep_only(needed);
+}
+
 void Caretaker::collect() {
   // Nobody knows what they need.
   if (!core_.damaged().empty()) return;
@@ -444,6 +466,7 @@ void Caretaker::collect() {
         const auto backups =
             shop_.backups.collect({}, nothing, kBackupGrace, objects::ObjectStore::Mode::remove);
         if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
+        forget_secrets(roots);
         ::malloc_trim(0);  // what the transition needed is not needed any more
       },
       Strands::Pace::slow);

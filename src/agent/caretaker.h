@@ -11,6 +11,8 @@
 #include <string>
 
 #include "agent/core.h"
+#include "agent/firewall.h"
+#include "agent/firewall_watch.h"
 #include "agent/keeper.h"
 #include "agent/reserve.h"
 #include "agent/strands.h"
@@ -95,6 +97,12 @@ class Caretaker {
   void announce_claims();
   void await_repair();
   void note_transitions();
+  void guard_at_start();
+  void guard(const GuardPorts& work, Output rest);
+  void accept_access(const plan::AccessReport& report);
+  void watch_firewall();
+  void check_access();
+  void checked_access(const Firewall::Finding& finding);
   void load_manifests(const LoadManifests& work);
   void perform(const PerformStep& work);
   [[nodiscard]] bool was_broken_off(const PerformStep& work,
@@ -103,6 +111,7 @@ class Caretaker {
   void ended(Service& service, const Instance& instance);
   void clean_up(const ServicePtr& service);
   void collect();
+  void forget_secrets(const std::set<Digest>& roots);
 
   ServicePtr service(const std::string& name);
   [[nodiscard]] bool is_kept(const Service& service) const;
@@ -140,6 +149,11 @@ class Caretaker {
   std::mutex watch_mutex_;
   std::map<std::string, std::map<std::string, std::vector<std::string>>> watched_;
   std::unique_ptr<Watch> watch_;
+  Firewall firewall_;           // its strand only, once begin() has returned
+  std::string access_problem_;  // that was told
+  http::Timer access_timer_;
+  std::unique_ptr<FirewallWatch>
+      firewall_watch_;  // made when a port is guarded; under watch_mutex_
   Duration load_pause_ = seconds(2);
   std::int64_t audited_ = 0;
   Strands work_;

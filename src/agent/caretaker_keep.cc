@@ -254,6 +254,7 @@ void Caretaker::audit() {
       queue_pass(s, {});
     }
   }
+  if (audited_ != 0) check_access();
   audited_ = minute;
   loop_.after(kAuditTick, [this] { audit(); });
 }

@@ -51,7 +51,8 @@ struct Converger::Impl {
                    overlay,
                    graph.claimed.get(),
                    options.claims,
-                   removals};
+                   removals,
+                   options.secrets};
   }
 
   [[nodiscard]] bool known_good(std::uint32_t i) const {

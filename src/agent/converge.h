@@ -28,6 +28,7 @@ struct ConvergerOptions {
   Supervisor* supervisor = nullptr;
   ProcessRunner* runner = nullptr;  // null: the system's
   const Clock* clock = nullptr;     // null: the system's
+  SecretSource* secrets = nullptr;  // null: files with secrets fail; must outlive the converger
   Claims* claims = nullptr;         // of the host, where this set is known by `name`
   std::string name;
   Enforcement enforcement = Enforcement::enforce;

@@ -187,7 +187,11 @@ Result<Output> Core::on_target(const plan::Target& target) {
   }
   Output out;
   if (order == own) return out;
+  const plan::Admissions before = admissions();
+  std::optional<plan::Admissions> kept = std::move(target_.admissions);
   target_ = target;
+  if (!target_.admissions) target_.admissions = std::move(kept);
+  if (admissions() != before) out.work.emplace_back(GuardPorts{admissions()});
   out.writes["target"] = plan::target_to_json(target_).dump();
   out.report = true;
   forget_what_left_no_trace(out);
@@ -393,6 +397,23 @@ Output Core::on_health(const std::string& service, plan::Health health, const st
   return out;
 }
 
+Output Core::on_access(const plan::AccessReport& access) {
+  Output out;
+  out.report = access_ != access;
+  access_ = access;
+  return out;
+}
+
+// A port that shall be guarded and is not is a promise that is not kept.
+bool Core::is_unguarded(const std::string& service) const {
+  if (!access_ || access_->problem.empty() || !target_.admissions) return false;
+  return std::any_of(target_.admissions->begin(), target_.admissions->end(),
+                     [&](const plan::Admission& admission) {
+                       return admission.service == service &&
+                              admission.mode == plan::AccessMode::enforce;
+                     });
+}
+
 bool Core::is_settled(const std::string& service) const {
   const auto it = instances_.find(service);
   if (it == instances_.end() || it->second.transition || it->second.loading) return false;
@@ -426,12 +447,18 @@ plan::HostReport Core::report() const {
     out.instances.emplace(service, report_damaged(service));
   out.epoch = target_.epoch;
   out.seq = target_.seq;
+  out.access = access_;
   for (const auto& [service, instance] : instances_) {
     if (!instance.applied && !instance.transition && !target_.instances.contains(service)) continue;
     plan::InstanceReport report;
     report.applied = instance.applied;
     report.health = instance.health;
     report.health_reason = instance.health_reason;
+    if (instance.applied && instance.applied->mode == plan::Mode::running &&
+        is_unguarded(service)) {
+      report.health = plan::Health::unhealthy;
+      report.health_reason = "access to it is not enforced: " + access_->problem;
+    }
     report.outcome = instance.outcome;
     report.duties = instance.duties;
     if (instance.transition) {

@@ -36,7 +36,13 @@ struct PerformStep {
   transition::Transition transition;
 };
 
-using Work = std::variant<LoadManifests, PerformStep>;
+// Let these in and no others, then answer with on_access(). What stands behind it in the same
+// Output begins only then: nothing of a target starts before its ports are guarded.
+struct GuardPorts {
+  plan::Admissions admissions;
+};
+
+using Work = std::variant<GuardPorts, LoadManifests, PerformStep>;
 
 struct Output {
   Writes writes;
@@ -85,9 +91,15 @@ class Core {
   // The operator has taken a damaged record away: the service comes to this host anew. `has_data`:
   // its data folder was set up by an earlier installation.
   Output on_record_removed(const std::string& service, bool has_data);
+  // How it stands with the ports: after GuardPorts, and whenever that has changed.
+  Output on_access(const plan::AccessReport& access);
   // Asks again for what could not be loaded. Call when the controller answers, or after a while.
   Output retry();
 
+  // Whom the target lets in; empty when nothing is guarded.
+  [[nodiscard]] plan::Admissions admissions() const {
+    return target_.admissions.value_or(plan::Admissions());
+  }
   [[nodiscard]] const plan::Target& target() const { return target_; }
   [[nodiscard]] const std::map<std::string, Instance>& instances() const { return instances_; }
   // Services whose record cannot be read, and what to do about it.
@@ -112,9 +124,12 @@ class Core {
   void forget_what_left_no_trace(Output& out);
   [[nodiscard]] plan::InstanceReport report_damaged(const std::string& service) const;
 
+  [[nodiscard]] bool is_unguarded(const std::string& service) const;
+
   plan::Target target_;
   std::map<std::string, Instance> instances_;
   std::map<std::string, std::string> damaged_;  // none of these is in instances_
+  std::optional<plan::AccessReport> access_;    // not stored: nullopt until the shell has told
 };
 
 [[nodiscard]] Json instance_to_json(const Instance& instance);

@@ -29,6 +29,7 @@ Result<std::unique_ptr<Keeper>> Keeper::create(Workshop& workshop, const std::st
   options.state_folder = workshop.host.data / "state/converge" / service;
   options.backups = &workshop.backups;
   options.supervisor = workshop.supervisor.get();
+  options.secrets = workshop.secrets.get();
   options.claims = workshop.claims.get();
   options.name = service;
   out->converger_ = TRY(Converger::create(std::move(options)));
@@ -67,7 +68,7 @@ Result<std::map<std::string, Json>> Keeper::specs_of(const Version& version,
                                                      DaemonPart daemon) const {
   std::map<std::string, Json> out;
   for (const auto& [name, spec] : version.manifest.resources) {
-    Json filled = TRY(files_.fill(spec, version, "resources." + name));
+    Json filled = TRY(files_.fill_resource(spec, version, "resources." + name));
     if (filled.string_or("type") == "daemon") let_write(filled, files_);
     out.emplace(name_of(name), with_names_on_host(service_, std::move(filled)));
   }

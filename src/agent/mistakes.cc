@@ -12,8 +12,8 @@ namespace consort::agent {
 namespace {
 
 // What there is in the agent's folder, besides the history (shell.h).
-constexpr std::array<std::string_view, 6> kOwnFolders = {"state",    "objects", "backups",
-                                                         "services", "daemons", "commands"};
+constexpr std::array<std::string_view, 8> kOwnFolders = {
+    "state", "objects", "backups", "services", "daemons", "commands", "identity", "secrets"};
 
 // The agent's folder holds what it needs to keep this host, and the data of all services.
 Status check_claim(const HostIdentity& host, const ServiceFiles& files, const std::string& path) {
@@ -85,8 +85,8 @@ class Examination {
   }
 
   Status examine(const std::string& name, const Json& spec, const std::string& place) {
-    const Json filled =
-        with_names_on_host(version_.manifest.service, TRY(files_.fill(spec, version_, place)));
+    const Json filled = with_names_on_host(version_.manifest.service,
+                                           TRY(files_.fill_resource(spec, version_, place)));
     auto resource = parse_resource(name, filled, host_.root);
     if (!resource) return fail(relocated(resource.error(), "resources." + name, place));
     for (const std::string& claim : (*resource)->claims()) {

@@ -69,7 +69,8 @@ Result<std::vector<std::string>> Removals::bring_back(const Context& context) {
     Status status;
     if (kind == "file" && before->find("backup") == nullptr) {
       status = fail(ErrorCode::too_large,
-                    fmt::format("its {} bytes were too many to keep", before->int_or("size")));
+                    fmt::format("its {} bytes were too many to keep, or held a secret",
+                                before->int_or("size")));
     } else if (kind == "file" || kind == "directory" || kind == "symlink") {
       status = revert_path(context, *it);
     } else {

@@ -13,6 +13,7 @@
 #include "agent/resources/group.h"
 #include "agent/resources/symlink.h"
 #include "agent/resources/user.h"
+#include "agent/secret_source.h"
 #include "base/text.h"
 #include "objects/store.h"
 
@@ -101,6 +102,8 @@ Result<std::unique_ptr<Resource>> parse_resource(const std::string& name, const 
   if (!resource) return resource;
   (*resource)->name_ = name;
   (*resource)->type_ = type->name;
+  // Whatever its author says: what it holds is shown to nobody.
+  if ((*resource)->holds_secrets()) common.sensitive = true;
   (*resource)->common_ = std::move(common);
   (*resource)->wish_ = wish_of(spec);
   return resource;
@@ -178,6 +181,7 @@ Result<std::optional<Digest>> Context::back_up(const std::string& path) const {
   if (backups == nullptr || dry_run()) return std::optional<Digest>();
   const Entry entry = TRY(files.look(path));
   if (entry.kind != EntryKind::file) return std::optional<Digest>();
+  if (secrets != nullptr && secrets->is_tainted(path)) return std::optional<Digest>();
   return std::optional(TRY(backups->put_file(files.host_path(path))));
 }
 

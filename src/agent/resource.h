@@ -29,6 +29,7 @@ namespace consort::agent {
 
 class OverlayFiles;
 class Removals;
+class SecretSource;
 class Supervisor;
 
 // The most restrictive of host, service and resource wins: the greatest.
@@ -61,10 +62,12 @@ struct Context {
   // Paths that resources decide on, of this set and of the whole host: a purge leaves them alone.
   const PathSet* claimed = nullptr;
   const Claims* claims = nullptr;
-  Removals* removals = nullptr;  // null: there is no way back that would ask for what is removed
+  Removals* removals = nullptr;     // null: there is no way back that would ask for what is removed
+  SecretSource* secrets = nullptr;  // null: files with secrets fail and say so
 
   [[nodiscard]] bool dry_run() const { return overlay != nullptr; }
-  // Keeps the content of a file that is about to go. No store or no file: no digest.
+  // Keeps the content of a file that is about to go. No store, no file, or one that has held a
+  // secret: no digest.
   [[nodiscard]] Result<std::optional<Digest>> back_up(const std::string& path) const;
   // The same for all that a purge is about to remove, so that a way back can bring it back.
   [[nodiscard]] Status keep_removed(const std::vector<std::string>& paths) const;
@@ -139,6 +142,8 @@ class Resource {
   // For daemons: the digest over its configuration, set before each pass.
   virtual void set_configuration(const Digest& /*digest*/) {}
   [[nodiscard]] virtual bool is_daemon() const { return false; }
+  // Its content is partly a secret: it is treated as sensitive.
+  [[nodiscard]] virtual bool holds_secrets() const { return false; }
 
  private:
   friend Result<std::unique_ptr<Resource>> parse_resource(const std::string& name, const Json& spec,

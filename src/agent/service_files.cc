@@ -175,6 +175,41 @@ Result<Json> ServiceFiles::fill(const Json& json, const Version& version,
       [&](std::string_view name) { return value_of(name, version); }, path);
 }
 
+Result<Json> ServiceFiles::fill_resource(const Json& spec, const Version& version,
+                                         const std::string& path) const {
+  const bool may_hold = !version.manifest.secrets.empty() && spec.string_or("type") == "file" &&
+                        spec.find("content") != nullptr;
+  if (!may_hold) return fill(spec, version, path);
+  auto pieces = site::expand_but_secrets(
+      spec.string_or("content"), [&](std::string_view name) { return value_of(name, version); });
+  if (!pieces) return fail(std::move(pieces).error().context(fmt::format("in {}.content", path)));
+  const bool holds = std::any_of(pieces->begin(), pieces->end(),
+                                 [](const site::Piece& piece) { return !piece.secret.empty(); });
+  if (!holds) return fill(spec, version, path);
+  Json rest = spec;
+  rest.as_object().erase("content");
+  Json out = TRY(fill(rest, version, path));
+  Json::Array parts;
+  for (site::Piece& piece : *pieces) {
+    if (piece.secret.empty()) {
+      parts.push_back(Json::object({{"text", std::move(piece.text)}}));
+      continue;
+    }
+    const auto it = version.manifest.secrets.find(piece.secret);
+    if (it == version.manifest.secrets.end())
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}.content: the manifest names no secret '{}'", path, piece.secret));
+    parts.push_back(Json::object({{"secret", piece.secret},
+                                  {"version", it->second},
+                                  {"service", version.manifest.service},
+                                  {"encode", piece.encoder == site::Encoder::json    ? "json"
+                                             : piece.encoder == site::Encoder::shell ? "shell"
+                                                                                     : "plain"}}));
+  }
+  out["secretContent"] = std::move(parts);
+  return out;
+}
+
 Json ServiceFiles::describe(const Version& version) const {
   Json::Object artifacts;
   for (const auto& [name, artifact] : version.manifest.artifacts)

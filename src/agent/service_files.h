@@ -66,6 +66,10 @@ class ServiceFiles {
   // Errors: not_found (no such label or fact), invalid_input.
   [[nodiscard]] Result<Json> fill(const Json& json, const Version& version,
                                   const std::string& path) const;
+  // The same for a resource, in which secrets stay references: the values are the resource's to
+  // open.
+  [[nodiscard]] Result<Json> fill_resource(const Json& spec, const Version& version,
+                                           const std::string& path) const;
   // What hooks read on standard input.
   [[nodiscard]] Json describe(const Version& version) const;
 

@@ -22,6 +22,7 @@
 #include "agent/supervisors/systemd.h"
 #include "agent/target_poll.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/text.h"
 #include "http/url.h"
 
@@ -230,6 +231,7 @@ struct Agent::Impl {
       outbox->resend();
       loop.post([this] { caretaker->on_connected(); });
     };
+    callbacks.asking = [this] { workshop.secrets->tell_key(); };
     if (membership.identity) {
       renewal = std::make_unique<Renewal>(membership.identity, clock);
       callbacks.refused = [this] { renewal->refused(); };
@@ -240,6 +242,7 @@ struct Agent::Impl {
 
   bool stop() {
     if (std::exchange(stopped, true)) return true;
+    workshop.secrets->cancel();
     if (poll) poll->stop();
     if (renewal) renewal->stop();
     const bool done = !caretaker || caretaker->close(options.stop_grace);
@@ -269,6 +272,7 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
   objects::ObjectStore backups = TRY(objects::ObjectStore::open(data / "backups"));
   auto supervisor = TRY(make_supervisor(options, host));
   auto nothing = [](const Json&) {};
+  const std::string name = host.name;
   Workshop workshop{std::move(host),
                     options.confirm_time,
                     options.fetch_patience,
@@ -276,9 +280,11 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
                     std::move(backups),
                     std::move(supervisor),
                     nullptr,
+                    TRY(Secrets::open(data / "secrets", membership.upstream, name)),
                     KeptFiles(data / "state/kept"),
                     nothing,
                     nothing};
+  workshop.firewall = options.firewall;
   auto impl = std::make_unique<Impl>(std::move(options), std::move(membership), std::move(lock),
                                      std::move(workshop));
   // Only now: it keeps a reference to the store at its final place.
@@ -291,6 +297,7 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
 }
 
 Status run_agent(AgentOptions options) {
+  forbid_core_dumps();
   // One heap for all threads: an agent is idle most of its life and should be small then.
   ::mallopt(M_ARENA_MAX, 1);
   std::promise<int> signalled;

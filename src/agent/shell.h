@@ -35,6 +35,7 @@ struct AgentOptions {
   fs::path root = "/";  // where resources and account files are
   SupervisorChoice supervisor =
       SupervisorChoice::automatic;  // systemd where it is init and the root is "/"
+  FirewallChoice firewall = FirewallChoice::automatic;
   std::vector<std::string> shim_argv = {"/proc/self/exe", "daemon-shim"};
   Duration confirm_time = seconds(30);
   Duration fetch_patience = minutes(2);

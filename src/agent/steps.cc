@@ -177,7 +177,22 @@ Status Steps::fetch(const transition::Transition& t) {
   }
   for (const Digest& digest : wanted) {
     TRYV(shop_.fetcher->closure(digest, shop_.fetch_patience));
-    TRYV(files_.unpack(shop_.store, Version{digest, TRY(plan::get_manifest(shop_.store, digest))}));
+    const Version version{digest, TRY(plan::get_manifest(shop_.store, digest))};
+    TRYV(fetch_secrets(version));
+    TRYV(files_.unpack(shop_.store, version));
+  }
+  return {};
+}
+
+// Before anything is changed: what cannot be opened here is found out now.
+Status Steps::fetch_secrets(const Version& version) {
+  for (const auto& [name, number] : version.manifest.secrets) {
+    if (!shop_.secrets) return fail(ErrorCode::unsupported, "this agent keeps no secrets");
+    Status status = shop_.secrets->fetch({name, number, service_});
+    if (!status) {
+      status.error().add_context(fmt::format("fetching the secret '{}'", name));
+      return status;
+    }
   }
   return {};
 }

@@ -28,6 +28,7 @@ class Steps {
   [[nodiscard]] std::string direction_of(const PerformStep& work) const;
 
   [[nodiscard]] Status fetch(const transition::Transition& transition);
+  [[nodiscard]] Status fetch_secrets(const Version& version);
   [[nodiscard]] Status preflight(const transition::Transition& transition);
   [[nodiscard]] Status check_data(const transition::Transition& transition);
   // Errors: io, when fewer than `needed` bytes are free.

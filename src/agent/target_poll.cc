@@ -48,6 +48,7 @@ void TargetPoll::pause(Duration duration) {
 
 Status TargetPoll::ask(std::optional<Duration>& asked) {
   const auto [epoch, seq] = callbacks_.position();
+  if (callbacks_.asking) callbacks_.asking();
   const auto begun = std::chrono::steady_clock::now();
   const auto response = client_.get(
       fmt::format("/v1/agents/{}/target?epoch={}&seq={}", http::percent_encode(host_), epoch, seq),

@@ -24,6 +24,8 @@ class TargetPoll {
     std::function<Status(const plan::Target&)> take;
     // The controller answers, after it did not (or for the first time).
     std::function<void()> connected;
+    // Before each question to the controller; may be empty.
+    std::function<void()> asking;
     // The controller does not believe who this is.
     std::function<void()> refused;
   };

@@ -12,7 +12,9 @@
 
 #include "agent/claims.h"
 #include "agent/fetch.h"
+#include "agent/firewall.h"
 #include "agent/kept.h"
+#include "agent/secrets.h"
 #include "agent/service_files.h"
 #include "agent/supervisors/supervisor.h"
 #include "base/json.h"
@@ -44,11 +46,13 @@ struct Workshop {
   objects::ObjectStore backups;  // what resources replaced
   std::unique_ptr<Supervisor> supervisor;
   std::unique_ptr<Fetcher> fetcher;
+  std::unique_ptr<Secrets> secrets;  // null (in tests): files with secrets fail
   KeptFiles kept;
   std::function<void(Json)> note;    // an event, for the history and the controller
   std::function<void(Json)> record;  // for the history alone
   std::unique_ptr<RunningHooks> hooks = std::make_unique<RunningHooks>();
   std::unique_ptr<Claims> claims = std::make_unique<Claims>();
+  FirewallChoice firewall = FirewallChoice::automatic;
 };
 
 }  // namespace consort::agent

@@ -263,4 +263,9 @@ std::string quote_argv(const std::vector<std::string>& argv) {
   return out;
 }
 
+void forbid_core_dumps() {
+  // It cannot fail with these values.
+  ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
 }  // namespace consort

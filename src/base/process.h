@@ -66,4 +66,8 @@ class SystemProcessRunner final : public ProcessRunner {
 // For messages and plain shells: each word quoted when it needs it.
 [[nodiscard]] std::string quote_argv(const std::vector<std::string>& argv);
 
+// This process holds keys or values of secrets: from now on it leaves no core dump, and no other
+// process of its user can read its memory. Programs that it starts are not concerned.
+void forbid_core_dumps();
+
 }  // namespace consort

@@ -63,6 +63,7 @@ Result<int> run(const Arguments& arguments) {
   options.root = arguments.value("--root", "/");
   options.supervisor =
       TRY(agent::supervisor_choice_from_name(arguments.value("--supervisor", "auto")));
+  options.firewall = TRY(agent::firewall_choice_from_name(arguments.value("--firewall", "auto")));
   TRYV(agent::run_agent(std::move(options)));
   return kOk;
 }
@@ -95,7 +96,13 @@ Command agent_command() {
        "auto (systemd where it is init), systemd or native",
        false,
        "",
-       {"auto", "systemd", "native"}}};
+       {"auto", "systemd", "native"}},
+      {"--firewall",
+       "KIND",
+       "who may reach a service's ports: auto (nftables where the root is /), nftables, or none",
+       false,
+       "",
+       {"auto", "nftables", "none"}}};
   out.run = &run;
   out.example =
       "consort agent --data /var/lib/consort --join-file /run/consort.token --controller "

@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "cli/context.h"
+#include "cli/credentials.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 #include "platform/lab.h"
@@ -137,11 +138,10 @@ std::vector<Candidate> newest_first(std::vector<Candidate> candidates) {
   return candidates;
 }
 
-Result<std::vector<Candidate>> ask_controller(const std::string& url, std::string_view kind) {
+Result<std::vector<Candidate>> ask_controller(const Context& context, std::string_view kind) {
   http::ClientOptions options;
   options.connect_timeout = options.timeout = kPatience;
-  options.only_consort = true;
-  http::Client client = TRY(http::Client::create(url, options));
+  http::Client client = TRY(client_of(context, options));
   const auto list = [&](std::string_view target, std::string_view member) -> Result<Json> {
     const Json answer = TRY(client.get_json(target));
     const Json* found = answer.find(member);
@@ -200,12 +200,15 @@ Result<int> run_complete(const Arguments& arguments) {
   words.erase(std::remove(words.begin(), words.end(), "="), words.end());
   if (words.empty()) words.emplace_back();
   const std::string named = typed_value(words, "--controller");
-  const char* environment = std::getenv("CONSORT_CONTROLLER");
-  const std::string url = !named.empty() ? named : environment != nullptr ? environment : "";
+  Arguments typed;
+  if (!named.empty()) typed.options["--controller"] = {named};
+  if (const std::string name = typed_value(words, "--context"); !name.empty())
+    typed.options["--context"] = {name};
+  const auto context = chosen_context(typed);
   const Completion completion = complete(words, [&](std::string_view kind) {
     if (kind == "LABHOST") return lab_hosts();
-    if (url.empty()) return std::vector<Candidate>{};
-    return ask_controller(url, kind).value_or(std::vector<Candidate>{});
+    if (!context || !*context) return std::vector<Candidate>{};
+    return ask_controller(**context, kind).value_or(std::vector<Candidate>{});
   });
   std::string out;
   for (const Candidate& candidate : completion.candidates)

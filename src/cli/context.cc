@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "base/json_reader.h"
 #include "cli/credentials.h"
 #include "cli/sample_host.h"
 #include "cli/terminal.h"
@@ -23,16 +24,40 @@ Result<std::vector<fleet::Host>> ask_registry(http::Client& client, const std::s
   return fleet::hosts_from_json(answer, "", "the controller's registry");
 }
 
-// Where things run now: hosts of replicated services stay where they are.
-Result<fleet::Placement> previous_placement(http::Client* client) {
-  fleet::Placement out;
-  if (client == nullptr) return out;
-  const http::Response response = TRY(client->get("/v1/generations/current"));
-  if (response.status == 404) return out;
-  const plan::Generation generation = TRY(plan::generation_from_json(TRY(http::json_of(response))));
-  for (const auto& [name, service] : generation.services) out.emplace(name, service.hosts);
-  return out;
-}
+// Names and versions of all secrets, asked for when a site uses the first one.
+class KnownSecrets {
+ public:
+  explicit KnownSecrets(http::Client& client) : client_(client) {}
+
+  Result<std::optional<plan::KnownSecret>> find(const std::string& name) {
+    if (!loaded_) TRYV(load());
+    const auto it = known_.find(name);
+    return it == known_.end() ? std::nullopt : std::optional(it->second);
+  }
+
+ private:
+  Status load() {
+    const Json answer = TRY(client_.get_json("/v1/secrets"));
+    JsonReader reader(answer, "");
+    for (const Json& item : reader.array("secrets")) {
+      JsonReader one(item, "secrets");
+      plan::KnownSecret secret;
+      const std::string name = one.string("name");
+      secret.version = static_cast<std::uint64_t>(one.integer("version", std::nullopt, 1));
+      secret.services = one.strings("services");
+      secret.hosts = one.strings("hosts");
+      TRYV(one.finish(UnknownMembers::ignore));
+      known_.emplace(name, std::move(secret));
+    }
+    TRYV(reader.finish(UnknownMembers::ignore));
+    loaded_ = true;
+    return {};
+  }
+
+  http::Client& client_;
+  bool loaded_ = false;
+  std::map<std::string, plan::KnownSecret> known_;
+};
 
 Status send_object(http::Client& client, const objects::ObjectStore& store, const Digest& digest,
                    UploadReport& report) {
@@ -114,8 +139,19 @@ Result<objects::ObjectStore> local_store() {
   return objects::ObjectStore::open(cache_folder() / "objects");
 }
 
+// Where things run now: hosts of replicated services stay where they are.
+Result<fleet::Placement> previous_placement(http::Client* client) {
+  fleet::Placement out;
+  if (client == nullptr) return out;
+  const http::Response response = TRY(client->get("/v1/generations/current"));
+  if (response.status == 404) return out;
+  const plan::Generation generation = TRY(plan::generation_from_json(TRY(http::json_of(response))));
+  for (const auto& [name, service] : generation.services) out.emplace(name, service.hosts);
+  return out;
+}
+
 Result<Prepared> prepare(const Arguments& arguments, http::Client* client,
-                         std::vector<Error>* mistakes) {
+                         std::vector<Error>* mistakes, SecretChecks checks) {
   site::Site site = TRY(site::evaluate_static(TRY(site_file(arguments)), {}, mistakes));
   fleet::ResolveOptions options;
   if (client != nullptr)
@@ -133,9 +169,15 @@ Result<Prepared> prepare(const Arguments& arguments, http::Client* client,
                                         const std::vector<std::string>& hosts) {
     return mistakes_on_host(manifest, hosts.empty() ? nullptr : &fleet.hosts.at(hosts.front()));
   };
-  plan::Compiled compiled =
-      TRY(plan::compile(site, fleet, placement, store,
-                        leave_out ? plan::OnBroken::leave_out : plan::OnBroken::refuse, check));
+  std::optional<KnownSecrets> secrets;
+  plan::SecretLookup lookup;
+  if (client != nullptr && checks == SecretChecks::asked) {
+    secrets.emplace(*client);
+    lookup = [&secrets](const std::string& name) { return secrets->find(name); };
+  }
+  plan::Compiled compiled = TRY(
+      plan::compile(site, fleet, placement, store,
+                    leave_out ? plan::OnBroken::leave_out : plan::OnBroken::refuse, check, lookup));
   for (const std::string& name : only) {
     if (const auto broken = compiled.broken.find(name); broken != compiled.broken.end())
       return fail(broken->second);

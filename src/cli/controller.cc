@@ -41,6 +41,12 @@ crypto::ExtraNames names_of(const Arguments& arguments) {
   return out;
 }
 
+Status keep_context(const Context& context, const std::string& file) {
+  if (!file.empty()) return save_context(context, file);
+  TRYV(save_context(context));
+  return use_context(context.name);
+}
+
 Result<int> run_init(const Arguments& arguments) {
   const fs::path data = arguments.value("--data");
   if (data.empty())
@@ -68,12 +74,7 @@ Result<int> run_init(const Arguments& arguments) {
       TRY(controller::initialise_controller(data, options, admin, clock));
   Context context{options.partition,    url,          made.authority_pem,
                   made.certificate_pem, made.key_pem, ""};
-  if (file.empty()) {
-    TRYV(save_context(context));
-    TRYV(use_context(context.name));
-  } else {
-    TRYV(save_context(context, file));
-  }
+  TRYV(keep_context(context, file));
   if (arguments.json()) {
     print(Json::object({{"partition", options.partition},
                         {"fingerprint", made.fingerprint},
@@ -88,11 +89,11 @@ Result<int> run_init(const Arguments& arguments) {
       "the authority of partition {} is made: {}\n"
       "{} may do everything; the credential is in the context {}, for {}\n\n"
       "next:\n"
-      "  consort controller --data {} --listen 0.0.0.0:8440\n"
+      "  consort controller --data {}{} --listen 0.0.0.0:8440\n"
       "  consort token create --uses 3     # for machines: consort agent --join-file FILE\n"
       "  consort operator create NAME --role deployer --service '*'\n",
       options.partition, made.fingerprint, admin, file.empty() ? context.name : file, url,
-      data.string()));
+      data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string()));
   if (options.unlock.empty())
     print(
         fmt::format("\nThe authority's key is encrypted; its passphrase is beside it, in {}. Who "
@@ -102,7 +103,56 @@ Result<int> run_init(const Arguments& arguments) {
   return kOk;
 }
 
+Result<int> run_admin(const Arguments& arguments) {
+  const fs::path data = arguments.value("--data");
+  if (data.empty())
+    return fail(ErrorCode::usage, "where does the controller keep its state?")
+        .hint("say --data DIR, for example --data /var/lib/consort-controller");
+  const std::string admin = arguments.value("--admin", "admin");
+  const std::string file = arguments.value("--context-file");
+  if (file.empty()) TRYV(config_folder().map([](const fs::path&) {}));
+  const SystemClock clock;
+  const auto folder = TRY(controller::AuthorityFolder::open(data, arguments.value("--unlock")));
+  const controller::Initialised made =
+      TRY(controller::recover_admin(data, arguments.value("--unlock"), admin, clock));
+  const Context context{folder.partition(), arguments.value("--url", "https://127.0.0.1:8440"),
+                        made.authority_pem, made.certificate_pem,
+                        made.key_pem,       ""};
+  TRYV(keep_context(context, file));
+  const std::string where = file.empty() ? context.name : file;
+  print(arguments.json()
+            ? Json::object({{"partition", folder.partition()},
+                            {"fingerprint", made.fingerprint},
+                            {"admin", admin},
+                            {"context", where},
+                            {"controller", context.controller}})
+                      .dump() +
+                  "\n"
+            : fmt::format("{} may do everything; the credential is in the context {}, for {}\n",
+                          admin, where, context.controller));
+  return kOk;
+}
+
 }  // namespace
+
+Command controller_admin_command() {
+  return {
+      "controller admin",
+      "Make a new credential for an admin, on the controller's machine.",
+      "For who has lost theirs, or let it expire. The controller must not run meanwhile; the "
+      "audit log tells of it. Credentials of before stay: consort operator list.",
+      {},
+      {{"--data", "DIR", "The controller's folder."},
+       {"--admin", "NAME", "Who; made when there is none of that name; default admin."},
+       {"--url", "URL", "What the context calls; default https://127.0.0.1:8440."},
+       {"--context-file", "FILE", "Where the credential goes, instead of the contexts."},
+       {"--unlock", "FILE",
+        "The passphrase of the authority's key; default DIR/authority/unlock."}},
+      run_admin,
+      false,
+      false,
+      "consort controller admin --data /var/lib/consort-controller --url https://10.0.0.1:8440"};
+}
 
 Command controller_init_command() {
   return {

@@ -147,10 +147,10 @@ Result<std::optional<Context>> chosen_context(const Arguments& arguments) {
   return out;
 }
 
-Result<http::Client> client_of(const Context& context) {
-  http::ClientOptions options;
+Result<http::Client> client_of(const Context& context, http::ClientOptions options) {
   options.only_consort = true;
-  if (context.controller.starts_with("http://"))
+  // What is no URL at all is told by who reads URLs.
+  if (!context.controller.starts_with("https://"))
     return http::Client::create(context.controller, options);
   if (context.authority_pem.empty())
     return fail(ErrorCode::usage, fmt::format("whom to trust at {}?", context.controller))

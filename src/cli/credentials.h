@@ -47,9 +47,11 @@ struct Context {
 // nothing names a controller.
 [[nodiscard]] Result<std::optional<Context>> chosen_context(const Arguments& arguments);
 
+// `limits` are kept; who it is and whom it trusts are filled in.
 // A client that shows the context's credentials and trusts only its authority. Error usage for
 // https without an authority to trust.
-[[nodiscard]] Result<http::Client> client_of(const Context& context);
+[[nodiscard]] Result<http::Client> client_of(const Context& context,
+                                             http::ClientOptions limits = {});
 // The certificate of the authority whose fingerprint the operator's token carries, asked from the
 // controller, which must have it. Errors: invalid_input (the token, the URL), as the client's.
 [[nodiscard]] Result<std::string> fetch_authority(const std::string& url, const std::string& token);

@@ -62,8 +62,10 @@ Result<bool> confirmed(const Arguments& arguments, const plan::Plan& plan) {
   if (arguments.has("--yes") || arguments.json()) return true;
   if (!stdout_is_terminal() || ::isatty(STDIN_FILENO) != 1)
     return true;  // scripts said what they want
-  print(fmt::format("{} now, in {} step{}? [y/N] ", plan.backwards ? "roll back" : "deploy",
-                    plan.steps.size(), plan.steps.size() == 1 ? "" : "s"));
+  const std::string verb = plan.backwards ? "roll back" : "deploy";
+  print(plan.steps.empty() ? std::string("change who may reach what now? [y/N] ")
+                           : fmt::format("{} now, in {} step{}? [y/N] ", verb, plan.steps.size(),
+                                         plan.steps.size() == 1 ? "" : "s"));
   std::string answer;
   std::getline(std::cin, answer);
   return answer == "y" || answer == "Y" || answer == "yes";

@@ -24,8 +24,8 @@ Colour colour_of_diff(std::string_view line) {
 }  // namespace
 
 std::string EventPrinter::place(const Json& event) const {
-  const std::string host = event.string_or("host");
-  const std::string service = event.string_or("service");
+  std::string host = event.string_or("host");
+  std::string service = event.string_or("service");
   if (where_ == Where::service) return service;
   if (where_ == Where::host || service.empty()) return host;
   return host.empty() ? service : service + "@" + host;

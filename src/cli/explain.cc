@@ -73,6 +73,34 @@ void print_events(const Json::Array& events, const Subject& subject) {
                       subject.name));
 }
 
+std::string names_of(const Json& list, std::size_t most) {
+  std::string out;
+  const Json::Array& items = list.as_array();
+  for (std::size_t i = 0; i < std::min(items.size(), most); ++i)
+    out += (i == 0 ? "" : ", ") + items[i].as_string();
+  return items.size() > most ? fmt::format("{} and {} more", out, items.size() - most) : out;
+}
+
+// "sql, port 5432: enforced, from web1 (10.0.0.7), web2 (10.0.0.8); declared by shop"
+void print_access(const Json& access) {
+  constexpr std::size_t kShown = 8;
+  for (const Json& row : access.as_array()) {
+    const std::string mode = row.string_or("mode");
+    std::string text = fmt::format("{}, port {}: ", row.string_or("endpoint"), row.int_or("port"));
+    if (mode == "off") {
+      text += "open to all";
+    } else {
+      const Json& from = *row.find("from");
+      text += fmt::format(
+          "{}, {}", mode == "enforce" ? "enforced" : "audited",
+          from.as_array().empty() ? "only the host itself" : "from " + names_of(from, kShown));
+    }
+    if (const Json& by = *row.find("dependents"); !by.as_array().empty())
+      text += "; declared by " + names_of(by, kShown);
+    print("  " + wrap(text, output_width(), 2, "  ") + "\n");
+  }
+}
+
 Result<int> run_explain(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   Subject subject{What::host, arguments.word(0), arguments.word(1)};
@@ -94,9 +122,14 @@ Result<int> run_explain(const Arguments& arguments) {
     return fail(ErrorCode::not_found,
                 fmt::format("there is no service '{}' on {}", subject.service, subject.name))
         .hint(fmt::format("see what runs there: consort explain {}", subject.name));
+  const Json* record = is_host ? nullptr : status.find("services")->find(subject.name);
+  const Json access = record != nullptr && record->find("access") != nullptr
+                          ? *record->find("access")
+                          : Json::array();
   if (arguments.json()) {
     print(Json::object({{"what", is_host ? "host" : "service"},
                         {"name", subject.name},
+                        {"access", access},
                         {"instances", instances},
                         {"events", events}})
               .dump() +
@@ -104,6 +137,7 @@ Result<int> run_explain(const Arguments& arguments) {
     return kOk;
   }
   for (const Json& row : instances) print_instance(row);
+  print_access(access);
   print_events(events, subject);
   return kOk;
 }

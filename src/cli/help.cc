@@ -216,7 +216,12 @@ std::string help_of_all(std::size_t width) {
 
 std::string_view group_summary(std::string_view group) {
   if (group == "rollout") return "Rollouts: list, show, pause, resume or abort them.";
-  if (group == "host") return "The hosts that the controller knows.";
+  if (group == "host") return "Hosts: install them, let them in or out, see what is known of them.";
+  if (group == "token") return "Tokens with which machines join: create, list, revoke them.";
+  if (group == "operator") return "Who may do what: create, change, list or revoke operators.";
+  if (group == "context") return "Controllers that this person has credentials for.";
+  if (group == "controller") return "The authority of a controller, and its admins.";
+  if (group == "secret") return "Values that only the hosts which use them can read.";
   if (group == "key") return "Keys that sign generations, and whose signatures hosts ask for.";
   if (group == "lab") return "Fleets of this machine's own, to try things.";
   return "";

@@ -123,6 +123,8 @@ std::string render_plan(const plan::Plan& plan, Detail detail, std::size_t width
       out += render_change(change);
     }
   }
+  for (const plan::AccessChange& change : plan.access)
+    say(Colour::cyan, "access ", plan::access_change_text(change));
   for (const std::string& text : plan.detached)
     say(Colour::dim, "detached (in no inventory any more, left alone): ", text);
   if (!plan.unreachable.empty())

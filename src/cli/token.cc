@@ -38,7 +38,8 @@ Result<int> run_create(const Arguments& arguments) {
   }
   const Json answer =
       TRY(client.send_json("POST", "/v1/tokens",
-                           Json::object({{"hostClass", arguments.value("--host-class")},
+                           Json::object({{"names", arguments.value("--names", "*")},
+                                         {"hostClass", arguments.value("--host-class")},
                                          {"labels", labels},
                                          {"ttl", format_duration(ttl)},
                                          {"uses", static_cast<std::int64_t>(std::stoll(uses))},
@@ -66,9 +67,10 @@ Result<int> run_list(const Arguments& arguments) {
     return kOk;
   }
   std::vector<std::vector<std::string>> rows = {
-      {"TOKEN", "CLASS", "LABELS", "USES LEFT", "EXPIRES", "APPROVAL", "BY"}};
+      {"TOKEN", "NAMES", "CLASS", "LABELS", "USES LEFT", "EXPIRES", "APPROVAL", "BY"}};
   for (const Json& token : answer.find("tokens")->as_array())
-    rows.push_back({token.string_or("id"), token.string_or("hostClass", "-"), labels_text(token),
+    rows.push_back({token.string_or("id"), token.string_or("names"),
+                    token.string_or("hostClass", "-"), labels_text(token),
                     std::to_string(token.int_or("usesLeft")), token.string_or("expires"),
                     token.bool_or("approve") ? "automatic" : "by hand", token.string_or("by")});
   print(rows.size() > 1 ? table(rows)
@@ -96,6 +98,7 @@ Command token_create_command() {
           {{"--host-class", "CLASS",
             "The class that the machines are meant for; becomes their label class=CLASS."},
            {"--label", "KEY=VALUE", "A label of every host that joins with it.", true},
+           {"--names", "PATTERN", "Which names they may claim: web-* or one name; default any."},
            {"--ttl", "DURATION", "How long it is valid; default 1h."},
            {"--uses", "N", "How many machines may join with it; default 1."},
            {"--by-hand", "", "Each machine waits until it is approved: consort host approve."}},

@@ -4,8 +4,7 @@
 #include <utility>
 
 #include "access/tokens.h"
-#include "base/json_reader.h"
-#include "base/text.h"
+#include "controller/access_bodies.h"
 #include "controller/shell.h"
 #include "crypto/random.h"
 
@@ -14,7 +13,6 @@ namespace {
 
 constexpr std::size_t kTokenBits = 160;
 constexpr std::size_t kMostEntries = 1000;
-constexpr Duration kLongestTtl = hours(24 * 365);
 
 // What a handler of this file works with.
 struct Call {
@@ -74,39 +72,24 @@ Json join_token_record(const access::JoinToken& token) {
                        {"created", format_instant(token.created)}});
 }
 
-Result<Duration> ttl_of(JsonReader& reader, std::string_view otherwise) {
-  const std::string text = reader.string("ttl", otherwise);
-  const Duration ttl = TRY(parse_duration(text));
-  if (ttl < minutes(1) || ttl > kLongestTtl)
-    return fail(ErrorCode::invalid_input,
-                fmt::format("ttl: {} is not between a minute and a year", text));
-  return ttl;
-}
-
 Status create_join_token(const Call& call) {
   const AuthorityFolder* folder = call.shell.authority();
   if (folder == nullptr)
     return fail(ErrorCode::unsupported, "this controller runs with --insecure: nobody joins it");
-  const Json json = TRY(call.request.json());
-  JsonReader reader(json, "");
+  const JoinTokenOrder order = TRY(join_token_order_from_json(TRY(call.request.json())));
   access::JoinToken token;
   const crypto::SecretText id = crypto::random_token(128, crypto::TokenAlphabet::crockford);
   const crypto::SecretText secret = crypto::random_token(kTokenBits);
   token.id = access::token_id(id.reveal());
   token.hash = crypto::hash_token(secret.reveal());
-  token.names = reader.string("names", "*");
-  token.host_class = reader.string("hostClass", "");
-  for (const auto& [key, value] : reader.object("labels")) {
-    if (!value.is_string())
-      return fail(ErrorCode::invalid_input, fmt::format("labels.{}: expected a string", key));
-    token.labels[key] = value.as_string();
-  }
-  token.expires = call.shell.now() + TRY(ttl_of(reader, "1h"));
-  token.uses_left = reader.integer("uses", 1, 1, access::kMaxTokenUses);
-  token.auto_approve = reader.boolean("approve", true);
+  token.names = order.names;
+  token.host_class = order.host_class;
+  token.labels = order.labels;
+  token.expires = call.shell.now() + order.ttl;
+  token.uses_left = order.uses;
+  token.auto_approve = order.approve;
   token.by = call.by();
   token.created = call.shell.now();
-  TRYV(reader.finish());
   const access::JoinTokenText text{token.id, secret,
                                    folder->authority().certificate().fingerprint()};
   Json record = join_token_record(token);
@@ -165,11 +148,7 @@ Json operator_record(const access::Registry& registry, const access::Operator& r
 }
 
 Status create_operator(const Call& call) {
-  const Json json = TRY(call.request.json());
-  JsonReader reader(json, "");
-  const std::string name = reader.string("name");
-  const auto grants = TRY(access::grants_from_json(reader.array("grants"), "grants"));
-  TRYV(reader.finish());
+  const auto [name, grants] = TRY(operator_order_from_json(TRY(call.request.json())));
   access::AuditNote note = call.note(access::Action::create_operator, "operator " + name);
   note.after = access::grants_text(grants);
   call.change(
@@ -188,10 +167,7 @@ Status list_operators(const Call& call) {
 
 Status grant_operator(const Call& call) {
   const std::string name = call.request.param("name");
-  const Json json = TRY(call.request.json());
-  JsonReader reader(json, "");
-  const auto grants = TRY(access::grants_from_json(reader.array("grants"), "grants"));
-  TRYV(reader.finish());
+  const auto grants = TRY(grants_order_from_json(TRY(call.request.json())));
   access::AuditNote note = call.note(access::Action::grant_operator, "operator " + name);
   const auto& operators = call.shell.registry().operators;
   if (const auto it = operators.find(name); it != operators.end())
@@ -211,18 +187,16 @@ Status remove_operator(const Call& call) {
 }
 
 Status create_operator_token(const Call& call) {
-  const Json json = TRY(call.request.json());
-  JsonReader reader(json, "");
+  const auto ttl = TRY(operator_token_ttl_from_json(TRY(call.request.json())));
   const crypto::SecretText id = crypto::random_token(128, crypto::TokenAlphabet::crockford);
   const crypto::SecretText secret = crypto::random_token(kTokenBits);
   access::OperatorToken token;
   token.id = access::token_id(id.reveal());
   token.hash = crypto::hash_token(secret.reveal());
   token.operator_name = call.request.param("name");
-  if (json.find("ttl") != nullptr) token.expires = call.shell.now() + TRY(ttl_of(reader, ""));
+  if (ttl) token.expires = call.shell.now() + *ttl;
   token.by = call.by();
   token.created = call.shell.now();
-  TRYV(reader.finish());
   const access::OperatorTokenText text{
       token.id, secret,
       call.shell.authority() == nullptr
@@ -267,11 +241,7 @@ Status revoke_operator_certificate(const Call& call) {
 
 Status approve_host(const Call& call) {
   const std::string name = call.request.param("name");
-  const Json json = TRY(call.request.json());
-  JsonReader reader(json, "");
-  std::optional<Digest> key;
-  if (const auto text = reader.optional_string("key")) key = TRY(Digest::parse(*text));
-  TRYV(reader.finish());
+  const auto key = TRY(approval_from_json(TRY(call.request.json())));
   access::AuditNote note = call.note(access::Action::approve_host, name);
   note.after = "approved";
   call.change(access::approve_host(call.shell.registry(), name, key, call.by(), call.shell.now()),

@@ -152,35 +152,40 @@ void add_agent_routes(Gate& gate, Shell& shell) {
         }
         shell.hold_poll(*host, *epoch, *seq, responder, asker.still_believed);
       });
-  gate.route("POST", "/v1/agents/{name}/reports",
-             [&shell](const http::Request& request, const http::Responder& responder) {
-               const auto host = host_name(request);
-               const auto json = request.json();
-               if (!host || !json) {
-                 responder.send(!host ? host.error() : json.error());
-                 return;
-               }
-               const auto report = plan::host_report_from_json(*json);
-               if (!report || report->host != *host) {
-                 responder.send(report ? Error(fail(ErrorCode::invalid_input,
-                                                    fmt::format("a report of '{}' sent by '{}'",
-                                                                report->host, *host)))
-                                       : report.error());
-                 return;
-               }
-               if (const Status status = check_report(shell, *report); !status) {
-                 responder.send(status.error());
-                 return;
-               }
-               ++shell.metrics().reports;
-               shell.carry_out(shell.core().on_report(*report, shell.now()),
-                               [responder, number = report->number](const Status& status) {
-                                 responder.send(status ? http::Response::json(
-                                                             Json::object({{"accepted", number}}))
-                                                       : http::Response::error(status.error()));
-                               });
-             },
-             {kReportBytes});
+  gate.route(
+      "POST", "/v1/agents/{name}/reports",
+      [&shell](const http::Request& request, const http::Responder& responder) {
+        const auto host = host_name(request);
+        const auto json = request.json();
+        if (!host || !json) {
+          responder.send(!host ? host.error() : json.error());
+          return;
+        }
+        const auto report = plan::host_report_from_json(*json);
+        if (!report || report->host != *host) {
+          responder.send(report ? Error(fail(ErrorCode::invalid_input,
+                                             fmt::format("a report of '{}' sent by '{}'",
+                                                         report->host, *host)))
+                                : report.error());
+          return;
+        }
+        if (const Status status = check_report(shell, *report); !status) {
+          responder.send(status.error());
+          return;
+        }
+        ++shell.metrics().reports;
+        if (const auto machine = report->facts.find("machine.id"); machine != report->facts.end()) {
+          if (const auto finding = access::check_machine(shell.registry(), *host, machine->second))
+            shell.tell_finding(*finding);
+        }
+        shell.carry_out(
+            shell.core().on_report(*report, shell.now()),
+            [responder, number = report->number](const Status& status) {
+              responder.send(status ? http::Response::json(Json::object({{"accepted", number}}))
+                                    : http::Response::error(status.error()));
+            });
+      },
+      {kReportBytes});
 }
 
 void add_object_routes(Gate& gate, Shell& shell) {

@@ -4,9 +4,9 @@
 
 #include <utility>
 
-#include "base/json_reader.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "controller/access_bodies.h"
 #include "controller/shell.h"
 #include "crypto/certificates.h"
 
@@ -24,18 +24,8 @@ Result<const AuthorityFolder*> authority_of(const Shell& shell) {
       .hint("agents of it say --controller http://…, and need no token");
 }
 
-struct SignedRequest {
-  crypto::CertificateRequest certificate;
-  std::string machine;
-};
-
 Result<SignedRequest> read_request(const http::Request& request) {
-  const Json json = TRY(request.json());
-  JsonReader reader(json, "");
-  const std::string pem = reader.string("request");
-  const std::string machine = reader.string("machine", "");
-  TRYV(reader.finish(UnknownMembers::ignore));
-  return SignedRequest{TRY(crypto::parse_request(pem)), machine};
+  return signed_request_from_json(TRY(request.json()));
 }
 
 access::IssuedCertificate issued(const crypto::Certificate& certificate, const Digest& key) {
@@ -217,10 +207,15 @@ void add_join_routes(Gate& gate, Shell& shell) {
              [&shell](const http::Request& request, const http::Responder& responder,
                       const Asker& asker) { renew(shell, request, responder, asker); },
              {kJoinBytes});
-  gate.route("POST", "/v1/rejoin",
-             [&shell](const http::Request& request, const http::Responder& responder,
-                      const Asker&) { renew(shell, request, responder, {}); },
-             {kJoinBytes});
+  gate.route(
+      "POST", "/v1/rejoin",
+      [&shell](const http::Request& request, const http::Responder& responder, const Asker& asker) {
+        // Whoever asks is known by the key alone; whatever else they show does not count.
+        Asker nobody;
+        nobody.known.principal.address = asker.known.principal.address;
+        renew(shell, request, responder, nobody);
+      },
+      {kJoinBytes});
 }
 
 }  // namespace consort::controller

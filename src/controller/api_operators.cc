@@ -172,6 +172,20 @@ Json rollout_summary(const rollout::Rollout& rollout) {
                        {"phases", phases}});
 }
 
+// Who may reach what the service offers, as deployed.
+Json access_json(const plan::Generation* generation, const std::string& service) {
+  Json out = Json::array();
+  if (generation == nullptr) return out;
+  for (const plan::Reach& reach : plan::reach_of(*generation, service)) {
+    out.push_back(Json::object({{"endpoint", reach.endpoint},
+                                {"port", reach.port},
+                                {"mode", plan::access_mode_name(reach.mode)},
+                                {"dependents", Json::array_of(reach.dependents)},
+                                {"from", Json::array_of(reach.who)}}));
+  }
+  return out;
+}
+
 Json instance_json(const Core& core, const std::string& service, const std::string& host,
                    const plan::InstanceReport& report, const plan::ServiceRecord* wanted) {
   return Json::object(
@@ -224,6 +238,7 @@ Json service_json(const Core& core, const std::string& service,
   return Json::object({{"hostClass", wanted != nullptr ? Json(wanted->host_class) : Json()},
                        {"version", wanted != nullptr ? Json(wanted->version) : Json()},
                        {"purpose", wanted != nullptr ? Json(wanted->purpose) : Json()},
+                       {"access", access_json(generation, service)},
                        {"instances", rows}});
 }
 

@@ -43,6 +43,9 @@ void Core::take_position(const std::string& name, std::uint64_t epoch, std::uint
   // An instance that its target does not name stays as it is, whatever is under way there; adopt()
   // takes it into the target when the host has said what became of it.
   targets_[name].instances.clear();
+  // Whom it admits stays, too, here and everywhere: others may have joined in that lost life.
+  targets_[name].admissions.reset();
+  doubt_access(out);
   save_target(name, out);
   if (known) return fall_behind(name, now, out);
   tell(out, {0, now, "host-adopted", "", "", name,

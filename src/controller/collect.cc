@@ -7,7 +7,7 @@ namespace consort::controller {
 namespace {
 
 constexpr Duration kInterval = std::chrono::hours(1);
-constexpr std::int64_t kGrace = 24 * 3600;  // seconds
+constexpr std::int64_t kGrace = std::int64_t{24} * 3600;  // seconds
 
 }  // namespace
 

@@ -6,7 +6,18 @@
 namespace consort::controller {
 namespace {
 
-enum class Rank : int { epoch, facts, budgets, runs, heads, hosts, targets, log, erasures };
+enum class Rank : int {
+  epoch,
+  reports,
+  facts,
+  budgets,
+  runs,
+  heads,
+  audited,
+  targets,
+  log,
+  erasures
+};
 
 Rank rank_of(std::string_view key, bool erases) {
   if (erases) return Rank::erasures;
@@ -14,11 +25,11 @@ Rank rank_of(std::string_view key, bool erases) {
   if (kind == "epoch") return Rank::epoch;
   if (kind == "budgets") return Rank::budgets;
   if (kind == "current") return Rank::heads;
-  if (kind == "hosts") return Rank::hosts;
+  if (kind == "hosts") return Rank::reports;
   if (kind == "targets") return Rank::targets;
   if (kind == "log") return Rank::log;
   // The head of the audit log after its entries.
-  if (kind == "audited") return Rank::hosts;
+  if (kind == "audited") return Rank::audited;
   if (kind != "rollouts") return Rank::facts;
   const std::string_view rest = key.substr(kind.size() + 1);
   if (rest.find('/') == std::string_view::npos) return Rank::heads;

@@ -80,6 +80,7 @@ Output Core::start(Instant now) {
     host.last_contact = now;
     host.reachable = true;
   }
+  refresh_access(out);
   advance(now, out);
   return out;
 }
@@ -201,6 +202,7 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
                report.host, std::move(text)});
   }
   host.told = std::move(told);
+  const bool moves = moves_access(host.report, report);
   host.report = report;
   host.report.events.clear();
   out.writes["hosts/" + report.host] =
@@ -208,6 +210,7 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
           {{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(host.joined)}})
           .dump();
   adopt(report, out);
+  if (moves) refresh_access(out);
   advance(now, out);
   return out;
 }
@@ -270,6 +273,7 @@ void Core::advance(Instant now, Output& out) {
   for (auto& [id, rollout] : rollouts_) {
     if (rollout.result != rollout::Result::open) continue;
     any_open = true;
+    if (waits_for_admission(id, now)) continue;
     // What an advance sets in motion may let the next one go on at once, but never without end.
     for (int i = 0; i < 1000; ++i) {
       rollout::Effects effects = rollout::advance(rollout, seen, budgets_, counts, now);
@@ -298,6 +302,8 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
     settle_targets(rollout, out);
     out.writes["candidates/" + rollout.id] = std::nullopt;
     candidates_.erase(rollout.id);
+    held_back_.erase(rollout.id);
+    refresh_access(out);
   }
   if (effects.changed) save_changes(rollout, effects, out);
 }
@@ -332,9 +338,7 @@ void Core::save_changes(const rollout::Rollout& rollout, const rollout::Effects&
 }
 
 void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
-  std::set<std::string> scope;
-  for (const plan::Step& step : rollout.forward.steps) scope.insert(step.service);
-  plan::Generation generation = merged(candidates_.at(rollout.id), scope, rollout.plan.base);
+  plan::Generation generation = merged(candidates_.at(rollout.id), rollout);
   generation.parent = current_;
   generation.number = generations_.empty() ? 1 : generations_.rbegin()->first + 1;
   generation.created = now;
@@ -353,6 +357,7 @@ void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   }
   out.writes["current"] = std::to_string(current_);
   out.writes[generation_key(generation.number)] = plan::generation_to_json(generation).dump();
+  trust_access(out);  // also if a host was found ahead of the store meanwhile
   tell(out, {0, now, "generation", rollout.id, "", "",
              fmt::format("generation {} is deployed", generation.number)});
   generations_.emplace(generation.number, std::move(generation));

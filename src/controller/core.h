@@ -6,9 +6,9 @@
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
 // candidates/ROLLOUT, rollouts/ID (the head) with rollouts/ID/plan, rollouts/ID/back and, while it
 // is open, rollouts/ID/runs/{f,b}N, afterwards one rollouts/ID/runs; first/DIGEST,
-// tail/HOST/SERVICE, statements/N (sixteen digits), log/N (events). Values may be large: the
-// journal (journal.h) keeps those as objects. What is written together may be split over several
-// transactions (commit_order.h).
+// tail/HOST/SERVICE, statements/N (sixteen digits), log/N (events), access-in-doubt. Values may be
+// large: the journal (journal.h) keeps those as objects. What is written together may be split over
+// several transactions (commit_order.h).
 #pragma once
 
 #include <cstdint>
@@ -165,8 +165,11 @@ class Core {
   [[nodiscard]] Status check_locks(const std::set<std::string>& services) const;
   [[nodiscard]] std::vector<plan::Need> shrinking(const DeployRequest& request) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
-                                        const std::set<std::string>& scope,
-                                        std::uint64_t planned_on) const;
+                                        std::uint64_t started_from,
+                                        const std::set<std::string>& changed) const;
+  [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
+                                        const rollout::Rollout& rollout) const;
+  [[nodiscard]] std::vector<plan::Need> unenforceable(const plan::Generation& wanted) const;
   void size_budgets(const plan::Generation& generation);
   void advance(Instant now, Output& out);
   void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
@@ -188,6 +191,18 @@ class Core {
   void adopt(const plan::HostReport& report, Output& out);
   void save_target(const std::string& host, Output& out);
   void save_budgets(Output& out) const;
+  // access.cc: brings the targets' admissions up to date; returns the hosts whose have changed.
+  std::set<std::string> refresh_access(Output& out);
+  [[nodiscard]] std::vector<plan::StillRunning> still_running(
+      const std::vector<const plan::Generation*>& in_force) const;
+  [[nodiscard]] bool guards_ports(const std::string& host) const;
+  [[nodiscard]] bool ports_are_guarded() const;
+  [[nodiscard]] bool moves_access(const plan::HostReport& before,
+                                  const plan::HostReport& after) const;
+  void hold_for_admission(const std::string& rollout, std::set<std::string> hosts, Instant now);
+  bool waits_for_admission(const std::string& rollout, Instant now);
+  void doubt_access(Output& out);
+  void trust_access(Output& out);
   void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
@@ -220,6 +235,16 @@ class Core {
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
   std::optional<Instant> patient_until_;  // after a stall: until then no host is judged
+  // Rollouts that have not begun, and whose rules they wait for. Not stored: a new leader does not
+  // wait.
+  struct Holdback {
+    std::set<std::string> hosts;
+    Instant until{};
+  };
+  std::map<std::string, Holdback> held_back_;
+  bool guarded_ = false;  // not stored: some port is guarded
+  // This store is older than its hosts: whom they admit stays until the next deploy.
+  bool access_in_doubt_ = false;
   std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };
 

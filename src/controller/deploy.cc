@@ -49,13 +49,39 @@ void merge_fleet(const plan::Generation& start, const plan::Generation& now,
       out.classes.erase(name);
       continue;
     }
-    std::erase_if(out.classes[name], [&](const std::string& host) {
-      return has(members, host) && !has(mine->second, host);
+    std::erase_if(out.classes[name], [&, &before = members](const std::string& host) {
+      return has(before, host) && !has(mine->second, host);
     });
   }
   // A host that both have changed may be gone on one side.
   for (auto& [name, members] : out.classes)
     std::erase_if(members, [&](const std::string& host) { return !out.hosts.contains(host); });
+}
+
+const plan::ServiceRecord* record_in(const plan::Generation* generation, const std::string& name) {
+  if (generation == nullptr) return nullptr;
+  const auto it = generation->services.find(name);
+  return it == generation->services.end() ? nullptr : &it->second;
+}
+
+std::set<std::string> names_in(const plan::Generation& one, const plan::Generation& other) {
+  std::set<std::string> out;
+  for (const auto* generation : {&one, &other}) {
+    for (const auto& [name, record] : generation->services) out.insert(name);
+  }
+  return out;
+}
+
+// Hosts that have left `fleet` make no difference: nobody has changed the service for them.
+bool say_the_same(const plan::ServiceRecord* one, const plan::ServiceRecord* other,
+                  const std::map<std::string, plan::HostRecord>& fleet) {
+  if (one == nullptr || other == nullptr) return one == other;
+  if (*one == *other) return true;
+  const auto of_today = [&](plan::ServiceRecord record) {
+    std::erase_if(record.hosts, [&](const auto& host) { return !fleet.contains(host); });
+    return record;
+  };
+  return of_today(*one) == of_today(*other);
 }
 
 std::optional<plan::Need> too_many_away(const plan::Plan& plan) {
@@ -106,40 +132,40 @@ std::optional<plan::Need> no_slot_left(const plan::Plan& plan) {
 
 }  // namespace
 
-// The current generation with the services of `scope` taken from the candidate. Services that are
-// broken in the candidate stay as they are. A host that has left the inventory keeps what it runs,
-// but is no place for anything any more. `planned_on`: the generation that was current when the
-// candidate was planned.
-plan::Generation Core::merged(const plan::Generation& candidate, const std::set<std::string>& scope,
-                              std::uint64_t planned_on) const {
-  plan::Generation out = candidate;
+// What holds when this rollout has succeeded: what its steps change, and of the other services what
+// the candidate says (they run it already: that is why they have no steps), unless another rollout
+// has changed them meanwhile. The candidate is confined to what was asked for. A host that has left
+// the inventory keeps what it runs, but is no place for anything any more.
+plan::Generation Core::merged(const plan::Generation& candidate, std::uint64_t started_from,
+                              const std::set<std::string>& changed) const {
   const plan::Generation* base = current();
-  if (base == nullptr) {
-    std::erase_if(out.services, [&](const auto& s) { return !scope.contains(s.first); });
-    return out;
-  }
-  const auto start = generations_.find(planned_on);
-  if (planned_on != base->number && start != generations_.end())
-    merge_fleet(start->second, *base, out);
-  out.services = base->services;
-  for (const std::string& name : scope) {
-    const auto it = candidate.services.find(name);
-    if (it == candidate.services.end()) {
+  if (base == nullptr) return candidate;
+  static const plan::Generation nothing;
+  const auto kept = generations_.find(started_from);
+  const plan::Generation* start = started_from == 0            ? &nothing
+                                  : kept == generations_.end() ? nullptr
+                                                               : &kept->second;
+  plan::Generation out = candidate;
+  if (start != nullptr && start != base) merge_fleet(*start, *base, out);
+  for (const std::string& name : names_in(candidate, *base)) {
+    const plan::ServiceRecord* now = record_in(base, name);
+    if (changed.contains(name) || say_the_same(record_in(start, name), now, out.hosts)) continue;
+    if (now == nullptr) {
       out.services.erase(name);
     } else {
-      out.services.insert_or_assign(name, it->second);
+      out.services.insert_or_assign(name, *now);
     }
   }
   for (auto& [name, service] : out.services)
     std::erase_if(service.hosts, [&](const auto& host) { return !out.hosts.contains(host); });
-  // Services that need nothing still get their newest words: edges, purpose, owner.
-  for (const auto& [name, record] : candidate.services) {
-    const auto it = out.services.find(name);
-    if (it != out.services.end() && it->second.manifest == record.manifest &&
-        it->second.hosts == record.hosts)
-      it->second = record;
-  }
   return out;
+}
+
+plan::Generation Core::merged(const plan::Generation& candidate,
+                              const rollout::Rollout& rollout) const {
+  std::set<std::string> changed;
+  for (const plan::Step& step : rollout.forward.steps) changed.insert(step.service);
+  return merged(candidate, rollout.plan.base, changed);
 }
 
 Result<plan::Plan> Core::plan(const DeployRequest& request) const {
@@ -155,11 +181,16 @@ Result<plan::Plan> Core::plan(const DeployRequest& request) const {
   input.backwards = request.candidate.rollback_of != 0;
   input.allow_outage = request.allow_outage;
   input.allow_unsafe_removal = request.allow_unsafe_removal;
+  input.access_in_doubt = access_in_doubt_;
+  input.access_left = ports_are_guarded();
   plan::Plan plan = TRY(plan::make_plan(input));
   for (plan::Need& need : shrinking(request)) plan.needs.push_back(std::move(need));
   for (auto& need : {too_many_away(plan), no_slot_left(plan)}) {
     if (need) plan.needs.push_back(*need);
   }
+  for (plan::Need& need :
+       unenforceable(plan::confined(request.candidate, current(), request.only, request.except)))
+    plan.needs.push_back(std::move(need));
   return plan;
 }
 
@@ -223,14 +254,15 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   }
   TRYV(plan::check_permitted(plan));
   if (plan.empty()) return std::string();
-  if (request.permit) TRYV(request.permit(plan, request.candidate));
+  plan::Generation candidate =
+      plan::confined(request.candidate, current(), request.only, request.except);
+  if (request.permit) TRYV(request.permit(plan, candidate));
   TRYV(check_locks(plan.services()));
   TRYV(check_signing(request, plan));
   // Attempts are named after it: a host must not remember the name from a life of the store that
   // was lost, and no two lives share an epoch.
   const std::string id = fmt::format("r{:06}{}", next_rollout_++,
                                      epoch_ > 1 ? fmt::format(".e{}", epoch_) : std::string());
-  plan::Generation candidate = request.candidate;
   candidate.statement = request.statement ? request.statement->statement.sequence : 0;
   if (request.statement) keep_statement(*request.statement, out);
   size_budgets(candidate);
@@ -240,6 +272,8 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   auto [it, made] = rollouts_.emplace(
       id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
   save_plan(it->second, out);
+  trust_access(out);
+  hold_for_admission(id, refresh_access(out), now);
   tell(out, {0, now, "rollout", id, "", "",
              fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});
   advance(now, out);

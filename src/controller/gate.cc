@@ -13,6 +13,8 @@ namespace {
 
 using access::ActionRow;
 
+constexpr std::size_t kRefusalsKept = 10'000;
+
 const ActionRow& row_of(access::Action action) {
   return access::action_table()[static_cast<std::size_t>(action)];
 }
@@ -118,6 +120,7 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
   if (!decision.allowed) {
     log_info("{} {} by {}: {}", request.method, request.path,
              access::principal_text(known->principal), decision.reason);
+    note_refusal(*known, action, subject.name, decision.reason);
     responder.send(refusal(decision.status().error()));
     return;
   }
@@ -146,11 +149,27 @@ Status Gate::permits(const access::Known& who, access::Action action, access::Su
   subject.partition = partition_;
   const access::Decision decision = access::decide(who.principal, who.grants, action, subject);
   if (decision.allowed) return {};
-  access::AuditNote note = note_of(who, action, subject.name, shell_.now());
-  note.outcome = access::AuditNote::Outcome::refused;
-  note.reason = decision.reason;
-  shell_.carry_out({}, std::move(note), {});
+  note_refusal(who, action, subject.name, decision.reason);
   return decision.status();
+}
+
+void Gate::note_refusal(const access::Known& who, access::Action action, const std::string& subject,
+                        const std::string& reason) {
+  // Strangers have no name that would tell anything; the log of the controller has their address.
+  if (who.principal.kind == access::Principal::Kind::anonymous || !shell_.ready()) return;
+  const Instant now = shell_.now();
+  if (refused_.size() >= kRefusalsKept)
+    std::erase_if(refused_, [&](const auto& past) { return now - past.second >= kRefusalGrain; });
+  if (refused_.size() >= kRefusalsKept) return;
+  const std::string what =
+      fmt::format("{} {}", access::action_name(action), access::principal_text(who.principal));
+  const auto [it, first] = refused_.try_emplace(what, now);
+  if (!first && now - it->second < kRefusalGrain) return;
+  it->second = now;
+  access::AuditNote note = note_of(who, action, subject, now);
+  note.outcome = access::AuditNote::Outcome::refused;
+  note.reason = reason;
+  shell_.carry_out({}, std::move(note), {});
 }
 
 }  // namespace consort::controller

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -11,6 +12,7 @@
 #include "access/audit.h"
 #include "access/decide.h"
 #include "access/identify.h"
+#include "base/time.h"
 #include "http/server.h"
 
 namespace consort::controller {
@@ -23,6 +25,8 @@ struct Asker {
   // Whether the credential would be believed now: for answers that are given later.
   std::function<bool()> still_believed;
 };
+
+inline constexpr Duration kRefusalGrain = minutes(1);
 
 enum class Protection : std::uint8_t {
   tls,  // everybody shows a certificate or a token
@@ -51,8 +55,9 @@ class Gate {
           options);
   }
 
-  // Errors: forbidden, unauthenticated, with what would be needed. A refusal is written to the
-  // audit log.
+  // Errors: forbidden, unauthenticated, with what would be needed. The audit log tells who was
+  // refused what: the same of the same one once in kRefusalGrain, so that nobody fills it by
+  // asking.
   [[nodiscard]] Status permits(const access::Known& who, access::Action action,
                                access::Subject subject);
   [[nodiscard]] Protection protection() const { return protection_; }
@@ -63,10 +68,14 @@ class Gate {
   void handle(access::Action action, const Handler& handler, const http::Request& request,
               const http::Responder& responder);
 
+  void note_refusal(const access::Known& who, access::Action action, const std::string& subject,
+                    const std::string& reason);
+
   http::Server& server_;
   Shell& shell_;
   Protection protection_;
   std::string partition_;
+  std::map<std::string, Instant> refused_;  // who and what → when that was written down
 };
 
 // For the audit log: `who` did `action` to `subject`.

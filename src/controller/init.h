@@ -23,4 +23,10 @@ struct Initialised {
                                                         const std::string& admin,
                                                         const Clock& clock);
 
+// A new credential for an admin, from the authority that is there: for who has lost theirs, or let
+// it expire. `unlock` as in AuthorityOptions. It is written to the audit log. Errors: not_found (no
+// authority), locked (the controller runs), refused (the passphrase), invalid_input, io.
+[[nodiscard]] Result<Initialised> recover_admin(const fs::path& data, const fs::path& unlock,
+                                                const std::string& admin, const Clock& clock);
+
 }  // namespace consort::controller

@@ -88,6 +88,8 @@ Status Core::load(const std::string& key, const std::string& value) {
   } else if (kind == "tail") {
     tail_.emplace(std::pair(rest.substr(0, rest.find('/')), rest.substr(rest.find('/') + 1)),
                   value);
+  } else if (kind == "access-in-doubt") {
+    access_in_doubt_ = true;
   } else if (kind == "log") {
     const std::uint64_t number = TRY(parse_number(rest, key));
     next_event_ = std::max(next_event_, number + 1);

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "base/process.h"
 #include "controller/authority.h"
 #include "controller/shell.h"
 #include "http/url.h"
@@ -81,13 +82,15 @@ class OwnCertificate {
 }  // namespace
 
 Status run_controller(const ServerOptions& options) {
+  forbid_core_dumps();
   if (options.insecure) TRYV(check_insecure(options));
   std::optional<AuthorityFolder> folder;
   if (!options.insecure) folder.emplace(TRY(AuthorityFolder::open(options.data, options.unlock)));
   TRYV(make_folders(options.data, 0700));
   static const SystemClock clock;
-  const auto store = TRY(state::open_sqlite_store(options.data / "state.sqlite", clock));
+  // Before the store, whose thread posts to it until it has gone.
   http::EventLoop loop;
+  const auto store = TRY(state::open_sqlite_store(options.data / "state.sqlite", clock));
   Shell shell(loop, *store, TRY(objects::ObjectStore::open(options.data / "objects")), clock);
   std::unique_ptr<OwnCertificate> certificate;
   http::ServerOptions listen{options.listen, {}};
@@ -104,6 +107,7 @@ Status run_controller(const ServerOptions& options) {
   add_operator_routes(gate, shell);
   add_access_routes(gate, shell);
   add_join_routes(gate, shell);
+  add_secret_routes(gate, shell);
   add_health_routes(gate, server, shell);
   TRYV(shell.start());
   server.start();

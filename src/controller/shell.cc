@@ -3,33 +3,18 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 
 #include "base/log.h"
+#include "controller/audit_log.h"
 
 namespace consort::controller {
 namespace {
 
 constexpr std::size_t kRecentEvents = 2000;
 constexpr std::size_t kWorkers = 3;
+constexpr std::size_t kMostFindings = 1000;
+constexpr Duration kPruneEvery = hours(1);
 constexpr Duration kStartOverAfter = seconds(5);
-
-// Twelve digits: in the order of the keys.
-std::string audit_key(std::uint64_t number) { return fmt::format("audit/{:012}", number); }
-
-std::string audit_head_to_text(const access::AuditHead& head) {
-  return fmt::format("{} {}", head.number, head.hash.str());
-}
-
-Result<access::AuditHead> audit_head_from_text(std::string_view text) {
-  access::AuditHead out;
-  const std::size_t space = text.find(' ');
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), out.number);
-  if (space == std::string_view::npos || parsed.ptr != text.data() + space)
-    return fail(ErrorCode::corrupt, "the store's key audited is damaged");
-  out.hash = TRY(Digest::parse(text.substr(space + 1)));
-  return out;
-}
 
 }  // namespace
 
@@ -46,7 +31,7 @@ Status Shell::start() {
   const Store stored = TRY(journal_.load());
   core_.emplace(TRY(Core::restore(stored)));
   registry_ = TRY(access::Registry::restore(stored));
-  TRYV(load_audit_head(stored));
+  audit_head_ = TRY(load_audit_head(store_));
   failed_ = false;
   ++life_;
   events_.clear();
@@ -69,6 +54,7 @@ Status Shell::start() {
   carry_out(core_->start(now()), [](const Status& status) {
     if (!status) log_error("the new epoch could not be stored: {}", status.error().message());
   });
+  prune_registry();
   log_info("epoch {}: {} hosts, {} generations, {} rollouts known", core_->epoch(),
            core_->hosts().size(), core_->generations().size(), core_->rollouts().size());
   return {};
@@ -108,8 +94,7 @@ void Shell::carry_out(Output output, std::optional<access::AuditNote> note,
   if (note) {
     const access::AuditEntry entry = access::append(audit_head_, std::move(*note));
     audit_head_ = access::head_of(entry);
-    output.writes[audit_key(entry.number)] = access::audit_entry_to_json(entry).dump();
-    output.writes["audited"] = audit_head_to_text(audit_head_);
+    write_audit_entry(entry, output.writes);
   }
   std::map<std::string, plan::Target> targets;
   for (const std::string& host : output.targets) {
@@ -206,7 +191,7 @@ void Shell::change_access(access::Writes writes, std::optional<access::AuditNote
   // What the registry made itself it can read; else the store is the truth.
   if (auto status = registry_.apply(writes); !status) return start_over(status.error());
   Output output;
-  for (auto& [key, value] : writes) output.writes[key] = std::move(value);
+  output.writes = std::move(writes);
   carry_out(std::move(output), std::move(note),
             [this, done = std::move(done)](const Status& status) {
               if (status) end_what_is_no_more_believed();
@@ -234,26 +219,32 @@ void Shell::end_what_is_no_more_believed() {
   });
 }
 
-// The head may be older than the last entries: it is written after them.
-Status Shell::load_audit_head(const Store& stored) {
-  audit_head_ = {};
-  if (const auto it = stored.find("audited"); it != stored.end())
-    audit_head_ = TRY(audit_head_from_text(it->second));
-  for (const access::AuditEntry& entry : TRY(audit(audit_head_.number, 1000)))
-    audit_head_ = access::head_of(entry);
-  return {};
+void Shell::tell_finding(const access::Finding& finding) {
+  if (!ready() || findings_.size() >= kMostFindings || !findings_.insert(finding.text).second)
+    return;
+  log_warn("{}", finding.text);
+  access::AuditNote note;
+  note.at = now();
+  note.who = "host " + finding.host;
+  note.action = access::action_name(access::Action::send_report);
+  note.subject = finding.host;
+  note.reason = finding.text;
+  carry_out({}, std::move(note), {});
+}
+
+void Shell::prune_registry() {
+  pruning_.cancel();
+  if (ready()) {
+    access::Writes old = access::prune(registry_, now());
+    if (!old.empty()) change_access(std::move(old), std::nullopt);
+    // Credentials also end by themselves: nobody listens for longer than theirs is good.
+    end_what_is_no_more_believed();
+  }
+  pruning_ = loop_.after(kPruneEvery, [this] { prune_registry(); });
 }
 
 Result<std::vector<access::AuditEntry>> Shell::audit(std::uint64_t after, std::size_t limit) const {
-  std::vector<access::AuditEntry> out;
-  for (const state::Entry& entry : TRY(store_.range("audit/", limit, audit_key(after)))) {
-    auto read = access::audit_entry_from_json(TRY(parse_json(entry.value, entry.key)));
-    if (!read)
-      return fail(ErrorCode::corrupt,
-                  fmt::format("the store's key {}: {}", entry.key, read.error().message()));
-    out.push_back(std::move(*read));
-  }
-  return out;
+  return audit_entries(store_, after, limit);
 }
 
 void Shell::schedule_tick() {
@@ -273,8 +264,8 @@ void Shell::with_manifests(std::set<Digest> digests, std::set<Digest> others,
   std::map<Digest, plan::Manifest> known;
   std::vector<Digest> wanted;
   for (const Digest& digest : digests) others.erase(digest);
-  std::vector<Digest> all(digests.begin(), digests.end());
-  all.insert(all.end(), others.begin(), others.end());
+  std::set<Digest> all = std::move(digests);
+  all.insert(others.begin(), others.end());
   for (const Digest& digest : all) {
     const auto it = manifests_.find(digest);
     if (it != manifests_.end()) {

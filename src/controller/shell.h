@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,8 @@ class Shell {
   void change_access(access::Writes writes, std::optional<access::AuditNote> note,
                      std::function<void(Status)> done = {});
   [[nodiscard]] const access::Registry& registry() const { return registry_; }
+  // What an operator should know of a host that was let in: to both logs, the same once.
+  void tell_finding(const access::Finding& finding);
   // Entries after `after`, at most `limit`. Errors: io, corrupt.
   [[nodiscard]] Result<std::vector<access::AuditEntry>> audit(std::uint64_t after,
                                                               std::size_t limit) const;
@@ -103,7 +106,8 @@ class Shell {
   void schedule_collection();
   void start_over(const Error& error);
   void end_what_is_no_more_believed();
-  [[nodiscard]] Status load_audit_head(const Store& stored);
+  // Now and every hour: what time has made useless goes.
+  void prune_registry();
 
   http::EventLoop& loop_;
   state::StateStore& store_;
@@ -120,6 +124,7 @@ class Shell {
   std::vector<Stream> streams_;
   access::Registry registry_;
   access::AuditHead audit_head_;
+  std::set<std::string> findings_;  // texts that were told
   const AuthorityFolder* authority_ = nullptr;
   std::map<std::uint64_t, Event> events_;
   EventShares recent_{1};
@@ -127,6 +132,7 @@ class Shell {
   std::optional<Instant> tick_at_;
   http::Timer tick_;
   http::Timer collection_;
+  http::Timer pruning_;
   Metrics metrics_;
 };
 
@@ -142,6 +148,7 @@ void add_object_routes(Gate& gate, Shell& shell);
 void add_operator_routes(Gate& gate, Shell& shell);
 void add_access_routes(Gate& gate, Shell& shell);
 void add_join_routes(Gate& gate, Shell& shell);
+void add_secret_routes(Gate& gate, Shell& shell);
 void add_health_routes(Gate& gate, http::Server& server, Shell& shell);
 
 }  // namespace consort::controller

@@ -40,7 +40,9 @@ plan::Statement Core::statement_for(const DeployRequest& request, const plan::Pl
     if (host.report.statement <= limit) last = std::max(last, host.report.statement);
   }
   const plan::SignedStatement* before = statement_in_force();
-  const plan::Generation generation = merged(request.candidate, plan.services(), current_);
+  const plan::Generation generation =
+      merged(plan::confined(request.candidate, current(), request.only, request.except), plan.base,
+             plan.services());
   return plan::statement_of(
       generation, plan, last + 1,
       before == nullptr ? Digest() : plan::head_digest(plan::ShareTree(before->statement).head()));

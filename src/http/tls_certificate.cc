@@ -89,17 +89,16 @@ std::string describe(X509* certificate) {
                      read->serial());
 }
 
-void tell(X509* certificate, Peer& peer) {
-  const auto read = crypto::Certificate::from_native(certificate);
-  if (!read) return;  // check_chain() has refused such
-  const auto identity = read->identity();
+void tell(const crypto::Certificate& certificate, Peer& peer) {
+  const auto identity = certificate.identity();
   peer.identity = identity ? identity->uri() : "";
-  peer.serial = read->serial();
-  peer.not_after = read->not_after();
-  peer.fingerprint = read->fingerprint().str();
+  peer.serial = certificate.serial();
+  peer.not_after = certificate.not_after();
+  peer.fingerprint = certificate.fingerprint().str();
 }
 
-Objection check_chain(X509_STORE_CTX* store, Use use) {
+Objection check_chain(X509_STORE_CTX* store, Use use,
+                      std::optional<crypto::Certificate>* read_certificate) {
   X509* leaf = X509_STORE_CTX_get0_cert(store);
   if (X509_verify_cert(store) != 1) {
     // A failure without a reason must not pass for none.
@@ -109,11 +108,15 @@ Objection check_chain(X509_STORE_CTX* store, Use use) {
                         X509_STORE_CTX_get_current_cert(store), use);
   }
   // Names that could be taken for another's.
-  if (const auto read = crypto::Certificate::from_native(leaf); !read) {
+  const auto read = crypto::Certificate::from_native(leaf);
+  if (!read) {
     X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED);
     return {fmt::format("is not accepted: {}", read.error().message()), read.error().hint_text()};
   }
-  if (is_for(leaf, use)) return {};
+  if (is_for(leaf, use)) {
+    if (read_certificate != nullptr) read_certificate->emplace(*read);
+    return {};
+  }
   X509_STORE_CTX_set_error(store, X509_V_ERR_INVALID_PURPOSE);
   return objection_of(X509_V_ERR_INVALID_PURPOSE, leaf, leaf, use);
 }

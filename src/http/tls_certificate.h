@@ -4,9 +4,12 @@
 #include <openssl/ssl.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+
 #include "base/time.h"
+#include "crypto/certificates.h"
 #include "http/message.h"
 
 namespace consort::http {
@@ -29,7 +32,7 @@ using SslSession = std::unique_ptr<SSL_SESSION, Freed<SSL_SESSION_free>>;
 // "consort://main/host/web1 (serial 4f…)"; without an identity its subject.
 [[nodiscard]] std::string describe(X509* certificate);
 // Adds to `peer` what this verified certificate says.
-void tell(X509* certificate, Peer& peer);
+void tell(const crypto::Certificate& certificate, Peer& peer);
 
 // Why a certificate is not accepted; empty: it is. `why` completes "the certificate of … ".
 struct Objection {
@@ -39,8 +42,10 @@ struct Objection {
 };
 enum class Use : std::uint8_t { client, server };
 // Checks the chain in `store` for this use, by the roots that are in it. The X.509 error stays in
-// `store`, and becomes the alert that the peer gets.
-[[nodiscard]] Objection check_chain(X509_STORE_CTX* store, Use use);
+// `store`, and becomes the alert that the peer gets. `read`: what the certificate says, once it is
+// accepted, so that nobody needs to read it again.
+[[nodiscard]] Objection check_chain(X509_STORE_CTX* store, Use use,
+                                    std::optional<crypto::Certificate>* read = nullptr);
 
 // The texts of OpenSSL's queue of errors on this thread, which is empty afterwards.
 [[nodiscard]] std::string openssl_errors();

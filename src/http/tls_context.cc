@@ -104,11 +104,11 @@ TlsNotes* notes_of(X509_STORE_CTX* store) {
 }
 
 // OpenSSL is C: nothing may be thrown through it.
-int verdict(X509_STORE_CTX* store, const std::function<Objection()>& check) {
+int verdict(X509_STORE_CTX* store, const std::function<Objection(TlsNotes&)>& check) {
   TlsNotes* notes = notes_of(store);
   if (notes == nullptr) return 0;
   try {
-    notes->objection = check();
+    notes->objection = check(*notes);
     if (notes->objection.empty()) return 1;
     notes->whose = describe(X509_STORE_CTX_get0_cert(store));
   } catch (const std::exception& error) {
@@ -119,7 +119,8 @@ int verdict(X509_STORE_CTX* store, const std::function<Objection()>& check) {
 }
 
 int verify_client(X509_STORE_CTX* store, void*) {
-  return verdict(store, [store] { return check_chain(store, Use::client); });
+  return verdict(store,
+                 [store](TlsNotes& notes) { return check_chain(store, Use::client, &notes.peer); });
 }
 
 // Of what the server has shown, only the pinned root is believed.
@@ -146,7 +147,7 @@ Objection check_pinned(X509_STORE_CTX* store, const Digest& pinned) {
 
 int verify_server(X509_STORE_CTX* store, void* argument) {
   const auto* settings = static_cast<const TlsClientSettings*>(argument);
-  return verdict(store, [store, settings] {
+  return verdict(store, [store, settings](TlsNotes&) {
     return settings->pinned_root ? check_pinned(store, *settings->pinned_root)
                                  : check_chain(store, Use::server);
   });

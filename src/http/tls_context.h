@@ -36,9 +36,10 @@ struct TlsClientSettings {
 
 // What the callbacks of one connection need and find out; SSL_set_app_data() of it.
 struct TlsNotes {
-  Objection objection;      // to the peer's certificate
-  std::string whose;        // that certificate: describe()
-  Instant good_until = {};  // client: of the session that is resumed
+  Objection objection;                        // to the peer's certificate
+  std::string whose;                          // that certificate: describe()
+  std::optional<crypto::Certificate> peer{};  // server: of a full handshake
+  Instant good_until = {};                    // client: of the session that is resumed
   TlsClientSettings* client = nullptr;
   std::string server;  // client: the key of its session
 };

@@ -190,7 +190,13 @@ class TlsTransport final : public Transport, public std::enable_shared_from_this
 
   void on_open() {
     mode_ = Mode::open;
-    if (X509* certificate = SSL_get0_peer_certificate(ssl_.get())) tell(certificate, peer_);
+    X509* const shown = SSL_get0_peer_certificate(ssl_.get());
+    if (notes_->peer) {
+      tell(*notes_->peer, peer_);
+    } else if (shown != nullptr) {
+      // A session that was resumed: its certificate was checked when it began.
+      if (const auto read = crypto::Certificate::from_native(shown)) tell(*read, peer_);
+    }
     peer_.resumed = SSL_session_reused(ssl_.get()) == 1;
     SSL_set_app_data(ssl_.get(), nullptr);
     notes_.reset();

@@ -80,6 +80,7 @@ std::string change_reason(const Manifest& before, const Manifest& after) {
     if (head == "needs") reason = "parameter of need " + name;
     if (head == "provides") reason = "endpoint " + name;
     if (head == "daemon") reason = "the daemon's definition";
+    if (head == "secrets") reason = name.empty() ? "secrets" : "secret " + name;
     if (head == "version")
       reason = fmt::format("version {} → {}", brief(before.version), brief(after.version));
     if (head == "dataVersion")

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <set>
 
+#include "base/address_range.h"
 #include "base/selector.h"
 #include "base/text.h"
 #include "objects/tree.h"
@@ -54,8 +56,9 @@ class ServiceCompiler {
       for (const auto& [name, need] : *edges) out.needs.emplace(name, parameters_of(need));
     }
     for (const auto& [name, endpoint] : service_.provides)
-      out.provides.emplace(name, strip(endpoint));
+      out.provides.emplace(name, strip_access(strip(endpoint)));
     TRYV(check_host_placeholders(out));
+    for (const auto& [name, spec] : out.resources) TRYV(find_secrets(spec, out));
     TRYV(check_after(out));
     return out;
   }
@@ -65,6 +68,12 @@ class ServiceCompiler {
   static Json strip(Json spec) {
     if (spec.is_object()) spec.as_object().erase("purpose");
     return spec;
+  }
+
+  // Who may reach a port is the host's concern, not this version's.
+  static Json strip_access(Json endpoint) {
+    if (endpoint.is_object()) endpoint.as_object().erase("access");
+    return endpoint;
   }
 
   [[nodiscard]] fs::path at(const std::string& path) const {
@@ -182,6 +191,7 @@ class ServiceCompiler {
       if (ns == "host") return key == "name" || key == "address" || key.starts_with("labels.");
       if (ns == "service") return key == "dir" || key == "data" || key == "run";
       if (ns == "artifact") return manifest.artifacts.contains(key);
+      if (ns == "secret") return is_name(key);
       return ns == "fact";
     };
     const auto check = [&](const Json& json, const std::string& path) -> Status {
@@ -190,7 +200,7 @@ class ServiceCompiler {
         if (known(name)) continue;
         std::string hint =
             "known: host.name host.address host.labels.* fact.* service.dir service.data "
-            "service.run artifact.*";
+            "service.run artifact.* secret.*";
         if (name.starts_with("artifact.")) {
           const std::string guess = did_you_mean(name.substr(9), manifest.artifacts);
           if (!guess.empty()) hint = fmt::format("did you mean '${{artifact.{}}}'?", guess);
@@ -199,13 +209,41 @@ class ServiceCompiler {
                     fmt::format("{}: there is no value ${{{}}}", path, name))
             .hint(hint);
       }
-      return {};
+      return check_secrets(json, path);
     };
     for (const auto& [name, spec] : manifest.resources)
       TRYV(check(spec, fmt::format("{}.resources.{}", path_, name)));
     if (manifest.daemon) TRYV(check(*manifest.daemon, path_ + ".daemon"));
     for (const auto& [name, hook] : manifest.hooks)
       TRYV(check(Json::array_of(hook.argv), fmt::format("{}.hooks.{}", path_, name)));
+    return {};
+  }
+
+  // Versions are filled in later.
+  static Status find_secrets(const Json& spec, Manifest& out) {
+    for (const std::string& name : TRY(site::placeholders_in(spec, site::PlaceholderStage::host))) {
+      if (name.starts_with("secret.")) out.secrets.emplace(name.substr(7), 0);
+    }
+    return {};
+  }
+
+  // In a file's content alone: elsewhere a value would be seen by whoever sees what is declared.
+  [[nodiscard]] static Json without_secret_places(const Json& spec) {
+    if (spec.string_or("type") != "file" || spec.find("content") == nullptr) return spec;
+    Json out = spec;
+    out.as_object().erase("content");
+    return out;
+  }
+  [[nodiscard]] static Status check_secrets(const Json& spec, const std::string& path) {
+    for (const std::string& name :
+         TRY(site::placeholders_in(without_secret_places(spec), site::PlaceholderStage::host))) {
+      if (!name.starts_with("secret.")) continue;
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: ${{{}}} can only be in the content of a file", path, name))
+          .hint(
+              "declare a file with mode 0600 and let the program read it, as an environment file "
+              "or a password file, say");
+    }
     return {};
   }
 
@@ -230,6 +268,58 @@ class ServiceCompiler {
   std::string path_;
   const site::EndpointTable& endpoints_;
   const objects::ObjectStore& store_;
+};
+
+// The secrets of this site, each asked for once.
+class Secrets {
+ public:
+  explicit Secrets(const SecretLookup& lookup) : lookup_(lookup) {}
+
+  // Fills in the versions; says what is in the way of using them.
+  Status resolve(Manifest& manifest, const std::vector<std::string>& hosts) {
+    if (!lookup_) return {};
+    for (auto& [name, version] : manifest.secrets) {
+      const auto it = known_.find(name);
+      const std::optional<KnownSecret>& secret =
+          it != known_.end() ? it->second : known_.emplace(name, TRY(lookup_(name))).first->second;
+      if (!secret)
+        return fail(ErrorCode::not_found,
+                    fmt::format("the service {} uses the secret '{}', which nobody has set",
+                                manifest.service, name))
+            .hint(fmt::format("consort secret set {}", name));
+      TRYV(check(manifest.service, name, *secret, hosts));
+      version = secret->version;
+    }
+    return {};
+  }
+
+ private:
+  static Status check(const std::string& service, const std::string& name,
+                      const KnownSecret& secret, const std::vector<std::string>& hosts) {
+    if (!std::binary_search(secret.services.begin(), secret.services.end(), service))
+      return fail(ErrorCode::refused, fmt::format("the secret '{}' is for {}, not for {}", name,
+                                                  join(secret.services, ", "), service))
+          .hint(fmt::format("whoever may set it says: consort secret reseal {} --service {}", name,
+                            service));
+    std::vector<std::string> blind;
+    for (const std::string& host : hosts) {
+      if (!std::binary_search(secret.hosts.begin(), secret.hosts.end(), host))
+        blind.push_back(host);
+    }
+    if (blind.empty()) return {};
+    const std::size_t count = blind.size();
+    blind.resize(std::min<std::size_t>(count, 5));
+    return fail(ErrorCode::refused,
+                fmt::format("the secret '{}' of {} is not sealed for {}{}", name, service,
+                            join(blind, ", "),
+                            count > 5 ? fmt::format(" and {} more", count - 5) : ""))
+        .hint(fmt::format("consort secret reseal {}; or, if its recovery key is gone, give the "
+                          "value again: consort secret set {}",
+                          name, name));
+  }
+
+  const SecretLookup& lookup_;
+  std::map<std::string, std::optional<KnownSecret>> known_;
 };
 
 // The values of the inventory's hosts that decide what an instance is: those that it interpolates,
@@ -264,12 +354,39 @@ std::vector<Edge> edges_of(const site::Service& service) {
   return out;
 }
 
+// The nearest word counts: the endpoint's, the service's, the site's. What may beside the
+// dependents adds up.
+Result<std::map<std::string, EndpointRecord>> endpoints_of(const site::Service& service,
+                                                           const site::Site& site) {
+  std::map<std::string, EndpointRecord> out;
+  for (const auto& [name, spec] : service.provides) {
+    EndpointRecord endpoint;
+    endpoint.port = spec.int_or("port");
+    if (endpoint.port == 0) continue;
+    std::set<std::string> also;
+    for (const Json* access : {&site.access, &service.access, spec.find("access")}) {
+      if (access == nullptr || !access->is_object()) continue;
+      if (access->find("mode") != nullptr)
+        endpoint.access = TRY(access_mode_from_name(access->string_or("mode")));
+      const Json* list = access->find("also");
+      if (list == nullptr) continue;
+      for (const Json& text : list->as_array())
+        also.insert(TRY(AddressRange::parse(text.as_string())).str());
+    }
+    endpoint.also.assign(also.begin(), also.end());
+    out.emplace(name, std::move(endpoint));
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
                          const fleet::Placement& placement, const objects::ObjectStore& store,
-                         OnBroken on_broken, const ManifestCheck& check) {
+                         OnBroken on_broken, const ManifestCheck& check,
+                         const SecretLookup& lookup) {
   Compiled out;
+  Secrets secrets(lookup);
   Generation& generation = out.generation;
   generation.site = site.name;
   generation.sources = site.sources;
@@ -287,6 +404,10 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
       out.broken.emplace(name, std::move(manifest).error());
       continue;
     }
+    if (Status status = secrets.resolve(*manifest, placement.at(name)); !status) {
+      out.broken.emplace(name, std::move(status).error());
+      continue;
+    }
     if (check) {
       std::vector<Error> mistakes = check(*manifest, placement.at(name));
       for (std::size_t i = 1; i < mistakes.size(); ++i)
@@ -299,9 +420,9 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
     const Digest digest = TRY(store.put(TRY(manifest_bytes(*manifest)), kDurability));
     std::vector<std::string> host_values = TRY(host_values_of(*manifest));
     generation.services.emplace(
-        name,
-        ServiceRecord{service.on, digest, service.version, placement.at(name), edges_of(service),
-                      service.purpose, service.owner, std::move(host_values)});
+        name, ServiceRecord{service.on, digest, service.version, placement.at(name),
+                            edges_of(service), service.purpose, service.owner,
+                            std::move(host_values), TRY(endpoints_of(service, site))});
     out.manifests.emplace(digest, std::move(*manifest));
   }
   if (!out.broken.empty() && on_broken == OnBroken::refuse) {

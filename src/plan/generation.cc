@@ -7,6 +7,7 @@
 #include <functional>
 #include <set>
 
+#include "base/address_range.h"
 #include "base/json_reader.h"
 #include "base/text.h"
 
@@ -18,6 +19,28 @@ constexpr std::array<std::string_view, 3> kEdgeKinds = {"needs", "uses", "after"
 Json labels_to_json(const std::map<std::string, std::string>& labels) {
   Json::Object out;
   for (const auto& [key, value] : labels) out.emplace(key, value);
+  return out;
+}
+
+Result<EndpointRecord> endpoint_from_json(const Json& json, const std::string& path) {
+  JsonReader reader(json, path);
+  EndpointRecord out;
+  out.port = reader.integer("port", std::nullopt, 1, 65535);
+  const std::string access = reader.string("access", "off");
+  const std::vector<std::string> also = reader.strings("also");
+  TRYV(reader.finish(UnknownMembers::ignore));
+  out.access = TRY(access_mode_from_name(access));
+  for (const std::string& text : also) out.also.push_back(TRY(AddressRange::parse(text)).str());
+  return out;
+}
+
+Json endpoints_to_json(const std::map<std::string, EndpointRecord>& endpoints) {
+  Json::Object out;
+  for (const auto& [name, endpoint] : endpoints) {
+    out.emplace(name, Json::object({{"port", endpoint.port},
+                                    {"access", access_mode_name(endpoint.access)},
+                                    {"also", Json::array_of(endpoint.also)}}));
+  }
   return out;
 }
 
@@ -46,6 +69,9 @@ Result<ServiceRecord> service_from_json(const Json& json, const std::string& pat
     TRYV(edge.finish(UnknownMembers::ignore));
     out.edges.push_back(std::move(e));
   }
+  for (const auto& [name, endpoint] : reader.object("endpoints"))
+    out.endpoints.emplace(
+        name, TRY(endpoint_from_json(endpoint, fmt::format("{}.endpoints.{}", path, name))));
   TRYV(reader.finish(UnknownMembers::ignore));
   return out;
 }
@@ -66,7 +92,8 @@ Json service_to_json(const ServiceRecord& service) {
                        {"edges", edges},
                        {"purpose", service.purpose},
                        {"owner", service.owner},
-                       {"hostValues", Json::array_of(service.host_values)}});
+                       {"hostValues", Json::array_of(service.host_values)},
+                       {"endpoints", endpoints_to_json(service.endpoints)}});
 }
 
 }  // namespace
@@ -83,6 +110,23 @@ InstanceState wanted_state(const Generation& generation, const ServiceRecord& se
     }
     const auto label = record->second.labels.find(name.substr(name.find('.') + 1));
     if (label != record->second.labels.end()) out.host.emplace(name, label->second);
+  }
+  return out;
+}
+
+Generation confined(const Generation& candidate, const Generation* base,
+                    const std::set<std::string>& only, const std::set<std::string>& except) {
+  const auto asked_for = [&](const std::string& name) {
+    return !candidate.broken.contains(name) && !except.contains(name) &&
+           (only.empty() || only.contains(name));
+  };
+  Generation out = candidate;
+  std::erase_if(out.services, [&](const auto& item) { return !asked_for(item.first); });
+  if (base == nullptr) return out;
+  for (const auto& [name, record] : base->services) {
+    if (asked_for(name)) continue;
+    ServiceRecord& kept = out.services.insert_or_assign(name, record).first->second;
+    std::erase_if(kept.hosts, [&](const auto& host) { return !out.hosts.contains(host); });
   }
   return out;
 }

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,14 @@ struct Edge {
 };
 [[nodiscard]] inline bool is_hard(const Edge& edge) { return edge.kind != Edge::Kind::uses; }
 
+// A port that a service offers on each of its hosts, and how it is guarded.
+struct EndpointRecord {
+  std::int64_t port = 0;
+  AccessMode access = AccessMode::off;
+  std::vector<std::string> also{};  // addresses and networks that may, beside the dependents
+  friend bool operator==(const EndpointRecord&, const EndpointRecord&) = default;
+};
+
 struct ServiceRecord {
   std::string host_class;
   Digest manifest;
@@ -55,6 +64,9 @@ struct ServiceRecord {
   std::string owner;
   // Values of the host that the manifest uses, sorted: "address", "labels.rack".
   std::vector<std::string> host_values{};
+  // Those that have a port. Not part of the manifest: who may reach a port changes nothing that
+  // runs.
+  std::map<std::string, EndpointRecord> endpoints{};
   friend bool operator==(const ServiceRecord&, const ServiceRecord&) = default;
 };
 
@@ -87,6 +99,13 @@ struct Generation {
 // the inventory does not have is the agent's to know (its own --label and --address).
 [[nodiscard]] InstanceState wanted_state(const Generation& generation, const ServiceRecord& service,
                                          const std::string& host);
+
+// The candidate, but services that were not asked for (not in a non-empty `only`, in `except`,
+// broken) are as in `base`: there, or absent. `base` may be null. Hosts are the candidate's: one
+// that has left the inventory is no place for anything any more.
+[[nodiscard]] Generation confined(const Generation& candidate, const Generation* base,
+                                  const std::set<std::string>& only,
+                                  const std::set<std::string>& except);
 
 [[nodiscard]] Json generation_to_json(const Generation& generation);
 [[nodiscard]] Result<Generation> generation_from_json(const Json& json);

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/json_reader.h"
+#include "base/text.h"
 #include "objects/tree.h"
 
 namespace consort::plan {
@@ -55,17 +56,22 @@ Json manifest_to_json(const Manifest& manifest) {
   for (const auto& [name, spec] : manifest.resources) resources.emplace(name, spec);
   Json::Object hooks;
   for (const auto& [name, hook] : manifest.hooks) hooks.emplace(name, hook_to_json(hook));
-  return Json::object({{"consort", "manifest"},
-                       {"service", manifest.service},
-                       {"hostClass", manifest.host_class},
-                       {"version", manifest.version},
-                       {"dataVersion", manifest.data_version},
-                       {"artifacts", artifacts},
-                       {"resources", resources},
-                       {"daemon", manifest.daemon ? *manifest.daemon : Json()},
-                       {"hooks", hooks},
-                       {"needs", manifest.needs},
-                       {"provides", manifest.provides}});
+  Json out = Json::object({{"consort", "manifest"},
+                           {"service", manifest.service},
+                           {"hostClass", manifest.host_class},
+                           {"version", manifest.version},
+                           {"dataVersion", manifest.data_version},
+                           {"artifacts", artifacts},
+                           {"resources", resources},
+                           {"daemon", manifest.daemon ? *manifest.daemon : Json()},
+                           {"hooks", hooks},
+                           {"needs", manifest.needs},
+                           {"provides", manifest.provides}});
+  // Without secrets a manifest is the same object as before there were any: nothing is planned.
+  if (manifest.secrets.empty()) return out;
+  Json& secrets = out["secrets"] = Json::object();
+  for (const auto& [name, version] : manifest.secrets) secrets[name] = version;
+  return out;
 }
 
 Result<Manifest> manifest_from_json(const Json& json) {
@@ -90,6 +96,11 @@ Result<Manifest> manifest_from_json(const Json& json) {
     out.hooks[name] = TRY(hook_from_json(item, "hooks." + name));
   out.needs = reader.object("needs");
   out.provides = reader.object("provides");
+  for (const auto& [name, version] : reader.object("secrets")) {
+    if (!is_name(name) || !version.is_int() || version.as_int() < 0)
+      return fail(ErrorCode::invalid_input, "secrets: expected names with their versions");
+    out.secrets.emplace(name, static_cast<std::uint64_t>(version.as_int()));
+  }
   TRYV(reader.finish(UnknownMembers::ignore));
   return out;
 }

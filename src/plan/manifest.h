@@ -44,6 +44,9 @@ struct Manifest {
   std::map<std::string, Hook> hooks;
   Json::Object needs;     // name → { service, endpoint, addresses, port, hosts }: needs and uses
   Json::Object provides;  // name → { port, … }
+  // ${secret.NAME} → its version: a new value is a reconfiguration. 0: not known when it was
+  // compiled, so that it cannot be deployed.
+  std::map<std::string, std::uint64_t> secrets{};
 
   [[nodiscard]] const Hook* hook(std::string_view name) const;
   // Is there something to start and stop?

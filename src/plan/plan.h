@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "plan/access.h"
 #include "plan/generation.h"
 #include "plan/manifest.h"
 #include "plan/target.h"
@@ -95,6 +96,7 @@ struct Plan {
   std::vector<JointOutage> outages;
   std::vector<Need> needs;  // what is in the way of carrying it out
   std::vector<Change> changes;
+  std::vector<AccessChange> access;   // who may reach what; needs no step
   std::vector<std::string> detached;  // instances left alone: "web3: nginx"
   std::vector<std::string>
       unreachable;                  // hosts that the plan touches and that cannot be reached now
@@ -103,7 +105,7 @@ struct Plan {
   std::map<std::string, std::vector<std::string>> budgets;  // host → budgets whose slot it needs
   std::map<std::string, std::int64_t> class_sizes;
 
-  [[nodiscard]] bool empty() const { return steps.empty(); }
+  [[nodiscard]] bool empty() const { return steps.empty() && access.empty(); }
   [[nodiscard]] std::set<std::string> services() const;
 };
 
@@ -127,6 +129,8 @@ struct PlanInput {
   bool backwards = false;
   bool allow_outage = false;
   bool allow_unsafe_removal = false;
+  bool access_in_doubt = false;  // what `base` says of access may not be what is in force
+  bool access_left = false;      // and some host guards ports, by rules of a life that is lost
 };
 
 // Errors: invalid_input (cycle, conflicts), refused (policy order, no way down). What only wants

@@ -100,7 +100,10 @@ std::string plan_totals(const Plan& plan) {
   }
   int kept = 0;
   for (const auto& [service, count] : plan.kept) kept += count;
-  if (plan.steps.empty()) add("nothing to do");
+  if (plan.empty()) add("nothing to do");
+  if (!plan.access.empty())
+    add(fmt::format("{} change{} of access", plan.access.size(),
+                    plan.access.size() == 1 ? "" : "s"));
   add(fmt::format("{} kept", kept));
   if (!plan.detached.empty()) add(fmt::format("{} detached", plan.detached.size()));
   if (!plan.waves.empty())
@@ -130,6 +133,8 @@ Json plan_to_json(const Plan& plan) {
     changes.push_back(
         Json::object({{"service", change.service}, {"path", change.path}, {"diff", change.diff}}));
   }
+  Json::Array access;
+  for (const AccessChange& change : plan.access) access.push_back(access_change_to_json(change));
   Json::Object kept, budgets, sizes;
   for (const auto& [service, count] : plan.kept) kept.emplace(service, count);
   for (const auto& [host, names] : plan.budgets) budgets.emplace(host, Json::array_of(names));
@@ -143,6 +148,7 @@ Json plan_to_json(const Plan& plan) {
                        {"outages", outages},
                        {"needs", needs},
                        {"changes", changes},
+                       {"access", access},
                        {"detached", Json::array_of(plan.detached)},
                        {"unreachable", Json::array_of(plan.unreachable)},
                        {"kept", kept},
@@ -183,6 +189,8 @@ Result<Plan> plan_from_json(const Json& json) {
   for (const Json& item : reader.array("changes"))
     plan.changes.push_back(
         {item.string_or("service"), item.string_or("path"), item.string_or("diff")});
+  for (const Json& item : reader.array("access"))
+    plan.access.push_back(TRY(access_change_from_json(item, "plan.access")));
   plan.detached = reader.strings("detached");
   plan.unreachable = reader.strings("unreachable");
   for (const auto& [service, count] : reader.object("kept"))

@@ -20,9 +20,31 @@ Digest fingerprint(const Plan& plan) {
   }
   Json waves = Json::array();
   for (const Wave& wave : plan.waves) waves.push_back(wave.name);
-  const Json inputs =
+  Json inputs =
       Json::object({{"steps", steps}, {"waves", waves}, {"policy", policy_to_json(plan.policy)}});
+  for (const AccessChange& change : plan.access)
+    inputs["access"].push_back(access_change_to_json(change));
   return Digest::of(inputs.dump());
+}
+
+std::vector<AccessChange> changes_of_access(const PlanInput& input) {
+  const Generation after = confined(*input.wanted, input.base, input.only, input.except);
+  std::vector<AccessChange> out =
+      access_changes(input.access_in_doubt ? nullptr : input.base, after);
+  if (!input.access_in_doubt || !input.access_left) return out;
+  // Nobody knows which ports those rules guard: all that shall be open are opened.
+  for (const auto& [name, record] : after.services) {
+    for (const auto& [endpoint, value] : record.endpoints) {
+      if (value.access != AccessMode::off) continue;
+      AccessChange change;
+      change.service = name;
+      change.endpoint = endpoint;
+      change.port = value.port;
+      change.before = AccessMode::enforce;
+      out.push_back(std::move(change));
+    }
+  }
+  return out;
 }
 
 void add_hosts(Plan& plan, const PlanInput& input) {
@@ -68,6 +90,7 @@ Result<Plan> make_plan(const PlanInput& input) {
   plan.changes = std::move(difference.changes);
   plan.detached = std::move(difference.detached);
   plan.kept = std::move(difference.kept);
+  plan.access = changes_of_access(input);
   add_hosts(plan, input);
   plan.inputs = fingerprint(plan);
   return plan;

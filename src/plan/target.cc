@@ -112,11 +112,10 @@ Json target_to_json(const Target& target) {
   Json::Object instances;
   for (const auto& [service, entry] : target.instances)
     instances.emplace(service, target_entry_to_json(entry));
-  return Json::object(
-      {{"epoch", target.epoch},
-       {"seq", target.seq},
-       {"instances", instances},
-       {"attestation", target.attestation ? attestation_to_json(*target.attestation) : Json()}});
+  Json out = Json::object({{"epoch", target.epoch}, {"seq", target.seq}, {"instances", instances}});
+  if (target.admissions) out["admissions"] = admissions_to_json(*target.admissions);
+  if (target.attestation) out["attestation"] = attestation_to_json(*target.attestation);
+  return out;
 }
 
 Result<Target> target_from_json(const Json& json) {
@@ -130,6 +129,8 @@ Result<Target> target_from_json(const Json& json) {
   }
   if (const Json* attestation = reader.any("attestation"))
     target.attestation = TRY(attestation_from_json(*attestation, "target.attestation"));
+  if (const Json* admissions = reader.any("admissions"))
+    target.admissions = TRY(admissions_from_json(*admissions, "target.admissions"));
   TRYV(reader.finish(UnknownMembers::ignore));
   return target;
 }
@@ -203,6 +204,7 @@ Json host_report_to_json(const HostReport& report) {
                        {"number", report.number},
                        {"facts", facts},
                        {"instances", instances},
+                       {"access", report.access ? access_report_to_json(*report.access) : Json()},
                        {"events", report.events},
                        {"untrusted", report.untrusted},
                        {"statement", report.statement}});
@@ -227,6 +229,8 @@ Result<HostReport> host_report_from_json(const Json& json) {
     report.instances.emplace(
         service, TRY(instance_report_from_json(instance, "report.instances." + service)));
   }
+  if (const Json* access = reader.any("access"))
+    report.access = TRY(access_report_from_json(*access, "report.access"));
   report.events = reader.array("events");
   report.untrusted = reader.string("untrusted", "");
   report.statement = static_cast<std::uint64_t>(reader.integer("statement", 0, 0));

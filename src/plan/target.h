@@ -10,6 +10,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/time.h"
+#include "plan/admission.h"
 #include "plan/statement.h"
 
 namespace consort::plan {
@@ -56,6 +57,9 @@ struct Target {
   std::uint64_t epoch = 0;
   std::uint64_t seq = 0;
   std::map<std::string, TargetEntry> instances;  // by service
+  // Who may reach the host's ports. nullopt: the controller does not know (it has never heard of
+  // any, or its store is older than the host), and what is in force stays.
+  std::optional<Admissions> admissions{};
   // Who signed what is wanted here; hosts with a trust list look at it. nullopt: nobody.
   std::optional<Attestation> attestation{};
   friend bool operator==(const Target&, const Target&) = default;
@@ -98,7 +102,8 @@ struct HostReport {
   std::uint64_t number = 0;  // grows with each report of this agent
   std::map<std::string, std::string> facts;
   std::map<std::string, InstanceReport> instances;
-  Json::Array events;           // { at, kind, service, resource, text, diff, … }
+  std::optional<AccessReport> access;  // nullopt: an agent that does not know of access
+  Json::Array events;                  // { at, kind, service, resource, text, diff, … }
   std::string untrusted{};      // why it refuses its target as not signed; "" when it does not
   std::uint64_t statement = 0;  // the newest signed statement that it has accepted; 0: none
 };

@@ -24,7 +24,7 @@ constexpr std::array kPackages = {
     "util-linux",    "ca-certificates", "curl",     "python3",        "python3-psycopg2",
     "postgresql-15", "nginx-light",     "haproxy",  "libjsonnet0",    "libboost-json1.81.0",
     "libsqlite3-0",  "libarchive13",    "libzstd1", "libyaml-cpp0.7", "libssl3",
-    "libfmt9",       "libsystemd0",
+    "libfmt9",       "libsystemd0",     "nftables",
 };
 
 // Servers are Consort's to start, not the distribution's; the rest only costs time at boot.

@@ -26,6 +26,47 @@ void World::check_start(const std::string& host, const plan::Manifest& manifest)
   }
 }
 
+// I13: those whom an instance needs let it in before it starts.
+void World::check_admission(const std::string& host, const plan::Manifest& manifest) {
+  if (!controller_) return;
+  std::string address;
+  for (const auto& [id, rollout] : controller_->rollouts()) {
+    // The candidate of an open rollout knows the host, the current generation perhaps not yet.
+    const auto stored = controller_disk_.find("candidates/" + id);
+    if (stored == controller_disk_.end()) continue;
+    const auto candidate = plan::generation_from_json(*parse_json(stored->second));
+    if (candidate->hosts.contains(host)) address = candidate->hosts.at(host).address;
+  }
+  for (const auto& [name, need] : manifest.needs) {
+    const std::string provider = need.string_or("service");
+    for (const auto& [other, agent] : agents_) {
+      const auto machine = agent.machines.find(provider);
+      if (machine == agent.machines.end() || !machine->second.running) continue;
+      for (const plan::Admission& rule : agent.rules) {
+        if (rule.service != provider || rule.mode != plan::AccessMode::enforce ||
+            std::count(rule.sources.begin(), rule.sources.end(), address) > 0)
+          continue;
+        violate("I13", fmt::format("{}@{} ({}) starts, and {} on {} does not let it in",
+                                   manifest.service, host, address, provider, other));
+      }
+    }
+  }
+}
+
+// I13: at rest every host lets in exactly those who are declared.
+void World::check_access() {
+  if (!controller_ || controller_->current() == nullptr) return;
+  plan::AccessInput input;
+  input.generations = {controller_->current()};
+  const auto table = plan::admissions(input);
+  for (const auto& [host, record] : controller_->current()->hosts) {
+    const auto wanted = table.find(host);
+    const plan::Admissions nothing;
+    if (agents_.at(host).rules != (wanted == table.end() ? nothing : wanted->second))
+      violate("I13", fmt::format("{} does not let in whom the generation declares", host));
+  }
+}
+
 bool World::in_declared_outage(const std::string& service) const {
   if (!controller_) return true;  // nobody to ask: the plan that is under way is on its disk
   for (const auto& [id, rollout] : controller_->rollouts()) {
@@ -68,14 +109,17 @@ void World::check_budgets() {
     const auto census = censuses.find(name);
     if (census == censuses.end()) continue;
     std::int64_t healthy_holders = 0;
+    std::string names;
     for (const auto& [host, reasons] : budget.holders) {
+      names += " " + host;
+      for (const auto& reason : reasons) names += "/" + reason.first;
       // A host that was down when it took its slot always gets one.
       if (!census->second.unhealthy.contains(host)) ++healthy_holders;
     }
     const std::int64_t slots = budget::amount_of(budget.slots, census->second.hosts);
     if (healthy_holders > slots && census->second.unhealthy.empty())
-      violate("I11",
-              fmt::format("budget {} has {} holders and {} slots", name, healthy_holders, slots));
+      violate("I11", fmt::format("budget {} has {} holders and {} slots:{}", name, healthy_holders,
+                                 slots, names));
   }
 }
 

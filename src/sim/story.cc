@@ -23,8 +23,9 @@ class Story {
       for (std::int64_t h = 0; h < hosts; ++h) {
         const std::string host = fmt::format("h{}{}", c, h);
         candidate_.classes[name].push_back(host);
-        candidate_.hosts[host] = {
-            host, {{"datacenter", random_.chance(50) ? "dc1" : "dc2"}}, {name}};
+        candidate_.hosts[host] = {fmt::format("10.0.{}.{}", c, h + 1),
+                                  {{"datacenter", random_.chance(50) ? "dc1" : "dc2"}},
+                                  {name}};
       }
     }
     candidate_.site = "generated";
@@ -42,17 +43,24 @@ class Story {
 
   StoryOutcome run() {
     settle("the hosts join");
+    world_.expect_admission(true);
     release("v1");
     const auto first = deploy("v1");
     if (!first) return outcome();
     expect(first, rollout::Result::done, "the first deploy");
     check_plan_is_empty();
+    world_.check_access();
+    if (random_.chance(40)) a_host_joins();
+    world_.expect_admission(false);
     const std::map<std::string, Digest> before = running();
 
     upgrade_under_faults();
     world_.set_faults(calm());
     settle("calm again");
     if (second_ == rollout::Result::reverted) expect_running(before, "I5", "after the revert");
+    if (second_ == rollout::Result::done || second_ == rollout::Result::reverted)
+      world_.check_access();
+    world_.expect_admission(true);
     if (second_ == rollout::Result::done) {
       check_plan_is_empty();
       const auto back = world_.rollback();
@@ -98,6 +106,8 @@ class Story {
     const auto again = deploy("the site after the backup");
     if (again && !again->empty()) expect(again, rollout::Result::done, "the deploy after it");
     if (again) check_plan_is_empty();
+    // With nothing to do the store's own generation stays, and its access in doubt.
+    if (again && !again->empty()) world_.check_access();
     world_.check_truth();
     told_ += ", then from a backup";
     return outcome();
@@ -112,6 +122,7 @@ class Story {
     bool drains = false;
     bool once = false;
     bool backup = false;
+    std::int64_t port = 0;
   };
 
   static Faults calm() { return {}; }
@@ -127,6 +138,7 @@ class Story {
     out.drains = random_.chance(50);
     out.once = random_.chance(30);
     out.backup = random_.chance(80);
+    out.port = 1000 + index;
     return out;
   }
 
@@ -163,8 +175,35 @@ class Story {
       record.hosts = candidate_.classes.at(shape.host_class);
       for (const std::string& need : shape.needs)
         record.edges.push_back({plan::Edge::Kind::needs, need, need, "e", 0});
+      constexpr std::array<plan::AccessMode, 3> modes = {
+          plan::AccessMode::enforce, plan::AccessMode::audit, plan::AccessMode::off};
+      record.endpoints["e"] = {
+          shape.port,
+          modes.at(static_cast<std::size_t>(std::max<std::int64_t>(0, random_.between(-2, 2)))),
+          {}};
       candidate_.services[shape.name] = std::move(record);
     }
+  }
+
+  // Membership alone: the host gets what its class has, and is let in; nobody else is touched.
+  void a_host_joins() {
+    const std::string& host_class = shapes_.front().host_class;
+    auto& members = candidate_.classes.at(host_class);
+    const std::string host = "j" + host_class.substr(5);
+    members.push_back(host);
+    candidate_.hosts[host] = {"10.0.99.1", {{"datacenter", "dc1"}}, {host_class}};
+    for (auto& [name, record] : candidate_.services) {
+      if (record.host_class == host_class) record.hosts = members;
+    }
+    settle("a host is new");
+    const auto plan = world_.plan(candidate_);
+    for (const plan::Step& step : plan ? plan->steps : std::vector<plan::Step>()) {
+      if (step.host != host)
+        violate("I10",
+                fmt::format("{}@{} would change because {} joins", step.service, step.host, host));
+    }
+    expect(deploy("a host joins"), rollout::Result::done, "the deploy that takes a host in");
+    world_.check_access();
   }
 
   Result<std::string> deploy(const std::string& what) {

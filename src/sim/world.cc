@@ -190,6 +190,7 @@ void World::start_agent(const std::string& host) {
   agent.highest_epoch = std::max(agent.highest_epoch, agent.core->target().epoch);
   ++agent.life;
   say(fmt::format("agent {} starts (life {})", host, agent.life));
+  if (agent.core->target().admissions) guard(host);
   agent_output(host, agent.core->start());
   watch_health(host, agent.life);
   schedule(Duration{random_.between(1, 1000)}, [this, host, life = agent.life] {
@@ -239,10 +240,18 @@ void World::agent_output(const std::string& host, agent::Output output) {
   }
   if (!output.writes.empty() && random_.chance(faults_.crash_agent)) return crash_agent(host);
   for (agent::Work& work : output.work) {
+    if (std::holds_alternative<agent::GuardPorts>(work)) guard(host);
     if (auto* manifests = std::get_if<agent::LoadManifests>(&work)) load(host, *manifests);
     if (auto* step = std::get_if<agent::PerformStep>(&work)) perform(host, *step);
   }
   if (output.report) report(host);
+}
+
+// The firewall is written at once, as a whole.
+void World::guard(const std::string& host) {
+  Agent& agent = agents_.at(host);
+  agent.rules = agent.core->admissions();
+  static_cast<void>(agent.core->on_access({true, "", plan::admissions_digest(agent.rules)}));
 }
 
 // The long-poll: it tells the controller that the host is there and brings the target.
@@ -384,6 +393,7 @@ StepResult World::effect(const std::string& host, const agent::PerformStep& work
         violate("I5", fmt::format("{}@{} starts a version whose files are not in place",
                                   work.service, host));
       check_start(host, manifests_.at(digest));
+      if (expect_admission_) check_admission(host, manifests_.at(digest));
       machine.running = digest;
       machine.serving = true;
       break;

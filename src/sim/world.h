@@ -77,6 +77,10 @@ class World {
   [[nodiscard]] const std::vector<Violation>& violations() const { return violations_; }
   // Compares what agents and controller believe with the machines (I5).
   void check_truth();
+  // Compares the rules of every host of the current generation with what follows from it (I13).
+  void check_access();
+  // From now on nothing is lost or late: who starts must be let in by those it needs (I13).
+  void expect_admission(bool on) { expect_admission_ = on; }
   void set_faults(Faults faults) { faults_ = std::move(faults); }
   [[nodiscard]] const plan::Generation* current() const {
     return controller_ ? controller_->current() : nullptr;
@@ -90,6 +94,7 @@ class World {
     std::uint64_t reports = 0;
     std::uint64_t highest_epoch = 0;
     std::map<std::string, Machine> machines;
+    plan::Admissions rules;  // in the kernel: they outlive the agent
     std::uint64_t life = 0;  // results of work from an earlier life are lost
   };
   struct Entry {
@@ -128,6 +133,8 @@ class World {
   transition::StepResult effect(const std::string& host, const agent::PerformStep& work);
 
   void check_start(const std::string& host, const plan::Manifest& manifest);
+  void check_admission(const std::string& host, const plan::Manifest& manifest);
+  void guard(const std::string& host);
   void check_stop(const std::string& host, const std::string& service);
   void check_budgets();
   [[nodiscard]] int running_instances(const std::string& service) const;
@@ -151,6 +158,7 @@ class World {
   std::set<std::string> touched_;
   std::vector<Violation> violations_;
   bool trace_ = false;
+  bool expect_admission_ = false;
 };
 
 }  // namespace consort::sim

@@ -40,7 +40,7 @@ local each(o, names) = if std.isObject(o) then
     {{ name: keys[i], static: pick(item, names), fields: fields(item) }})
 else null;
 if !std.isObject(site) then {{ notAnObject: std.type(site) }} else {{
-  top: pick(site, ['name', 'purpose', 'policy']),
+  top: pick(site, ['name', 'purpose', 'policy', 'access']),
   fields: fields(site),
   hostClasses: if std.objectHas(site, 'hostClasses') then each(site.hostClasses, {}) else [],
   services: if std.objectHas(site, 'services') then each(site.services, {}) else [],
@@ -105,7 +105,7 @@ Json static_parts(const Json& site, std::string_view collection,
 Json static_part(const Json& site) {
   if (!site.is_object()) return Json::object({{"notAnObject", site.type_name()}});
   return Json::object(
-      {{"top", pick(site, {"name", "purpose", "policy"})},
+      {{"top", pick(site, {"name", "purpose", "policy", "access"})},
        {"fields", fields_of(site)},
        {"hostClasses", static_parts(site, "hostClasses", static_host_class_fields())},
        {"services", static_parts(site, "services", static_service_fields())}});

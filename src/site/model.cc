@@ -67,6 +67,7 @@ Service service_of(const std::string& name, const Json& json) {
   if (const Json* provides = json.find("provides"); provides != nullptr && provides->is_object()) {
     for (const auto& [endpoint, value] : provides->as_object()) out.provides[endpoint] = value;
   }
+  if (const Json* access = json.find("access")) out.access = *access;
   out.version = json.string_or("version");
   out.data_version = json.int_or("dataVersion");
   out.purpose = json.string_or("purpose");
@@ -96,6 +97,7 @@ Status take_top(Site& site, const Json& part) {
   site.name = top.string_or("name");
   site.purpose = top.string_or("purpose");
   site.policy = top.find("policy") != nullptr ? *top.find("policy") : Json::object();
+  if (const Json* access = top.find("access")) site.access = *access;
   if (!part.find("hostClasses")->is_array() || !part.find("services")->is_array())
     return fail(ErrorCode::invalid_input, "hostClasses and services must be objects");
   return {};

@@ -21,8 +21,6 @@ bool is_known(std::string_view ns, PlaceholderStage stage) {
   return std::find(kHostNamespaces.begin(), kHostNamespaces.end(), ns) != kHostNamespaces.end();
 }
 
-enum class Encoder : std::uint8_t { plain, json, shell };
-
 struct Placeholder {
   Encoder encoder = Encoder::plain;
   std::string_view name;
@@ -32,16 +30,6 @@ Placeholder parse(std::string_view body) {
   if (body.starts_with("json:")) return {Encoder::json, body.substr(5)};
   if (body.starts_with("shell:")) return {Encoder::shell, body.substr(6)};
   return {Encoder::plain, body};
-}
-
-std::string encode(Encoder encoder, std::string value) {
-  if (encoder == Encoder::json) return Json(std::move(value)).dump();
-  if (encoder == Encoder::shell) {
-    std::string out = "'";
-    for (const char c : value) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-    return out + "'";
-  }
-  return value;
 }
 
 Status visit(const Json& json, std::string_view path,
@@ -60,31 +48,86 @@ Status visit(const Json& json, std::string_view path,
 
 }  // namespace
 
-Result<std::string> expand(std::string_view text, PlaceholderStage stage,
-                           const PlaceholderLookup& lookup) {
-  std::string out;
+namespace {
+
+// `take` gets the literal texts, `fill` the placeholders of the stage.
+Status walk(std::string_view text, PlaceholderStage stage,
+            const std::function<void(std::string_view)>& take,
+            const std::function<Status(const Placeholder&)>& fill) {
   while (true) {
     const std::size_t start = text.find("${");
-    if (start == std::string_view::npos) return out.append(text);
+    if (start == std::string_view::npos) {
+      take(text);
+      return {};
+    }
     if (start > 0 && text[start - 1] == '$') {
       // The compiler leaves the escape for the agent, who expands last.
-      out.append(text.substr(0, stage == PlaceholderStage::host ? start - 1 : start)).append("${");
+      take(text.substr(0, stage == PlaceholderStage::host ? start - 1 : start));
+      take("${");
       text.remove_prefix(start + 2);
       continue;
     }
     const std::size_t end = text.find('}', start);
-    if (end == std::string_view::npos) return out.append(text);
-    out.append(text.substr(0, start));
+    if (end == std::string_view::npos) {
+      take(text);
+      return {};
+    }
+    take(text.substr(0, start));
     const std::string_view whole = text.substr(start, end + 1 - start);
     const Placeholder placeholder = parse(text.substr(start + 2, end - start - 2));
     text.remove_prefix(end + 1);
     const std::string_view ns = placeholder.name.substr(0, placeholder.name.find('.'));
     if (placeholder.name.find('.') == std::string_view::npos || !is_known(ns, stage)) {
-      out.append(whole);
+      take(whole);
     } else {
-      out.append(encode(placeholder.encoder, TRY(lookup(placeholder.name))));
+      TRYV(fill(placeholder));
     }
   }
+}
+
+}  // namespace
+
+std::string encode(Encoder encoder, std::string value) {
+  if (encoder == Encoder::json) return Json(std::move(value)).dump();
+  if (encoder == Encoder::shell) {
+    std::string out = "'";
+    for (const char c : value) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return out + "'";
+  }
+  return value;
+}
+
+Result<std::string> expand(std::string_view text, PlaceholderStage stage,
+                           const PlaceholderLookup& lookup) {
+  std::string out;
+  TRYV(walk(
+      text, stage, [&](std::string_view literal) { out.append(literal); },
+      [&](const Placeholder& placeholder) -> Status {
+        out.append(encode(placeholder.encoder, TRY(lookup(placeholder.name))));
+        return {};
+      }));
+  return out;
+}
+
+Result<std::vector<Piece>> expand_but_secrets(std::string_view text,
+                                              const PlaceholderLookup& lookup) {
+  constexpr std::string_view kSecret = "secret.";
+  std::vector<Piece> out;
+  const auto add = [&](std::string_view literal) {
+    if (literal.empty()) return;
+    if (out.empty() || !out.back().secret.empty()) out.emplace_back();
+    out.back().text.append(literal);
+  };
+  TRYV(walk(text, PlaceholderStage::host, add, [&](const Placeholder& placeholder) -> Status {
+    if (placeholder.name.starts_with(kSecret)) {
+      out.push_back(
+          {"", std::string(placeholder.name.substr(kSecret.size())), placeholder.encoder});
+    } else {
+      add(encode(placeholder.encoder, TRY(lookup(placeholder.name))));
+    }
+    return {};
+  }));
+  return out;
 }
 
 Result<Json> expand_all(const Json& json, PlaceholderStage stage, const PlaceholderLookup& lookup,

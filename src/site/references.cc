@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <functional>
+#include <map>
 
+#include "base/address_range.h"
 #include "base/selector.h"
 #include "base/text.h"
 #include "site/site.h"
@@ -25,6 +27,55 @@ Status check_need(const Site& site, const std::string& path, const Need& need) {
     return unknown(path, fmt::format("endpoint of service {}", need.service), need.endpoint,
                    did_you_mean(need.endpoint, provider->second.provides));
   }
+  return {};
+}
+
+Status check_ranges(const Json* access, const std::string& path) {
+  const Json* list = access == nullptr ? nullptr : access->find("also");
+  if (list == nullptr) return {};
+  for (const Json& text : list->as_array()) {
+    if (auto range = AddressRange::parse(text.as_string()); !range)
+      return fail(std::move(range).error().context(fmt::format("in {}.also", path)));
+  }
+  return {};
+}
+
+// The word on this endpoint, or nullptr when nobody says one.
+const Json* access_word(const Site& site, const Service& service, const Json& endpoint) {
+  const Json* own = endpoint.find("access");
+  for (const Json* access : {own, &service.access, &site.access}) {
+    if (access != nullptr && access->find("mode") != nullptr) return access->find("mode");
+  }
+  return nullptr;
+}
+
+Status check_access(const Site& site, const Service& service, const std::string& path) {
+  TRYV(check_ranges(&service.access, path + ".access"));
+  std::map<std::int64_t, std::pair<std::string, std::string>> words;  // port → endpoint, word
+  for (const auto& [name, endpoint] : service.provides) {
+    TRYV(check_ranges(endpoint.find("access"), fmt::format("{}.provides.{}.access", path, name)));
+    if (endpoint.find("port") == nullptr) {
+      if (endpoint.find("access") == nullptr) continue;
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}.provides.{}.access: an endpoint without a port has no access",
+                              path, name))
+          .hint("give its port, or take access out");
+    }
+    const Json* mode = access_word(site, service, endpoint);
+    const std::string word = mode == nullptr ? "off" : mode->as_string();
+    const auto [it, made] = words.try_emplace(endpoint.int_or("port"), std::pair(name, word));
+    if (!made && it->second.second != word)
+      return fail(
+                 ErrorCode::invalid_input,
+                 fmt::format("{}.provides: {} and {} share port {}, but access to one is {} and to "
+                             "the other {}",
+                             path, it->second.first, name, it->first, it->second.second, word))
+          .hint("one port is guarded one way: give both the same mode");
+  }
+  if (!service.access.is_null() && words.empty())
+    return fail(ErrorCode::invalid_input,
+                fmt::format("{}.access: the service provides nothing that could be reached", path))
+        .hint("declare its ports: provides: { http: { port: 8080 } }");
   return {};
 }
 
@@ -78,6 +129,7 @@ Status check_service(const Site& site, const Service& service,
     if (!site.services.contains(other))
       return unknown(path + ".after", "service", other, did_you_mean(other, site.services));
   }
+  TRYV(check_access(site, service, path));
   if (service.replicas && *service.replicas == 0)
     return fail(ErrorCode::invalid_input, path + ".replicas: 0 replicas run nowhere")
         .hint("remove the service instead");
@@ -92,6 +144,8 @@ Status check_service(const Site& site, const Service& service,
 
 std::vector<Error> reference_mistakes(const Site& site, const std::set<std::string>& broken) {
   std::vector<Error> out;
+  if (auto status = check_ranges(&site.access, "access"); !status)
+    out.push_back(std::move(status).error());
   for (const auto& [name, service] : site.services) {
     if (broken.contains(name)) continue;
     if (auto status = check_service(site, service, broken); !status)

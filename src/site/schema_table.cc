@@ -71,6 +71,8 @@ const std::vector<Field> kDaemonFields = {
     {"user", Kind::string, "Runs as this user."},
     {"group", Kind::string, "Runs with this group."},
     {"environment", Kind::text_map, "Environment variables."},
+    {"environmentFile", Kind::path,
+     "A file of NAME=VALUE lines, read at each start; for variables with secrets."},
     {"folder", Kind::path, "Working directory."},
     {"readiness", Kind::object, "When it counts as ready.", false, &kReadiness},
     {"restart",
@@ -147,12 +149,30 @@ const Schema kHooks{
          "With scope service: after the last instance has left the old version.", false, &kHook},
     }};
 
+const Schema kAccess{
+    "access",
+    "Who may reach a port. The nearest word counts: the endpoint's, the service's, the site's.",
+    {
+        {"mode",
+         Kind::string,
+         "`enforce`: only hosts of services that declare the endpoint in needs or uses; `audit`: "
+         "all, and strangers are told of; default off.",
+         false,
+         nullptr,
+         nullptr,
+         {"enforce", "audit", "off"}},
+        {"also", Kind::strings,
+         "IP addresses and networks (10.0.0.0/8) that may, too; those of endpoint, service and "
+         "site add up."},
+    }};
+
 const Schema kEndpoint{
     "endpoint",
     "Something that a service offers to others.",
     {
         {"port", Kind::port, "The TCP port."},
         {"health", Kind::object, "How others can see that it works.", false, &kReadiness},
+        {"access", Kind::object, "Who may reach it.", false, &kAccess},
         {"purpose", Kind::string, "What it is for."},
     }};
 
@@ -406,6 +426,7 @@ const Schema& service_schema() {
            false, &kNeed},
           {"after", Kind::strings, "Services that come first; order only."},
           {"provides", Kind::map, "Endpoints it offers.", false, &kEndpoint},
+          {"access", Kind::object, "Who may reach its endpoints.", false, &kAccess},
           {"version", Kind::string, "A label for people."},
           {"dataVersion", Kind::integer,
            "The version of its data on disk; a change runs backup and migrate. 0: no data."},
@@ -433,14 +454,16 @@ const Schema& site_schema() {
           {"hostClasses", Kind::map, "Roles of hosts.", true, &host_class_schema()},
           {"services", Kind::map, "What runs on them.", false, &service_schema()},
           {"policy", Kind::object, "How rollouts may proceed.", false, &kPolicy},
+          {"access", Kind::object, "Who may reach the endpoints of services that do not say it.",
+           false, &kAccess},
       }};
   return schema;
 }
 
 const std::vector<std::string_view>& static_service_fields() {
   static const std::vector<std::string_view> fields = {
-      "on",       "replicas", "when",        "needs",   "uses", "after",
-      "provides", "version",  "dataVersion", "purpose", "owner"};
+      "on",       "replicas", "when",    "needs",       "uses",    "after",
+      "provides", "access",   "version", "dataVersion", "purpose", "owner"};
   return fields;
 }
 

@@ -41,6 +41,7 @@ struct Service {
   std::map<std::string, Need> uses;
   std::vector<std::string> after;
   std::map<std::string, Json> provides;
+  Json access;  // { mode, also }, checked; null when not declared
   std::string version;
   std::int64_t data_version = 0;
   std::string purpose;
@@ -60,6 +61,7 @@ struct Site {
   std::map<std::string, HostClass> host_classes;
   std::map<std::string, Service> services;  // with "class:NAME" for classes that carry resources
   Json policy;                              // checked; an object
+  Json access;                              // of services that say nothing; as Service::access
   std::map<std::string, Error> broken;  // services whose body could not be evaluated or is wrong
 };
 

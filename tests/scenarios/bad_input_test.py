@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -238,7 +239,7 @@ class Words(SharedScenario):
                 arguments = [site if word == "S" else word for word in command.split()]
                 self.assert_says(self.run_consort(*arguments, "--controller", url, timeout=20), 1, f"cannot reach {url}", "hint:", "consort controller --data DIR --listen 127.0.0.1:9")
                 if command.split()[0] not in ("graph", "requisites"):
-                    self.assert_says(self.run_consort(*arguments, timeout=20), 64, "which controller?", "--controller")
+                    self.assert_says(self.run_consort(*arguments, timeout=20), 64, "which controller?", "consort login")
                 record = self.run_consort(*arguments, "--controller", url, "--json", timeout=20)
                 self.assertEqual(record.json["error"]["code"], "unavailable", str(record))
         for url, word in (("nonsense", "no URL"), ("http://", "no address"), ("ftp://x", "ftp"), ("http://127.0.0.1:99999", "no address"), ("http://no-such-host.invalid:1", "no-such-host.invalid")):
@@ -265,14 +266,15 @@ class Words(SharedScenario):
             listener.bind(("127.0.0.1", 0))
             listener.listen()
             address = "127.0.0.1:%d" % listener.getsockname()[1]
-            taken = self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", address, timeout=10)
+            taken = self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", address, "--insecure", timeout=10)
         self.assert_says(taken, 1, f"cannot listen on {address}", "Address already in use", "another program", "--listen")
         for address in ("x", "127.0.0.1:-5", "127.0.0.1:99999", "127.0.0.1", ""):
-            self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", address, timeout=10), 1, "no address with a port")
-        self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", "0.0.0.0:0", timeout=10), 6, "--insecure-listen")
+            self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", address, "--insecure", timeout=10), 1, "no address with a port")
+        self.assert_says(self.run_consort("controller", "--data", str(self.folder / "second"), "--listen", "0.0.0.0:0", "--insecure", timeout=10), 6, "not a loopback address", "consort controller init")
+        self.assert_says(self.run_consort("controller", "--data", str(self.folder / "third"), "--listen", "127.0.0.1:0", timeout=10), 1, "holds no authority", "consort controller init")
         self.assert_says(self.run_consort("controller", timeout=10), 64, "--data")
         (self.folder / "file").write_text("")
-        self.assert_says(self.run_consort("controller", "--data", str(self.folder / "file"), timeout=10), 1, "not a directory")
+        self.assert_says(self.run_consort("controller", "--data", str(self.folder / "file"), "--insecure", timeout=10), 1, "not a directory")
         # The same folder twice.
         data = next(self.lab.rglob("state.sqlite")).parent
         second = self.run_consort("controller", "--data", str(data), "--listen", "127.0.0.1:0", timeout=10)
@@ -291,6 +293,37 @@ class Bodies(SharedScenario):
         ("POST", "/v1/rollouts/{}/abort"), ("POST", "/v1/rollouts/{}/nonsense"), ("GET", "/v1/status"), ("GET", "/v1/generations"), ("GET", "/v1/generations/{}"), ("GET", "/v1/hosts"), ("GET", "/v1/hosts/{}"),
         ("DELETE", "/v1/hosts/{}"), ("GET", "/v1/registry"), ("GET", "/v1/log"), ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),
     ]
+
+    def open_lab(self):
+        """A controller without TLS and one agent of it: bodies are the same, whoever carries them."""
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="consort-scenario-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.make_tools()
+        self.lab = self.folder / "plain"
+        url_file = self.folder / "url"
+        self.keep("controller", "--insecure", "--data", str(self.lab), "--listen", "127.0.0.1:0", "--url-file", str(url_file))
+        self.wait_until("the controller listens", lambda: url_file.exists() and url_file.read_text().strip())
+        self.environment["CONSORT_CONTROLLER"] = url_file.read_text().strip()
+        root = self.folder / "root"
+        (root / "etc").mkdir(parents=True)
+        self.keep("agent", "--data", str(self.folder / "agent"), "--root", str(root), "--controller", self.environment["CONSORT_CONTROLLER"], "--name", "h1", "--address", "127.0.0.1", "--supervisor", "native")
+        self.inventory = {"h1": "127.0.0.1"}
+        self.wait_for_hosts()
+
+    def keep(self, *arguments):
+        process = subprocess.Popen([CONSORT, *arguments], stdout=subprocess.DEVNULL, stderr=open(self.folder / f"{arguments[0]}.log", "w"), env=self.environment, stdin=subprocess.DEVNULL)
+
+        def end():
+            process.terminate()
+            process.wait(20)
+
+        self.addCleanup(end)
+
+    def consort(self, *arguments, timeout=120):
+        return self.run_consort(*arguments, timeout=timeout)
+
+    def consort_environment(self):
+        return self.environment
 
     def ask(self, method, target, body=None, headers=None):
         connection = http.client.HTTPConnection(*self.controller_at, timeout=20)

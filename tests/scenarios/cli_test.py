@@ -128,7 +128,7 @@ class CommandLine(SharedScenario):
         script = self.consort("completions", "bash").out
         ask = script + 'compopt() { :; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _consort; printf "%s\\n" "${COMPREPLY[@]}"'
         complete = lambda *words: subprocess.run(
-            ["bash", "-c", ask, "-", CONSORT, *words], capture_output=True, text=True, timeout=5, env={**self.environment, "CONSORT_CONTROLLER": self.url()})
+            ["bash", "-c", ask, "-", CONSORT, *words], capture_output=True, text=True, timeout=5, env={**self.environment, "CONSORT_CONTROLLER": self.url(), "CONSORT_CONTEXT": str(self.lab / "admin.json")})
         self.assertEqual(complete("explain", "h").stdout.split(), ["h1", "h2"])
         self.assertIn("db", complete("deploy", "--only", "").stdout.split())
         self.environment["CONSORT_CONTROLLER"] = "http://127.0.0.1:1"

@@ -106,12 +106,8 @@ class Scenario(unittest.TestCase):
             self.fail(f"{CONSORT} is not built: ./dev build")
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="consort-scenario-"))
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
-        self.knobs = self.folder / "knobs"
-        self.knobs.mkdir()
-        (self.folder / "ctl").write_text(CTL)
-        (self.folder / "ctl").chmod(0o755)
+        self.make_tools()
         self.lab = self.folder / "lab"
-        self.environment = {**os.environ, "XDG_CACHE_HOME": str(self.folder / "cache"), "NO_COLOR": "1"}
         if PLATFORM == "nspawn":
             # The root file system is made once for all.
             self.environment.pop("XDG_CACHE_HOME")
@@ -120,6 +116,15 @@ class Scenario(unittest.TestCase):
         self.assertEqual(up.status, 0, str(up))
         self.inventory = self.read_inventory()
         self.wait_for_hosts()
+
+    def make_tools(self):
+        self.knobs = self.folder / "knobs"
+        self.knobs.mkdir()
+        (self.folder / "ctl").write_text(CTL)
+        (self.folder / "ctl").chmod(0o755)
+        # Nothing of whoever runs the tests is used.
+        mine = {name: value for name, value in os.environ.items() if name not in ("CONSORT_CONTROLLER", "CONSORT_CONTEXT")}
+        self.environment = {**mine, "XDG_CACHE_HOME": str(self.folder / "cache"), "XDG_CONFIG_HOME": str(self.folder / "config"), "NO_COLOR": "1"}
 
     # --- the lab ------------------------------------------------------------------------------
 

@@ -289,5 +289,72 @@ class Keeping(Scenario):
         self.assertEqual(len(set(starts)), 4)
 
 
+class DeclaredAccess(Scenario):
+    """h1 offers a port, h2 declares it, h3 may join; nobody else gets through."""
+
+    hosts = "h=4"
+    port = 5432
+
+    def shop(self, web, mode, name):
+        serve = {"argv": ["/usr/bin/python3", "-m", "http.server", str(self.port), "--directory", "/etc"], "readiness": {"type": "tcp", "port": self.port}}
+        db = {"on": "db", "provides": {"e": {"port": self.port}}, "access": {"mode": mode}, "daemon": serve}
+        if PLATFORM != "nspawn":
+            db = self.service("db", "db", provides={"e": {"port": self.port}}, access={"mode": mode})
+        services = {"db": db, "web": self.service("web", "web", needs=["db"])}
+        return self.site({"db": ["h1"], "web": web, "rest": ["h4"]}, services, name=name)
+
+    def reaches(self, host):
+        script = f"exec 3<>/dev/tcp/{self.inventory['h1']}/{self.port}"
+        return self.on_host(host, "/bin/bash", "-c", script).status == 0
+
+    def test_a_host_that_joins_gets_through_and_the_database_is_not_touched(self):
+        mode = "enforce" if PLATFORM == "nspawn" else "audit"
+        self.must_deploy(self.shop(["h2"], mode, "one.json"))
+        before = self.instances()["db@h1"]
+        grown = self.shop(["h2", "h3"], mode, "two.json")
+        if PLATFORM == "nspawn":
+            self.assertEqual([h for h in ("h1", "h2", "h3", "h4") if self.reaches(h)], ["h1", "h2"])
+        planned = self.plan(grown).json
+        self.assertEqual([(s["action"], s["service"], s["host"]) for s in planned["steps"]], [("install", "web", "h3")])
+        self.assertEqual([(a["service"], a["gained"], a["lost"]) for a in planned["access"]], [("db", [f"h3 ({self.inventory['h3']})"], [])])
+        self.must_deploy(grown)
+        self.assertEqual(self.instances()["db@h1"], before)
+        told = self.consort("explain", "db").out
+        self.assertIn(f"h3 ({self.inventory['h3']})", told)
+        self.assertIn("declared by web", told)
+        if PLATFORM != "nspawn":
+            return
+        self.wait_until("h3 gets through", lambda: self.reaches("h3"))
+        self.assertFalse(self.reaches("h4"))
+        self.on_host("h1", "/usr/sbin/nft", "flush", "ruleset")
+        self.wait_until("the rules are repaired", lambda: not self.reaches("h4"))
+        self.lab_verb("reboot", "h1")
+        self.wait_until("h1 is back", lambda: self.reaches("h2"), 90)
+        self.assertFalse(self.reaches("h4"))
+
+    def test_access_alone_is_planned_without_steps_and_only_where_it_can_be_kept(self):
+        self.must_deploy(self.shop(["h2"], "off", "off.json"))
+        mark, generation = self.mark(), self.generation()
+        audit = self.shop(["h2"], "audit", "audit.json")
+        planned = self.plan(audit)
+        self.assertEqual(planned.status, 2, str(planned))
+        self.assertEqual(planned.json["steps"], [])
+        self.must_deploy(audit)
+        self.assertEqual((self.mark(), self.generation()), (mark, generation + 1))
+        self.assertEqual(self.plan(audit).status, 0)
+        enforce = self.shop(["h2"], "enforce", "enforce.json")
+        shown = self.plan(enforce)
+        self.assertEqual(shown.status, 2, str(shown))
+        if PLATFORM == "nspawn":
+            self.assertEqual(shown.json["needs"], [])
+            return
+        self.assertEqual([need["option"] for need in shown.json["needs"]], [None])
+        refused = self.deploy(enforce)
+        self.assertEqual(refused.status, 6, str(refused))
+        self.assertIn("host h1 cannot", refused.out + refused.err)
+        self.assertIn("--root", refused.out + refused.err)
+        self.assertEqual(self.generation(), generation + 1)
+
+
 if __name__ == "__main__":
     run_tests()

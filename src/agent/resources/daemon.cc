@@ -199,6 +199,11 @@ Result<std::unique_ptr<Resource>> parse_daemon(JsonReader& reader, const fs::pat
           fail(ErrorCode::invalid_input, fmt::format("{}.{}: values of the environment are strings",
                                                      reader.path_of("environment"), key)));
   }
+  spec.environment_file = reader.string("environmentFile", "");
+  if (!spec.environment_file.empty() && spec.environment_file[0] != '/')
+    reader.note(fail(ErrorCode::invalid_input,
+                     fmt::format("{}: '{}' is no absolute path", reader.path_of("environmentFile"),
+                                 spec.environment_file)));
   spec.folder = reader.string("folder", "");
   spec.readiness = read_readiness(reader);
   spec.restart =
@@ -211,6 +216,7 @@ Result<std::unique_ptr<Resource>> parse_daemon(JsonReader& reader, const fs::pat
   for (const std::string& word : spec.argv) collect_paths(word, root, out->uses_);
   for (const auto& [key, value] : spec.environment) collect_paths(value, root, out->uses_);
   for (const std::string& word : spec.writable) collect_paths(word, root, out->uses_);
+  collect_paths(spec.environment_file, root, out->uses_);
   collect_paths(spec.folder, root, out->uses_);
   return out;
 }

@@ -6,7 +6,9 @@
 #include <memory>
 #include <mutex>
 
+#include "agent/secret_source.h"
 #include "base/text.h"
+#include "site/placeholder.h"
 
 namespace consort::agent {
 namespace {
@@ -17,9 +19,10 @@ class FileResource final : public Resource {
  public:
   [[nodiscard]] Result<Verdict> examine(const Context& context) const override {
     Verdict verdict;
+    const Filled content = TRY(filled(context));
     const bool compares_bytes = has_content_ && !once_ && content_.source.empty();
     const HostFiles::Sight sight =
-        compares_bytes ? TRY(context.files.look_and_read(path_, content_.bytes.size()))
+        compares_bytes ? TRY(context.files.look_and_read(path_, content->bytes.size()))
                        : HostFiles::Sight{TRY(context.files.look(path_)), std::nullopt};
     const Entry& entry = sight.entry;
     if (absent_) return examine_absence(entry);
@@ -33,8 +36,8 @@ class FileResource final : public Resource {
     }
     const Metadata meta = TRY(ownership_.resolve(context.accounts));
     if (entry.kind == EntryKind::file) {
-      if (has_content_ && !once_ && sight.bytes != content_.bytes)
-        TRYV(compare_content(context, entry, verdict));
+      if (has_content_ && !once_ && sight.bytes != content->bytes)
+        TRYV(compare_content(context, *content, entry, verdict));
       compare_metadata(meta, entry, verdict);
     } else if (entry.kind == EntryKind::absent) {
       verdict.add("file", "absent", "present");
@@ -50,7 +53,8 @@ class FileResource final : public Resource {
   [[nodiscard]] Result<Applied> apply(const Context& context,
                                       const Verdict& verdict) const override {
     Applied out;
-    if (verdict.changes_what("content") || absent_) out.backup = TRY(context.back_up(path_));
+    if ((verdict.changes_what("content") && !holds_secrets()) || absent_)
+      out.backup = TRY(context.back_up(path_));
     if (absent_) {
       TRYV(context.files.remove(path_));
       return out;
@@ -71,7 +75,10 @@ class FileResource final : public Resource {
       validate = [&](const fs::path& finished) { return run_validation(context, finished); };
       if (context.dry_run()) out.commands.push_back(quote_argv(validate_));
     }
-    auto note = context.files.write(path_, content_, meta, validate);
+    const Filled content = TRY(filled(context));
+    // Before it holds one: whatever crashes, no copy of it is kept.
+    if (holds_secrets() && !context.dry_run()) TRYV(context.secrets->taint(path_));
+    auto note = context.files.write(path_, *content, meta, validate);
     if (!note) return explain(context, std::move(note).error());
     if (!note->empty()) out.notes.push_back(std::move(*note));
     return out;
@@ -89,8 +96,13 @@ class FileResource final : public Resource {
   }
   [[nodiscard]] bool wants_absence() const override { return absent_; }
   [[nodiscard]] Result<Json> capture(const Context& context) const override {
-    return capture_path(context, path_);
+    if (!holds_secrets()) return capture_path(context, path_);
+    // What is in its place was most likely written by hand, with the secret in it.
+    Context without = context;
+    without.backups = nullptr;
+    return capture_path(without, path_);
   }
+  [[nodiscard]] bool holds_secrets() const override { return !secret_content_.empty(); }
   [[nodiscard]] Result<std::optional<Digest>> configuration() const override {
     if (content_.source.empty()) return std::optional(wish());
     return std::optional(Digest::of(wish().str() + TRY(source_digest()).str()));
@@ -125,8 +137,88 @@ class FileResource final : public Resource {
     return verdict;
   }
 
-  Status compare_content(const Context& context, const Entry& entry, Verdict& verdict) const {
-    const std::uint64_t size = TRY(content_.size());
+  // A piece of the content: text, or a reference to a secret.
+  struct Part {
+    std::string text;
+    SecretReference secret;  // when its name is not empty
+    site::Encoder encoder = site::Encoder::plain;
+  };
+
+  // The content with its secrets, wiped when it is no longer needed; without secrets it is that of
+  // the resource itself.
+  class Filled {
+   public:
+    explicit Filled(const Content& content) : content_(&content) {}
+    explicit Filled(std::string bytes) : own_(std::make_unique<Content>()), content_(own_.get()) {
+      own_->bytes = std::move(bytes);
+    }
+    Filled(Filled&&) = default;
+    Filled& operator=(Filled&&) = delete;
+    ~Filled() {
+      if (own_) crypto::wipe(own_->bytes);
+    }
+    const Content& operator*() const { return *content_; }
+    const Content* operator->() const { return content_; }
+
+   private:
+    std::unique_ptr<Content> own_;
+    const Content* content_;
+  };
+
+  [[nodiscard]] Result<Filled> filled(const Context& context) const {
+    if (!holds_secrets()) return Filled(content_);
+    if (context.secrets == nullptr)
+      return fail(ErrorCode::unsupported,
+                  fmt::format("{} holds a secret, and there are none here", path_))
+          .hint("secrets are for services that a controller deploys");
+    // A string that grew would leave copies behind.
+    std::vector<crypto::SecretBytes> values;
+    std::size_t size = 0;
+    for (const Part& part : secret_content_) {
+      if (part.secret.name.empty()) {
+        values.emplace_back();
+        size += part.text.size();
+        continue;
+      }
+      crypto::SecretBytes value = TRY(context.secrets->value(part.secret));
+      if (part.encoder != site::Encoder::plain)
+        value = crypto::SecretBytes::take(site::encode(part.encoder, std::string(value.reveal())));
+      size += value.size();
+      values.push_back(std::move(value));
+    }
+    std::string bytes;
+    bytes.reserve(size);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      bytes.append(secret_content_[i].secret.name.empty()
+                       ? std::string_view(secret_content_[i].text)
+                       : values[i].reveal());
+    return Filled(std::move(bytes));
+  }
+
+  // [ { text } | { secret, version, service, encode } … ]: what the keeper makes of a content with
+  // ${secret.…} in it.
+  void read_secret_content(JsonReader& reader) {
+    for (const Json& item : reader.array("secretContent")) {
+      JsonReader one(item, reader.path_of("secretContent"));
+      Part part;
+      part.text = one.string("text", "");
+      part.secret.name = one.string("secret", "");
+      part.secret.version = static_cast<std::uint64_t>(one.integer("version", 0, 0));
+      part.secret.service = one.string("service", "");
+      part.encoder =
+          static_cast<site::Encoder>(read_choice(one, "encode", {"plain", "json", "shell"}));
+      if (Status status = one.finish(); !status) reader.note(std::move(status).error());
+      secret_content_.push_back(std::move(part));
+    }
+  }
+
+  Status compare_content(const Context& context, const Content& content, const Entry& entry,
+                         Verdict& verdict) const {
+    if (holds_secrets()) {
+      verdict.add("content", "(sensitive)", "(sensitive)");
+      return {};
+    }
+    const std::uint64_t size = TRY(content.size());
     if (size == entry.stamp.size) {
       if (content_.source.empty()) {
         if (TRY(context.files.read(path_, kDefaultReadLimit)) == content_.bytes) return {};
@@ -136,7 +228,9 @@ class FileResource final : public Resource {
     }
     std::string diff;
     const bool small = size <= kLargestDiffedFile && entry.stamp.size <= kLargestDiffedFile;
-    if (small && !common().sensitive) {
+    // A file that has held a secret may hold it still.
+    const bool tainted = context.secrets != nullptr && context.secrets->is_tainted(path_);
+    if (small && !common().sensitive && !tainted) {
       const auto before = context.files.read(path_, kLargestDiffedFile);
       const auto after = content_.source.empty() ? Result<std::string>(content_.bytes)
                                                  : read_file(content_.source, kLargestDiffedFile);
@@ -187,6 +281,7 @@ class FileResource final : public Resource {
 
   std::string path_;
   Content content_;
+  std::vector<Part> secret_content_;
   std::optional<std::string>
       source_path_;  // the source as a path of the host, when it is below the root
   Ownership ownership_;
@@ -234,8 +329,15 @@ Result<std::unique_ptr<Resource>> parse_file(JsonReader& reader, const fs::path&
       out->source_path_ = *inside;
     }
   }
-  out->has_content_ = content || source;
+  out->read_secret_content(reader);
+  if (out->holds_secrets() && (content || source || out->absent_))
+    reader.note(
+        fail(ErrorCode::invalid_input,
+             fmt::format("{}: a content with secrets is the only one, of a file that is there",
+                         reader.path_of("secretContent"))));
+  out->has_content_ = content || source || out->holds_secrets();
   out->ownership_ = Ownership::read(reader);
+  if (out->holds_secrets() && !out->ownership_.mode) out->ownership_.mode = 0600;
   out->once_ = read_choice(reader, "replace", {"always", "once"}) == 1;
   out->validate_ = reader.strings("validate");
   out->force_ = reader.boolean("force", false);

@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "agent/supervisors/environment_file.h"
 #include "agent/supervisors/process_facts.h"
 #include "agent/supervisors/supervisor.h"
 #include "base/log.h"
@@ -43,13 +44,20 @@ struct Launch {
   std::vector<char*> environment;
 };
 
-Launch prepare(const DaemonSpec& spec, const std::string& notify_name) {
+Result<Launch> prepare(const DaemonSpec& spec, const std::string& notify_name) {
   Launch out;
   out.argv_text = spec.argv;
   std::map<std::string, std::string> environment = {
       {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
       {"LANG", "C.UTF-8"}};
   for (const auto& [key, value] : spec.environment) environment[key] = value;
+  if (!spec.environment_file.empty()) {
+    auto text = read_file(spec.environment_file, kEnvironmentFileLimit);
+    if (!text) return fail(std::move(text).error().context("reading the environment"));
+    auto read = parse_environment_file(*text);
+    if (!read) return fail(std::move(read).error().context("reading " + spec.environment_file));
+    for (auto& [key, value] : *read) environment[key] = std::move(value);
+  }
   if (spec.readiness.type == ReadinessSpec::Type::notify)
     environment["NOTIFY_SOCKET"] = "@" + notify_name;
   for (const auto& [key, value] : environment) out.environment_text.push_back(key + "=" + value);
@@ -179,7 +187,7 @@ class Shim {
   }
 
   Status start() {
-    const Launch launch = prepare(spec_, notify_name_);
+    const Launch launch = TRY(prepare(spec_, notify_name_));
     std::array<int, 2> report{};
     if (::pipe2(report.data(), O_CLOEXEC) != 0) return fail_errno(errno, "cannot create a pipe");
     const Fd reading(report[0]);

@@ -47,6 +47,7 @@ Json daemon_spec_to_json(const DaemonSpec& spec) {
       {"gid", spec.gid ? Json(*spec.gid) : Json()},
       {"groups", groups},
       {"environment", environment},
+      {"environmentFile", spec.environment_file},
       {"folder", spec.folder},
       {"readiness", kReadiness[static_cast<std::size_t>(spec.readiness.type)]},
       {"restart", kRestart[static_cast<std::size_t>(spec.restart)]},
@@ -75,6 +76,7 @@ Result<DaemonSpec> daemon_spec_from_json(const Json& json) {
   for (const auto& [key, value] : reader.object("environment")) {
     if (value.is_string()) out.environment[key] = value.as_string();
   }
+  out.environment_file = reader.string("environmentFile", "");
   out.folder = reader.string("folder", "");
   out.readiness.type = named<ReadinessSpec::Type>(kReadiness, reader.string("readiness", "none"));
   out.restart = named<RestartPolicy>(kRestart, reader.string("restart", "always"));

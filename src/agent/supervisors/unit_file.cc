@@ -74,6 +74,7 @@ Status check_text(const DaemonSpec& spec) {
   }
   texts.insert(texts.end(), spec.writable.begin(), spec.writable.end());
   texts.push_back(spec.folder);
+  texts.push_back(spec.environment_file);
   for (const std::string& text : texts) {
     if (text.find('\0') != std::string::npos || text.find('\r') != std::string::npos) {
       return fail(
@@ -82,10 +83,11 @@ Status check_text(const DaemonSpec& spec) {
                       spec.name));
     }
   }
-  for (const std::string& text : {spec.folder, spec.user, spec.group}) {
+  for (const std::string& text : {spec.folder, spec.environment_file, spec.user, spec.group}) {
     if (text.find('\n') != std::string::npos)
       return fail(ErrorCode::invalid_input,
-                  fmt::format("the daemon {}: a line end in folder, user or group", spec.name));
+                  fmt::format("the daemon {}: a line end in folder, environmentFile, user or group",
+                              spec.name));
   }
   return {};
 }
@@ -112,6 +114,8 @@ Result<std::string> render_unit(const DaemonSpec& spec) {
   out += '\n';
   for (const auto& [key, value] : spec.environment)
     out += fmt::format("Environment={}\n", unit_quoted(key + "=" + value));
+  if (!spec.environment_file.empty())
+    out += fmt::format("EnvironmentFile={}\n", plain(spec.environment_file));
   if (!spec.user.empty()) out += fmt::format("User={}\n", spec.user);
   if (!spec.group.empty()) out += fmt::format("Group={}\n", spec.group);
   if (!spec.folder.empty()) out += fmt::format("WorkingDirectory={}\n", plain(spec.folder));

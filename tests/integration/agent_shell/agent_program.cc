@@ -1,5 +1,6 @@
 // NAME DATA ROOT URL: an agent as a process of its own, with the native supervisor.
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "agent/shell.h"
@@ -22,6 +23,9 @@ int main(int argc, char** argv) {
   options.fetch_patience = seconds(20);
   options.stop_grace = seconds(2);
   options.health_interval = Duration(300);
+  // In a network namespace of its own: its firewall is nobody else's.
+  if (std::getenv("CONSORT_TEST_FIREWALL") != nullptr)
+    options.firewall = agent::FirewallChoice::nftables;
   const Status status = agent::run_agent(options);
   if (!status) std::fputs(render_error(status.error()).c_str(), stderr);
   return status ? 0 : 1;

@@ -90,17 +90,24 @@ class FakeController {
   void want(const std::string& service, std::optional<plan::InstanceState> state,
             const std::string& attempt, const std::optional<plan::Duty>& duty = std::nullopt) {
     on_loop([&] {
-      target_.epoch = 1;
-      ++target_.seq;
-      plan::TargetEntry entry;
-      entry.wanted = state;
-      entry.attempt = attempt;
-      entry.duty = duty;
-      target_.instances[service] = entry;
-      target_.attestation = attestation;
-      auto held = std::exchange(held_, {});
-      for (auto& [id, responder] : held)
-        responder.send(http::Response::json(plan::target_to_json(target_)));
+      target_.instances[service] = {state, attempt, duty};
+      send_target();
+    });
+  }
+  // Who may reach the host's ports from now on.
+  void admit(const plan::Admissions& admissions) {
+    on_loop([&] {
+      target_.admissions = admissions;
+      send_target();
+    });
+  }
+  // Both in one target.
+  void admit_with(const plan::Admissions& admissions, const std::string& service,
+                  const plan::InstanceState& state, const std::string& attempt) {
+    on_loop([&] {
+      target_.admissions = admissions;
+      target_.instances[service] = {state, attempt, std::nullopt};
+      send_target();
     });
   }
 
@@ -159,6 +166,15 @@ class FakeController {
     });
     std::unique_lock lock(mutex);
     changed.wait(lock, [&] { return done; });
+  }
+
+  void send_target() {
+    target_.epoch = 1;
+    ++target_.seq;
+    target_.attestation = attestation;
+    auto held = std::exchange(held_, {});
+    for (auto& [id, responder] : held)
+      responder.send(http::Response::json(plan::target_to_json(target_)));
   }
 
   void poll(const http::Request& request, const http::Responder& responder) {

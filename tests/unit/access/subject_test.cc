@@ -55,11 +55,29 @@ TEST_F(DeploySubject, IncludesAServiceOfWhichOnlyTheOwnerChanges) {
 }
 
 TEST_F(DeploySubject, LeavesOutWhatADeployOfSomeServicesLeavesAsItIs) {
-  candidate.services["bank"] = service("2", "team-a");  // no step: not in `only`
+  candidate.services["bank"] = service("2", "team-a");
+  candidate = plan::confined(candidate, &base, {"shop"}, {});
   EXPECT_EQ(changed(), (std::vector<std::string>{"shop"}));
 }
 
+TEST_F(DeploySubject, IncludesAServiceOfWhichOnlyTheAccessChanges) {
+  candidate.services["bank"].endpoints["sql"] = {5432, plan::AccessMode::off, {"10.0.0.0/8"}};
+  EXPECT_EQ(changed(), (std::vector<std::string>{"bank", "shop"}));
+}
+
+TEST_F(DeploySubject, LeavesOutAServiceThatOnlyLosesAHostThatHasLeft) {
+  for (const char* host : {"h1", "h2", "web1"}) base.hosts[host];
+  candidate.hosts = base.hosts;
+  candidate.hosts.erase("h2");
+  base.services["bank"].hosts = {"h1", "h2"};
+  candidate.services["bank"].hosts = {"h1"};
+  EXPECT_EQ(changed(), (std::vector<std::string>{"shop"}));
+  candidate.hosts = base.hosts;
+  EXPECT_EQ(changed(), (std::vector<std::string>{"bank", "shop"})) << "it was moved away";
+}
+
 TEST_F(DeploySubject, KnowsWhatComesAndGoes) {
+  candidate = base;
   candidate.services.erase("bank");
   candidate.services["new"] = service("1", "team-c");
   const auto subjects = services_changed(plan_of({"bank", "new"}), &base, candidate);
@@ -68,7 +86,9 @@ TEST_F(DeploySubject, KnowsWhatComesAndGoes) {
   EXPECT_EQ(subjects[0].owner_after, std::nullopt);
   EXPECT_EQ(subjects[1].owner_before, std::nullopt);
   EXPECT_EQ(subjects[1].owner_after, "team-c");
-  EXPECT_EQ(services_changed(plan_of({"new"}), nullptr, candidate).size(), 1U);
+  // Also where the plan has no step for it: there may be no host yet.
+  EXPECT_EQ(services_changed(plan_of({}), &base, candidate).size(), 2U);
+  EXPECT_EQ(services_changed(plan_of({"new"}), nullptr, candidate).size(), 2U);
 }
 
 TEST_F(DeploySubject, TheBudgetsAreEverybodys) {

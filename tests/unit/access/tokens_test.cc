@@ -26,6 +26,9 @@ JoinToken token() {
   return out;
 }
 
+// The fingerprint of a CA whose bytes are all zero.
+const std::string kZeroes = "." + std::string(43, 'A');
+
 TEST(TokenText, IsReadAsItWasWritten) {
   const JoinTokenText join{"ab12cd34", crypto::SecretText(kSecret), Digest::of("ca")};
   const std::string text(join.text().reveal());
@@ -35,9 +38,9 @@ TEST(TokenText, IsReadAsItWasWritten) {
   EXPECT_EQ(again->id, join.id);
   EXPECT_EQ(again->secret, join.secret);
   EXPECT_EQ(again->ca, join.ca);
-  const auto speaker = OperatorTokenText::parse("cop1.ab12cd34." + kSecret);
+  const auto speaker = OperatorTokenText::parse("cop1.ab12cd34." + kSecret + kZeroes);
   ASSERT_TRUE(speaker);
-  EXPECT_EQ(speaker->text().reveal(), "cop1.ab12cd34." + kSecret);
+  EXPECT_EQ(speaker->text().reveal(), "cop1.ab12cd34." + kSecret + kZeroes);
 }
 
 TEST(TokenText, IsReadStrictlyAndNeverRepeatedInErrors) {
@@ -49,14 +52,15 @@ TEST(TokenText, IsReadStrictlyAndNeverRepeatedInErrors) {
         "cj1.AB12CD34" + good.substr(12), "cj1.ab12cd34.short" + good.substr(good.rfind('.')),
         "cj1.ab12cd34." + kSecret, good + std::string(300, 'a'),
         "cj1.ab12cd34." + kSecret + "!" + good.substr(good.rfind('.')),
-        "cop1.ab12cd34." + kSecret}) {
+        "cop1.ab12cd34." + kSecret + kZeroes}) {
     const auto parsed = JoinTokenText::parse(bad);
     ASSERT_FALSE(parsed) << bad;
     EXPECT_EQ(parsed.error().code(), ErrorCode::invalid_input);
     EXPECT_THAT(render_error(parsed.error()), Not(HasSubstr(kSecret.substr(0, 12))));
   }
   EXPECT_FALSE(OperatorTokenText::parse(good));
-  EXPECT_FALSE(OperatorTokenText::parse("cop1.ab12cd34." + kSecret + ".more"));
+  EXPECT_FALSE(OperatorTokenText::parse("cop1.ab12cd34." + kSecret));
+  EXPECT_FALSE(OperatorTokenText::parse("cop1.ab12cd34." + kSecret + kZeroes + ".more"));
 }
 
 TEST(TokenText, IdsComeFromRandomText) {

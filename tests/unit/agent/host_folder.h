@@ -51,6 +51,7 @@ class HostFolder {
     o.labels = labels;
     o.clock = clock;
     o.claims = claims;
+    o.secrets = secrets;
     o.name = "mine";
     o.enforcement = enforcement;
     converger = Converger::create(std::move(o)).value();
@@ -93,6 +94,7 @@ class HostFolder {
   LabelMap labels;
   const Clock* clock = nullptr;
   Claims* claims = nullptr;
+  SecretSource* secrets = nullptr;
   Enforcement enforcement = Enforcement::enforce;
   std::unique_ptr<Converger> converger;
 

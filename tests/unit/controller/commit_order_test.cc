@@ -39,6 +39,14 @@ TEST(CommitOrder, ASlotIsTakenBeforeTheStepAndTheStepBeforeItsTarget) {
       ElementsAre("budgets", "rollouts/r000001/runs/f3", "targets/web1", "log/000000000001"));
 }
 
+TEST(CommitOrder, WhatAHostHasSaidComesBeforeWhatWasDecidedUponIt) {
+  EXPECT_THAT(order({{"budgets", "given to the next"},
+                     {"rollouts/r000001/runs/f3", "done"},
+                     {"rollouts/r000001", "the next wave"},
+                     {"hosts/web1", "has ended its step"}}),
+              ElementsAre("hosts/web1", "budgets", "rollouts/r000001/runs/f3", "rollouts/r000001"));
+}
+
 TEST(CommitOrder, NothingIsErasedBeforeTheHeadSaysThatItIsNeedless) {
   EXPECT_THAT(order({{"candidates/r000001", {}},
                      {"rollouts/r000001/runs/", {}},

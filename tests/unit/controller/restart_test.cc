@@ -1,4 +1,5 @@
 // A controller that dies and comes back, agents that know better, messages that come late.
+#include "controller/commit_order.h"
 #include "unit/controller/stage.h"
 
 namespace consort::controller {
@@ -366,6 +367,63 @@ TEST(EventShares, TheLargestGivesWayAndAmongEqualsTheOldest) {
   EXPECT_EQ(shares.add(7, "d"), 3U);
   // a: 4, b: 6, c: 5, d: 7
   EXPECT_EQ(shares.add(8, "e"), 4U);
+}
+
+// What a step's end sets in motion is many writes, and a crash may fall between any two of them.
+TEST_F(ControllerRestart, AfterACrashNoHostTakesASlotBesideTheOneThatGotIt) {
+  const auto pair = [](const std::string& version) {
+    Model model;
+    model.host("w1", "web").host("w2", "web");
+    model.service("app", "web", version).service("shop", "web", version, {"app"});
+    return model;
+  };
+  hosts_join(pair("v1"));
+  ASSERT_TRUE(deploy(request(pair("v1"))));
+  settle();
+  // Given the last step of a wave, on w2, which was heard of in the middle of it,
+  ASSERT_TRUE(deploy(request(pair("v2"))));
+  const auto is_told = [&] {
+    const auto target = core->target_of("w2");
+    return target->instances.at("app").wanted->manifest !=
+           agents["w2"].instances.at("app").applied->manifest;
+  };
+  for (int i = 0; i < 20 && !is_told(); ++i) {
+    now += seconds(1);
+    agents_act();
+  }
+  ASSERT_TRUE(is_told());
+  const plan::Target target = *core->target_of("w2");
+  plan::HostReport report;
+  report.host = "w2";
+  report.boot_id = "boot";
+  report.number = ++agents["w2"].reports;
+  report.epoch = target.epoch;
+  report.seq = target.seq;
+  report.instances = agents["w2"].instances;
+  plan::InstanceReport& app = report.instances.at("app");
+  app.step = "start";
+  take(core->on_report(report, now));
+  // when it has ended, and the controller dies while it writes what follows,
+  ++report.number;
+  app.step.clear();
+  app.applied = target.instances.at("app").wanted;
+  app.outcome.emplace();
+  app.outcome->attempt = target.instances.at("app").attempt;
+  const Output ended = core->on_report(report, now);
+  const std::vector<Writes> parts = in_transactions(ended.writes, {1, 1'000'000});
+  ASSERT_GT(parts.size(), 3U);
+  for (std::size_t written = 0; written <= parts.size(); ++written) {
+    Store left = store;
+    for (std::size_t i = 0; i < written; ++i) apply_writes(left, parts[i]);
+    auto next = Core::restore(left);
+    ASSERT_TRUE(next) << render_error(next.error());
+    const auto holders = [&] { return next->budgets().at("web").holders.size(); };
+    next->start(now);
+    EXPECT_LE(holders(), 1U) << "after " << written << " of " << parts.size();
+    ++report.number;
+    next->on_report(report, now);
+    EXPECT_EQ(holders(), 1U) << "after " << written << " of " << parts.size();
+  }
 }
 
 TEST_F(ControllerRestart, ADamagedStoreNamesTheKey) {

@@ -149,14 +149,13 @@ TEST_F(ServerTest, AHalfClosedPeerStillGetsItsAnswer) {
 }
 
 TEST_F(ServerTest, ThreeHundredConnectionsAtOnce) {
-  std::mutex mutex;
-  std::vector<Responder> waiting;
-  create().route("GET", "/together", [&](const Request&, const Responder& responder) {
-    const std::lock_guard lock(mutex);
-    waiting.push_back(responder);
+  // The last handler may still be at work when all are answered and the test is over.
+  const auto waiting = std::make_shared<std::vector<Responder>>();
+  create().route("GET", "/together", [waiting](const Request&, const Responder& responder) {
+    waiting->push_back(responder);
     // Nobody is answered before all are here.
-    if (waiting.size() == 300) {
-      for (const Responder& each : waiting) each.send(Response::text("all here"));
+    if (waiting->size() == 300) {
+      for (const Responder& each : *waiting) each.send(Response::text("all here"));
     }
   });
   start();

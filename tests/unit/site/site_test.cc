@@ -218,6 +218,37 @@ TEST_F(SiteTest, ThousandsOfServicesAreEvaluatedWithinTheLimits) {
   }
 }
 
+std::string db_with(const std::string& access, const std::string& provides = "sql: {port: 5432}") {
+  return "{name: 's', hostClasses: {a: {inventory: {type: 'hosts', hosts: {h1: {}}}}}, services: "
+         "{db: {on: 'a', provides: {" +
+         provides + "}, " + access + "}}}";
+}
+
+TEST_F(SiteTest, AccessIsDeclaredOnTheSiteAServiceOrAnEndpoint) {
+  const auto site = evaluate(
+      R"({name: 's', access: {mode: 'audit'}, hostClasses: {a: {inventory: {type: 'hosts', hosts: {h1: {}}}}},
+    services: {db: {on: 'a', access: {mode: 'enforce', also: ['10.0.0.0/8']},
+                    provides: {sql: {port: 5432}, stats: {port: 9187, access: {mode: 'off'}}}}}})");
+  ASSERT_TRUE(site) << render_error(site.error());
+  EXPECT_EQ(site->access.string_or("mode"), "audit");
+  EXPECT_EQ(site->services.at("db").access.string_or("mode"), "enforce");
+}
+
+TEST_F(SiteTest, AccessThatCannotBeMeantIsRefused) {
+  EXPECT_THAT(error_of(db_with("access: {mode: 'enforced'}")),
+              HasSubstr("services.db.access.mode"));
+  EXPECT_THAT(error_of(db_with("access: {mode: 'enforce'}", "")),
+              HasSubstr("services.db.access: the service provides nothing that could be reached"));
+  EXPECT_THAT(error_of(db_with("access: {mode: 'enforce'}", "sql: {}")),
+              HasSubstr("provides: { http"));
+  EXPECT_THAT(error_of(db_with("access: {also: ['web1']}")),
+              ::testing::AllOf(HasSubstr("services.db.access.also"), HasSubstr("'web1' is no IP")));
+  EXPECT_THAT(error_of(db_with("access: {also: ['10.1.2.3/8']}")), HasSubstr("10.0.0.0/8"));
+  EXPECT_THAT(
+      error_of(db_with("version: '1'", "a: {port: 1, access: {mode: 'enforce'}}, b: {port: 1}")),
+      HasSubstr("a and b share port 1"));
+}
+
 TEST_F(SiteTest, ASyntaxErrorHasItsLineAndACaret) {
   const std::string text = error_of("{\n  name: 's',\n  hostClasses {}\n}");
   EXPECT_THAT(text, HasSubstr("site.jsonnet:3:15"));
@@ -323,6 +354,18 @@ TEST(Placeholders, Encode) {
   const auto lookup = [](std::string_view) -> Result<std::string> { return std::string("a'b\"c"); };
   EXPECT_EQ(*expand("${json:host.name}", PlaceholderStage::host, lookup), "\"a'b\\\"c\"");
   EXPECT_EQ(*expand("${shell:host.name}", PlaceholderStage::host, lookup), "'a'\\''b\"c'");
+}
+
+TEST(Placeholders, SecretsStayReferencesAndNothingThatWasFilledInBecomesOne) {
+  const auto lookup = [](std::string_view) -> Result<std::string> { return "${secret.other}"; };
+  const auto pieces =
+      expand_but_secrets("a=${json:secret.db};b=${host.name};$${secret.no}${secret.x}", lookup);
+  ASSERT_TRUE(pieces);
+  const std::vector<Piece> wanted = {{"a=", "", Encoder::plain},
+                                     {"", "db", Encoder::json},
+                                     {";b=${secret.other};${secret.no}", "", Encoder::plain},
+                                     {"", "x", Encoder::plain}};
+  EXPECT_EQ(*pieces, wanted);
 }
 
 TEST(Schema, IsPublishedAsJsonSchema) {

@@ -1,0 +1,67 @@
+// Secrets as the controller knows them: names, versions, who may use them, and sealed texts that it
+// cannot open (ADR 0012). Values. The operations are with the others of the registry.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/time.h"
+
+namespace consort::access {
+
+inline constexpr std::size_t kMaxSecretBytes = 64U << 10U;  // of a value
+inline constexpr std::size_t kMaxSecretHosts = 9'000;       // of one secret
+inline constexpr std::size_t kMaxSecretServices = 1'000;    // of one secret
+inline constexpr std::size_t kMaxRecoveryKeys = 16;
+inline constexpr std::size_t kKeptSecretVersions = 3;
+inline constexpr std::size_t kMaxSecrets = 10'000;
+
+struct SecretVersion {
+  std::uint64_t number = 0;
+  std::string sealed;                        // crypto/seal.h, in secret_context()
+  std::map<std::string, std::string> hosts;  // name → the key that it was sealed to
+  std::vector<std::string> recovery;         // keys of operators that it was sealed to as well
+  std::string by;
+  Instant at{};
+  friend bool operator==(const SecretVersion&, const SecretVersion&) = default;
+};
+
+struct SecretRecord {
+  std::string name;
+  std::uint64_t last = 0;               // the newest number ever given
+  std::vector<std::string> services;    // that may use it, sorted
+  std::vector<SecretVersion> versions;  // the newest last; empty: it was removed
+  friend bool operator==(const SecretRecord&, const SecretRecord&) = default;
+
+  [[nodiscard]] const SecretVersion* version(std::uint64_t number) const;
+};
+
+// What an operator's program sends.
+struct SealedSecret {
+  std::string name;
+  std::uint64_t version = 0;
+  std::vector<std::string> services;
+  std::map<std::string, std::string> hosts;
+  std::vector<std::string> recovery;
+  std::string sealed;
+  friend bool operator==(const SealedSecret&, const SealedSecret&) = default;
+};
+
+// "PARTITION/NAME/VERSION"
+[[nodiscard]] std::string secret_context(std::string_view partition, std::string_view name,
+                                         std::uint64_t version);
+// Error invalid_input: not the text of an X25519 public key.
+[[nodiscard]] Status check_seal_key(std::string_view text);
+
+// Strict. Errors: invalid_input with the path, too_large.
+[[nodiscard]] Json secret_record_to_json(const SecretRecord& record);
+[[nodiscard]] Result<SecretRecord> secret_record_from_json(const Json& json);
+[[nodiscard]] Json sealed_secret_to_json(const SealedSecret& secret);
+[[nodiscard]] Result<SealedSecret> sealed_secret_from_json(const Json& json);
+
+}  // namespace consort::access

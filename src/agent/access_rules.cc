@@ -1,0 +1,179 @@
+#include "agent/access_rules.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/text.h"
+
+namespace consort::agent {
+namespace {
+
+constexpr std::size_t kMostStrangers = 1024;  // remembered per address family
+constexpr std::size_t kShown = 8;             // of a difference
+constexpr std::string_view kStrangers4 = "strangers_v4";
+constexpr std::string_view kStrangers6 = "strangers_v6";
+
+std::string source_set(const plan::Admission& admission, bool v6) {
+  std::vector<std::string> elements;
+  for (const std::string& source : admission.sources) {
+    if ((source.find(':') != std::string::npos) == v6) elements.push_back(source);
+  }
+  return fmt::format(
+      "  set from_{}_v{} {{\n    type ipv{}_addr\n    flags interval\n{}  }}\n", admission.port,
+      v6 ? 6 : 4, v6 ? 6 : 4,
+      elements.empty() ? "" : fmt::format("    elements = {{ {} }}\n", join(elements, ", ")));
+}
+
+std::string port_chain(const plan::Admission& admission) {
+  const std::int64_t port = admission.port;
+  std::string out = fmt::format(
+      "  chain port_{0} {{\n"
+      "    ip saddr @from_{0}_v4 return\n"
+      "    ip6 saddr @from_{0}_v6 return\n"
+      "    update @{1} {{ ip saddr . tcp dport counter }}\n"
+      "    update @{2} {{ ip6 saddr . tcp dport counter }}\n",
+      port, kStrangers4, kStrangers6);
+  out += admission.mode == plan::AccessMode::enforce ? "    counter reject with tcp reset\n"
+                                                     : "    counter return\n";
+  return out + "  }\n";
+}
+
+std::string stranger_set(std::string_view name, std::string_view type) {
+  return fmt::format(
+      "  set {} {{\n    type {} . inet_service\n    size {}\n    flags dynamic,timeout\n"
+      "    timeout 1h\n  }}\n",
+      name, type, kMostStrangers);
+}
+
+bool is_stranger_set(std::string_view name) { return name == kStrangers4 || name == kStrangers6; }
+
+// Handles and counters change by themselves.
+Json without_counts(const Json& json) {
+  if (json.is_array()) {
+    Json out = Json::array();
+    for (const Json& item : json.as_array()) out.push_back(without_counts(item));
+    return out;
+  }
+  if (!json.is_object()) return json;
+  Json out = Json::object();
+  for (const auto& [key, value] : json.as_object()) {
+    if (key == "handle" || key == "packets" || key == "bytes") continue;
+    out[key] = without_counts(value);
+  }
+  return out;
+}
+
+const Json::Array& items_of(const Json& listing) {
+  static const Json::Array nothing;
+  const Json* items = listing.find("nftables");
+  return items != nullptr && items->is_array() ? items->as_array() : nothing;
+}
+
+const Json::Array& elements_of(const Json& set) {
+  static const Json::Array nothing;
+  const Json* elements = set.find("elem");
+  return elements != nullptr && elements->is_array() ? elements->as_array() : nothing;
+}
+
+std::string element_text(const Json& element) {
+  if (element.is_string()) return element.as_string();
+  if (const Json* prefix = element.find("prefix"))
+    return fmt::format("{}/{}", prefix->string_or("addr"), prefix->int_or("len"));
+  return element.dump();
+}
+
+}  // namespace
+
+std::string access_rules(const plan::Admissions& admissions) {
+  // A table that is not there cannot be deleted: it is made first, in the same transaction.
+  std::string out = fmt::format("table inet {0}\ndelete table inet {0}\n", kAccessTable);
+  if (admissions.empty()) return out;
+  out += fmt::format("table inet {} {{\n", kAccessTable);
+  out += stranger_set(kStrangers4, "ipv4_addr") + stranger_set(kStrangers6, "ipv6_addr");
+  std::vector<std::string> jumps;
+  for (const plan::Admission& admission : admissions) {
+    out += source_set(admission, false) + source_set(admission, true) + port_chain(admission);
+    jumps.push_back(fmt::format("{0} : jump port_{0}", admission.port));
+  }
+  return out + fmt::format(
+                   "  chain admit {{\n"
+                   "    type filter hook input priority filter - 10; policy accept;\n"
+                   "    iifname \"lo\" return\n"
+                   "    tcp flags & (fin | syn | rst | ack) != syn return\n"
+                   "    tcp dport vmap {{ {} }}\n"
+                   "  }}\n}}\n",
+                   join(jumps, ", "));
+}
+
+std::vector<std::string> listed_rules(const Json& listing) {
+  std::vector<std::string> out;
+  std::map<std::string, int> places;  // the order of rules means something
+  for (const Json& item : items_of(listing)) {
+    if (!item.is_object() || item.as_object().empty()) continue;
+    const auto& [kind, value] = *item.as_object().begin();
+    const std::string name = value.string_or("name");
+    if (kind == "rule") {
+      const std::string chain = value.string_or("chain");
+      out.push_back(fmt::format("rule {} of chain {}: {}", ++places[chain], chain,
+                                without_counts(value).dump()));
+    } else if (kind == "set") {
+      Json bare = without_counts(value);
+      bare.as_object().erase("elem");
+      out.push_back(fmt::format("set {}: {}", name, bare.dump()));
+      if (is_stranger_set(name)) continue;
+      for (const Json& element : elements_of(value))
+        out.push_back(fmt::format("{} in set {}", element_text(element), name));
+    } else if (kind == "table" || kind == "chain") {
+      out.push_back(fmt::format("{} {}: {}", kind, name, without_counts(value).dump()));
+    } else if (kind != "metainfo") {
+      out.push_back(fmt::format("{}: {}", kind, without_counts(value).dump()));
+    }
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::string rules_difference(const std::vector<std::string>& wanted,
+                             const std::vector<std::string>& now) {
+  if (now.empty() && !wanted.empty()) return "the whole table was gone";
+  const auto list = [](const std::vector<std::string>& all, const std::vector<std::string>& some) {
+    std::vector<std::string> out;
+    std::set_difference(all.begin(), all.end(), some.begin(), some.end(), std::back_inserter(out));
+    std::string text;
+    for (std::size_t i = 0; i < std::min(out.size(), kShown); ++i)
+      text += (i == 0 ? "" : ", ") + out[i].substr(0, out[i].find(": {"));
+    if (out.size() > kShown) text += fmt::format(" and {} more", out.size() - kShown);
+    return text;
+  };
+  const std::string missing = list(wanted, now);
+  const std::string added = list(now, wanted);
+  std::string out = missing.empty() ? "" : "missing: " + missing;
+  if (!added.empty()) out += (out.empty() ? "" : "; ") + ("not ours: " + added);
+  return out;
+}
+
+std::vector<Stranger> listed_strangers(const Json& listing) {
+  std::vector<Stranger> out;
+  for (const Json& item : items_of(listing)) {
+    const Json* set = item.find("set");
+    if (set == nullptr || !is_stranger_set(set->string_or("name"))) continue;
+    for (const Json& entry : elements_of(*set)) {
+      // { elem: { val: { concat: [address, port] }, expires, counter: { packets, bytes } } }
+      const Json* element = entry.find("elem");
+      const Json* value = element == nullptr ? nullptr : element->find("val");
+      const Json* pair = value == nullptr ? nullptr : value->find("concat");
+      if (pair == nullptr || !pair->is_array() || pair->as_array().size() != 2) continue;
+      const Json& address = pair->as_array()[0];
+      const Json& port = pair->as_array()[1];
+      if (!address.is_string() || !port.is_int()) continue;
+      const Json* counter = element->find("counter");
+      out.push_back({address.as_string(), port.as_int(),
+                     counter == nullptr ? 0 : counter->int_or("packets")});
+    }
+  }
+  return out;
+}
+
+}  // namespace consort::agent

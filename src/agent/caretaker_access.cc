@@ -1,0 +1,116 @@
+// The caretaker's part in declared access: guards ports before what stands behind them starts,
+// looks after the rules, and tells of strangers.
+#include <fmt/format.h>
+
+#include "agent/caretaker.h"
+#include "agent/history.h"
+#include "base/log.h"
+
+namespace consort::agent {
+namespace {
+
+constexpr Duration kAccessRetry = seconds(10);
+constexpr const char* kStrand = "(access)";
+
+std::string access_text(const plan::Admissions& admissions) {
+  if (admissions.empty()) return "no port is guarded any more";
+  std::string out;
+  for (const plan::Admission& admission : admissions) {
+    out += fmt::format("{}port {} ({}) {} {} address{}", out.empty() ? "" : "; ", admission.port,
+                       admission.service,
+                       admission.mode == plan::AccessMode::enforce ? "admits" : "expects",
+                       admission.sources.size(), admission.sources.size() == 1 ? "" : "es");
+  }
+  return presentable(out, 2048);
+}
+
+}  // namespace
+
+// On the loop's thread, before anything else is begun: after a boot the rules are there before the
+// services are.
+void Caretaker::guard_at_start() {
+  // A host that was never told of access is left alone.
+  if (core_.target().admissions) {
+    accept_access(firewall_.set(core_.admissions()));
+  } else {
+    accept_access(firewall_.check(SystemClock().now()).report);
+  }
+}
+
+// `rest` begins when the ports are guarded, or when it is known that they cannot be.
+void Caretaker::guard(const GuardPorts& work, Output rest) {
+  work_.submit(kStrand, [this, admissions = work.admissions, rest = std::move(rest)]() mutable {
+    if (closing_) return;
+    const plan::AccessReport report = firewall_.set(admissions);
+    loop_.post(
+        [this, admissions = std::move(admissions), report, rest = std::move(rest)]() mutable {
+          if (closing_) return;
+          if (report.problem.empty())
+            shop_.note(make_event(SystemClock().now(), "access", "", "", access_text(admissions)));
+          accept_access(report);
+          carry_out(std::move(rest));
+        });
+  });
+}
+
+void Caretaker::accept_access(const plan::AccessReport& report) {
+  // Where nothing is guarded it concerns nobody that it could not be.
+  const bool guards = !core_.admissions().empty();
+  plan::AccessReport told = report;
+  if (guards && !told.problem.empty() && told.problem != access_problem_)
+    shop_.note(make_event(SystemClock().now(), "failed", "", "access",
+                          "ports are not guarded as declared: " + told.problem));
+  if (guards && told.problem.empty() && !access_problem_.empty())
+    shop_.note(make_event(SystemClock().now(), "repaired", "", "access",
+                          "ports are guarded as declared again"));
+  access_problem_ = guards ? told.problem : std::string();
+  if (guards && told.able) watch_firewall();
+  take(core_.on_access(told));
+  if (access_problem_.empty() || !told.able) return;
+  access_timer_.cancel();
+  access_timer_ = loop_.after(kAccessRetry, [this] { check_access(); });
+}
+
+// What somebody does to the rules is seen at once; the audits are for what is not.
+void Caretaker::watch_firewall() {
+  const std::lock_guard lock(watch_mutex_);
+  if (firewall_watch_ || closing_) return;
+  auto made = FirewallWatch::create(std::string(kAccessTable),
+                                    [this] { loop_.post([this] { check_access(); }); });
+  if (!made) return log_warn("{}; its rules are looked at once a minute", made.error().message());
+  firewall_watch_ = std::move(*made);
+}
+
+void Caretaker::check_access() {
+  if (closing_ || !core_.target().admissions) return;
+  work_.submit(kStrand, [this] {
+    if (closing_) return;
+    const Firewall::Finding finding = firewall_.check(SystemClock().now());
+    loop_.post([this, finding] { checked_access(finding); });
+  });
+}
+
+void Caretaker::checked_access(const Firewall::Finding& finding) {
+  if (closing_) return;
+  if (!finding.repaired.empty()) {
+    Json event = make_event(SystemClock().now(), "repaired", "", "access",
+                            presentable("the rules of the firewall: " + finding.repaired, 2048));
+    event["cause"] = "corrective";
+    shop_.note(std::move(event));
+  }
+  const plan::Admissions admissions = core_.admissions();
+  for (const Stranger& stranger : finding.strangers) {
+    for (const plan::Admission& admission : admissions) {
+      if (admission.port != stranger.port) continue;
+      shop_.note(make_event(
+          SystemClock().now(), "stranger", admission.service, "access",
+          fmt::format("{} {} port {} ({}), which nothing declares ({} tr{})", stranger.address,
+                      admission.mode == plan::AccessMode::enforce ? "was refused at" : "reached",
+                      stranger.port, presentable(admission.endpoint, 100), stranger.packets,
+                      stranger.packets == 1 ? "y" : "ies")));
+    }
+  }
+  accept_access(finding.report);
+}
+
+}  // namespace consort::agent

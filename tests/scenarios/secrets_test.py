@@ -1,0 +1,236 @@
+"""S37: the value of a secret is in the file that asks for it, and in no other place: a real controller with TLS and
+real hosts, a poison string, and every file, answer, log and process looked through for it.
+"""
+import base64
+import json
+import os
+import pathlib
+import resource
+import signal
+import subprocess
+import unittest
+
+from access_test import Controller
+
+POISON = "Poison-5f2b9c-that-nobody-may-see"
+
+
+def spellings(value):
+    """The value as it may hide: in base64 at any offset, in hex, too."""
+    raw = value.encode()
+    out = {raw, raw.hex().encode(), raw[::-1]}
+    for offset in range(3):
+        text = base64.b64encode(b"x" * offset + raw)
+        out |= {text[4:-4], text[4:-4].replace(b"+", b"-").replace(b"/", b"_")}
+    return out
+
+
+class Secrets(Controller):
+    """Given two hosts that have joined, and a site whose service `shop` writes ${secret.db} into a file."""
+
+    hosts_named = ("web1", "web2")
+
+    def setUp(self):
+        super().setUp()
+        self.said = []
+        token = self.token("--uses", "9")
+        self.agents = {name: self.agent(name, token) for name in self.hosts_named}
+        self.wait_until("all are there", lambda: all(self.hosts()[n]["reachable"] for n in self.hosts_named))
+        self.wait_until("all have told their keys", lambda: all(self.knows_key(n) for n in self.hosts_named))
+
+    def knows_key(self, host):
+        return host in json.loads(self.ask("GET", "/v1/secrets/any", certificate=self.admin_file())[1])["hosts"]
+
+    def run_consort(self, *arguments, **more):
+        done = super().run_consort(*arguments, **more)
+        if hasattr(self, "said"):
+            self.said.append((arguments, done.stdout + done.stderr))
+        return done
+
+    def site(self, *hosts, text="user=app\npassword=${secret.db}\njson=${json:secret.db}\n", **more):
+        services = {"shop": {"on": "all", "resources": {"conf": {"type": "file", "path": "${service.data}/app.conf", "content": text}}}, **more}
+        path = self.folder / "site.json"
+        path.write_text(json.dumps({"name": "s", "hostClasses": {"all": {"inventory": {"type": "hosts", "hosts": {h: {"address": "127.0.0.1"} for h in hosts or self.hosts_named}}}}, "services": services}))
+        return str(path)
+
+    def file(self, host):
+        return self.folder / f"agent-{host}/services/shop/data/app.conf"
+
+    def content(self, host):
+        return self.file(host).read_text()
+
+    def set_secret(self, value, *arguments):
+        return self.consort("secret", "set", "db", "--site", str(self.folder / "site.json"), *arguments, stdin=value)
+
+    def nowhere(self, *values, but=()):
+        """No file below the folder of the test has it, nothing that was printed, no process of consort."""
+        allowed = {self.file(h) for h in self.hosts_named} | set(but)
+        words = set().union(*(spellings(v) for v in values))
+        looked = 0
+        for path in self.folder.rglob("*"):
+            if not path.is_file() or path.is_symlink() or path in allowed:
+                continue
+            looked += 1
+            content = path.read_bytes()
+            for word in words:
+                self.assertNotIn(word, content, f"{path} holds the secret")
+        self.assertGreater(looked, 30)
+        for arguments, text in self.said:
+            for word in words:
+                self.assertNotIn(word, text.encode(), arguments)
+        for process in self.processes:
+            for kind in ("environ", "cmdline"):
+                for word in words:
+                    self.assertNotIn(word, pathlib.Path(f"/proc/{process.pid}/{kind}").read_bytes() if process.poll() is None else b"", kind)
+
+    def test_S37_a_value_is_in_its_file_and_nowhere_else(self):
+        site = self.site()
+        said = self.refused("plan", "--site", site)
+        self.assertIn("consort secret set db", said)
+        answer = self.set_secret(POISON + "\n")
+        self.assertEqual((answer["version"], answer["hosts"], answer["services"], answer["missing"]), (1, ["web1", "web2"], ["shop"], []))
+        self.consort("deploy", "--yes", "--site", site)
+        for host in self.hosts_named:
+            self.assertEqual(self.content(host), f'user=app\npassword={POISON}\njson="{POISON}"\n')
+            self.assertEqual(self.file(host).stat().st_mode & 0o777, 0o600)
+        self.nowhere(POISON)
+
+        # A new version is planned as a reconfiguration and brought to the hosts.
+        second = POISON[::-1] + "-second"
+        self.assertEqual(self.set_secret(second)["version"], 2)
+        plan = self.run_consort("plan", "--site", site, "--json")
+        self.assertEqual(plan.returncode, 2, plan.stderr)
+        steps = json.loads(plan.stdout.strip().splitlines()[-1])["steps"]
+        self.assertEqual({s["action"] for s in steps}, {"reconfigure"})
+        self.assertIn("secret db", plan.stdout)
+        self.consort("deploy", "--yes", "--site", site)
+        self.assertIn(second, self.content("web2"))
+        self.assertNotIn(POISON, self.content("web2"))
+        self.nowhere(POISON, second)
+
+        # Drift in the file is repaired, and nothing keeps what was there.
+        self.file("web1").write_text(self.content("web1") + "changed by hand: " + POISON)
+        self.wait_until("it is repaired", lambda: "by hand" not in self.content("web1"))
+        self.run_consort("logs", "--json")
+        self.run_consort("status", "shop")
+        self.run_consort("diff", "--site", site)
+        self.run_consort("history", "--json")
+        self.run_consort("secret", "list")
+        self.nowhere(POISON, second)
+
+        # Back to the first version: it is still sealed on the hosts.
+        self.consort("rollback", "--yes")
+        self.assertIn(f"password={POISON}\n", self.content("web1"))
+        self.nowhere(POISON, second)
+
+        # A file without the secret takes the place of one with it: no copy of that stays.
+        self.consort("deploy", "--yes", "--site", self.site(text="no password\n"))
+        self.assertEqual(self.content("web1"), "no password\n")
+        self.nowhere(POISON, second)
+        notes = [json.loads(line) for line in self.run_consort("audit", "--json").stdout.splitlines()]
+        self.assertIn("set_secret", json.dumps(notes))
+
+    def test_an_agent_without_a_controller_restarts_and_repairs(self):
+        site = self.site()
+        self.set_secret(POISON)
+        self.consort("deploy", "--yes", "--site", site)
+        right = self.content("web1")
+        self.end(self.controller)
+        self.end(self.agents["web1"])
+        self.file("web1").write_text("broken while nobody looked")
+        self.agent("web1")
+        self.wait_until("it is repaired", lambda: self.content("web1") == right)
+        self.nowhere(POISON)
+
+    def test_a_host_that_comes_later_is_served_by_resealing(self):
+        self.site("web1")
+        self.set_secret(POISON)
+        self.consort("deploy", "--yes", "--site", self.site("web1"))
+        sealed = json.loads(self.ask("GET", "/v1/agents/web1/secrets?secret=db&version=1", certificate=self.host_file("web1"))[1])["sealed"]
+        self.assertTrue(sealed.startswith("sealed.v1."))
+        # web2 is no recipient: it is not given the sealed text, and could not open it.
+        self.assertEqual(self.ask("GET", "/v1/agents/web2/secrets?secret=db&version=1", certificate=self.host_file("web2"))[0], 404)
+        self.assertEqual(self.ask("GET", "/v1/agents/web1/secrets?secret=db&version=1", certificate=self.host_file("web2"))[0], 403)
+        said = self.refused("deploy", "--yes", "--site", self.site("web1", "web2"))
+        self.assertIn("consort secret reseal db", said)
+        self.assertIn("web2", said)
+        again = self.consort("secret", "reseal", "db", "--site", self.site("web1", "web2"))
+        self.assertEqual((again["version"], again["hosts"]), (1, ["web1", "web2"]))
+        self.consort("deploy", "--yes", "--site", self.site("web1", "web2"))
+        self.assertEqual(self.content("web2"), self.content("web1"))
+        self.nowhere(POISON)
+
+    def test_a_stolen_sealed_text_is_worth_nothing_on_another_host(self):
+        self.site("web1")
+        self.set_secret(POISON)
+        self.consort("deploy", "--yes", "--site", self.site("web1"))
+        stolen = self.folder / "agent-web1/secrets/db.1.json"
+        self.assertEqual(stolen.stat().st_mode & 0o777, 0o600)
+        self.assertNotIn(POISON, stolen.read_text())
+        # Even with the files of the other host, web2's key opens nothing.
+        target = self.folder / "agent-web2/secrets/db.1.json"
+        target.write_text(stolen.read_text())
+        self.assertNotEqual((self.folder / "agent-web1/secrets/key.pem").read_text(), (self.folder / "agent-web2/secrets/key.pem").read_text())
+        self.assertFalse(self.file("web2").exists())
+
+    def test_another_service_may_not_use_it(self):
+        self.site("web1")
+        self.set_secret(POISON)
+        thief = {"thief": {"on": "all", "resources": {"f": {"type": "file", "path": "${service.data}/f", "content": "${secret.db}"}}}}
+        said = self.refused("deploy", "--yes", "--site", self.site("web1", **thief))
+        self.assertIn("not for thief", said)
+
+    def test_only_a_files_content_may_hold_it(self):
+        places = {"argv": {"daemon": {"argv": ["/bin/sleep", "${secret.db}"]}},
+                  "environment": {"daemon": {"argv": ["/bin/sleep", "1"], "environment": {"PASSWORD": "${secret.db}"}}},
+                  "path": {"resources": {"f": {"type": "file", "path": "/etc/${secret.db}", "content": ""}}}}
+        for name, service in places.items():
+            with self.subTest(name):
+                said = self.refused("check", "--site", self.site("web1", leaky={"on": "all", **service}))
+                self.assertIn("content of a file", said)
+
+    def test_roles(self):
+        self.site("web1")
+        self.set_secret(POISON)
+        tokens = {}
+        for who, grants in (("viewer", ["--role", "viewer"]), ("mine", ["--role", "deployer", "--service", "shop"]), ("other", ["--role", "deployer", "--service", "other"])):
+            tokens[who] = self.run_consort("operator", "create", who, *grants).stdout.strip().splitlines()[0]
+        self.assertEqual(self.ask("GET", "/v1/secrets", token=tokens["viewer"])[0], 200)
+        for who, status in (("viewer", 403), ("other", 403), ("mine", 200)):
+            self.assertEqual(self.ask("GET", "/v1/secrets/db/sealed", token=tokens[who])[0], status, who)
+        self.assertEqual(self.ask("DELETE", "/v1/secrets/db", token=tokens["other"])[0], 403)
+        self.assertEqual(self.ask("DELETE", "/v1/secrets/db", token=tokens["mine"])[0], 200)
+        # Its number is not used again.
+        self.assertEqual(self.set_secret("another")["version"], 2)
+
+    def test_values_come_from_stdin_or_a_file_and_may_be_made(self):
+        self.site("web1")
+        file = self.folder / "value"
+        file.write_text("from a file\n")
+        self.consort("secret", "set", "db", "--site", str(self.folder / "site.json"), "--file", str(file))
+        self.consort("deploy", "--yes", "--site", self.site("web1"))
+        self.assertIn("password=from a file\n", self.content("web1"))
+        self.assertEqual(self.consort("secret", "rotate", "db", "--site", self.site("web1"))["version"], 2)
+        self.consort("deploy", "--yes", "--site", self.site("web1"))
+        self.assertRegex(self.content("web1"), r"password=[A-Za-z0-9_-]{43}\n")
+        self.assertIn("empty", self.refused("secret", "set", "db", "--site", self.site("web1"), stdin=""))
+        self.assertIn("65536", self.refused("secret", "set", "db", "--site", self.site("web1"), stdin="x" * 70_000))
+        self.assertIn("there is no secret", self.refused("secret", "rotate", "nope", "--service", "shop"))
+
+    def test_no_core_dumps(self):
+        """The kernel says whether a process that is ended by SIGABRT left one (WCOREDUMP), if this machine lets processes."""
+        resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        plain = subprocess.Popen(["sleep", "60"], cwd=self.folder)
+        plain.send_signal(signal.SIGABRT)
+        if not os.WCOREDUMP(os.waitpid(plain.pid, 0)[1]):
+            self.skipTest("this machine writes no core dumps")
+        for process in (self.agents["web2"], self.controller):
+            # Other programs must not lose theirs by it.
+            resource.prlimit(process.pid, resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+            process.send_signal(signal.SIGABRT)
+            self.assertFalse(os.WCOREDUMP(os.waitpid(process.pid, 0)[1]))
+            process.returncode = -signal.SIGABRT
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,150 @@
+// Stories of secrets at the controller: versions, recipients, and records that lose nothing.
+#include "access/secrets.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "access/registry.h"
+#include "crypto/keys.h"
+
+namespace consort::access {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::string some_key() {
+  return crypto::PrivateKey::generate(crypto::KeyKind::x25519).public_key().to_text();
+}
+
+struct SecretsTest : testing::Test {
+  Registry registry;
+  Store store;
+  Instant now = from_millis(1'800'000'000'000);
+  std::string web1 = some_key();
+
+  void SetUp() override { let_in("web1", web1); }
+
+  void keep(const Result<Writes>& writes) {
+    ASSERT_TRUE(writes) << render_error(writes.error());
+    ASSERT_TRUE(registry.apply(*writes));
+    for (const auto& [key, value] : *writes) {
+      if (value)
+        store[key] = *value;
+      else
+        store.erase(key);
+    }
+    ASSERT_EQ(Registry::restore(store).value(), registry);
+  }
+  void let_in(const std::string& name, const std::string& seal_key) {
+    HostIdentity host;
+    host.name = name;
+    host.state = HostState::approved;
+    host.key = Digest::of(name);
+    keep(Writes{{"access/hosts/" + name, host_identity_to_json(host).dump()}});
+    keep(tell_seal_key(registry, name, seal_key));
+  }
+  [[nodiscard]] SealedSecret sealed(std::uint64_t version) const {
+    return {"db", version, {"shop", "web"}, {{"web1", web1}}, {web1}, "sealed.v1.AAAA"};
+  }
+  [[nodiscard]] Result<Writes> put(const SealedSecret& secret) const {
+    return put_secret(registry, secret, "operator ann", now);
+  }
+};
+
+TEST_F(SecretsTest, VersionsFollowEachOtherAndTheLastThreeStay) {
+  for (std::uint64_t version = 1; version <= 5; ++version) keep(put(sealed(version)));
+  const SecretRecord& record = *find_secret(registry, "db").value();
+  EXPECT_EQ(record.version(2), nullptr);
+  ASSERT_NE(record.version(3), nullptr);
+  EXPECT_EQ(record.version(5)->by, "operator ann");
+  EXPECT_THAT(readers_of(registry, *record.version(5)), ElementsAre("web1"));
+}
+
+TEST_F(SecretsTest, TwoWhoSetItAtOnceDoNotOverwriteEachOther) {
+  keep(put(sealed(1)));
+  keep(put(sealed(2)));
+  EXPECT_EQ(put(sealed(4)).error().code(), ErrorCode::conflict);
+  EXPECT_EQ(put(sealed(1)).error().code(), ErrorCode::conflict);
+}
+
+TEST_F(SecretsTest, SealingAnewKeepsTheVersion) {
+  keep(put(sealed(1)));
+  SealedSecret again = sealed(1);
+  again.sealed = "sealed.v1.BBBB";
+  keep(put(again));
+  const SecretRecord& record = *find_secret(registry, "db").value();
+  EXPECT_EQ(record.versions.size(), 1U);
+  EXPECT_EQ(record.versions[0].sealed, "sealed.v1.BBBB");
+}
+
+TEST_F(SecretsTest, ARemovedSecretNeverHasTheSameVersionAgain) {
+  keep(put(sealed(1)));
+  keep(remove_secret(registry, "db"));
+  EXPECT_EQ(find_secret(registry, "db").error().code(), ErrorCode::not_found);
+  EXPECT_EQ(remove_secret(registry, "db").error().code(), ErrorCode::not_found);
+  EXPECT_EQ(put(sealed(1)).error().code(), ErrorCode::conflict)
+      << "what is deployed as version 1 would not be planned anew";
+  keep(put(sealed(2)));
+  EXPECT_EQ(find_secret(registry, "db").value()->versions.size(), 1U);
+}
+
+TEST_F(SecretsTest, AHostWithANewKeyCannotReadWhatWasSealedToTheOld) {
+  keep(put(sealed(1)));
+  keep(tell_seal_key(registry, "web1", some_key()));
+  EXPECT_TRUE(readers_of(registry, find_secret(registry, "db").value()->versions[0]).empty());
+  EXPECT_THAT(put(sealed(2)).error().message(), HasSubstr("another key"));
+}
+
+TEST_F(SecretsTest, OnlyHostsThatWereLetInAreRecipients) {
+  SealedSecret secret = sealed(1);
+  secret.hosts["stranger"] = some_key();
+  EXPECT_EQ(put(secret).error().code(), ErrorCode::not_found);
+  EXPECT_EQ(tell_seal_key(registry, "stranger", some_key()).error().code(), ErrorCode::not_found);
+  keep(revoke_host(registry, "web1", "operator ann", now));
+  EXPECT_EQ(tell_seal_key(registry, "web1", some_key()).error().code(), ErrorCode::forbidden);
+}
+
+TEST_F(SecretsTest, AnotherMachineThatTakesTheNameHasNoKeyYet) {
+  HostIdentity host = registry.hosts.at("web1");
+  host.rival = Rival{Digest::of("new disk"), "m", "10.0.0.1", "t", now};
+  keep(Writes{{"access/hosts/web1", host_identity_to_json(host).dump()}});
+  keep(approve_host(registry, "web1", Digest::of("new disk"), "operator ann", now));
+  EXPECT_EQ(registry.hosts.at("web1").seal_key, "");
+}
+
+TEST_F(SecretsTest, OtherKindsOfKeysAreRefused) {
+  const std::string other =
+      crypto::PrivateKey::generate(crypto::KeyKind::ed25519).public_key().to_text();
+  EXPECT_EQ(tell_seal_key(registry, "web1", other).error().code(), ErrorCode::invalid_input);
+  EXPECT_FALSE(check_seal_key("x25519:short"));
+}
+
+TEST_F(SecretsTest, WhatIsSentIsReadStrictly) {
+  const Json good = sealed_secret_to_json(sealed(1));
+  EXPECT_EQ(sealed_secret_from_json(good).value(), sealed(1));
+  const std::vector<std::pair<std::string, Json>> bad = {
+      {"name", Json("../x")},
+      {"version", Json(0)},
+      {"services", Json::array()},
+      {"services", Json(Json::Array{"web", "shop"})},
+      {"hosts", Json::object({{"web1", "x25519:no"}})},
+      {"recovery", Json(Json::Array{"no"})},
+      {"sealed", Json("the value itself")},
+      {"value", Json("the value itself")},
+  };
+  for (const auto& [key, value] : bad) {
+    Json json = good;
+    json[key] = value;
+    EXPECT_FALSE(sealed_secret_from_json(json)) << key;
+  }
+}
+
+TEST_F(SecretsTest, ARecordOfAHostOfBeforeThereWereSecretsIsRead) {
+  Json json = host_identity_to_json(registry.hosts.at("web1"));
+  json.as_object().erase("sealKey");
+  EXPECT_EQ(host_identity_from_json(json).value().seal_key, "");
+}
+
+}  // namespace
+}  // namespace consort::access

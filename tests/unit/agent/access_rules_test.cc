@@ -1,0 +1,175 @@
+// Admissions as rules, and what a listing of them says.
+#include "agent/access_rules.h"
+
+#include <gmock/gmock.h>
+
+#include "agent/core.h"
+
+namespace consort::agent {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+plan::Admission sql(plan::AccessMode mode = plan::AccessMode::enforce) {
+  return {5432, "db", "sql", mode, {"10.0.0.7", "10.1.0.0/16", "fd00::/8"}};
+}
+
+TEST(AccessRules, TheTableIsReplacedAsAWhole) {
+  EXPECT_EQ(access_rules({sql()}), R"(table inet consort
+delete table inet consort
+table inet consort {
+  set strangers_v4 {
+    type ipv4_addr . inet_service
+    size 1024
+    flags dynamic,timeout
+    timeout 1h
+  }
+  set strangers_v6 {
+    type ipv6_addr . inet_service
+    size 1024
+    flags dynamic,timeout
+    timeout 1h
+  }
+  set from_5432_v4 {
+    type ipv4_addr
+    flags interval
+    elements = { 10.0.0.7, 10.1.0.0/16 }
+  }
+  set from_5432_v6 {
+    type ipv6_addr
+    flags interval
+    elements = { fd00::/8 }
+  }
+  chain port_5432 {
+    ip saddr @from_5432_v4 return
+    ip6 saddr @from_5432_v6 return
+    update @strangers_v4 { ip saddr . tcp dport counter }
+    update @strangers_v6 { ip6 saddr . tcp dport counter }
+    counter reject with tcp reset
+  }
+  chain admit {
+    type filter hook input priority filter - 10; policy accept;
+    iifname "lo" return
+    tcp flags & (fin | syn | rst | ack) != syn return
+    tcp dport vmap { 5432 : jump port_5432 }
+  }
+}
+)");
+}
+
+TEST(AccessRules, AnAuditRefusesNobody) {
+  const std::string rules = access_rules({sql(plan::AccessMode::audit)});
+  EXPECT_THAT(rules, HasSubstr("counter return"));
+  EXPECT_THAT(rules, ::testing::Not(HasSubstr("reject")));
+}
+
+TEST(AccessRules, WithoutAdmissionsNoTableIsLeft) {
+  EXPECT_EQ(access_rules({}), "table inet consort\ndelete table inet consort\n");
+}
+
+Json listing(std::string_view text) { return parse_json(text).value(); }
+
+TEST(AccessRules, HandlesCountersAndStrangersAreNoDifference) {
+  const auto one = listed_rules(listing(R"({"nftables": [{"metainfo": {"version": "1.0.6"}},
+    {"table": {"family": "inet", "name": "consort", "handle": 2}},
+    {"set": {"name": "from_5432_v4", "handle": 3, "elem": ["10.0.0.7", {"prefix": {"addr": "10.1.0.0", "len": 16}}]}},
+    {"set": {"name": "strangers_v4", "handle": 4}},
+    {"rule": {"chain": "port_5432", "handle": 9, "expr": [{"counter": {"packets": 0, "bytes": 0}}, {"reject": null}]}}]})"));
+  const auto other = listed_rules(listing(R"({"nftables": [{"metainfo": {"version": "1.0.9"}},
+    {"table": {"family": "inet", "name": "consort", "handle": 7}},
+    {"set": {"name": "from_5432_v4", "handle": 8, "elem": [{"prefix": {"addr": "10.1.0.0", "len": 16}}, "10.0.0.7"]}},
+    {"set": {"name": "strangers_v4", "handle": 5, "elem": [{"elem": {"val": {"concat": ["10.0.0.9", 5432]}, "expires": 3, "counter": {"packets": 4, "bytes": 240}}}]}},
+    {"rule": {"chain": "port_5432", "handle": 11, "expr": [{"counter": {"packets": 4, "bytes": 240}}, {"reject": null}]}}]})"));
+  EXPECT_EQ(one, other);
+  EXPECT_EQ(rules_difference(one, other), "");
+}
+
+TEST(AccessRules, ADifferenceNamesWhatIsMissingAndWhatIsNotOurs) {
+  const auto wanted = listed_rules(listing(R"({"nftables": [
+    {"set": {"name": "from_5432_v4", "elem": ["10.0.0.7", "10.0.0.8"]}},
+    {"rule": {"chain": "port_5432", "expr": [{"reject": null}]}}]})"));
+  const auto now = listed_rules(listing(R"({"nftables": [
+    {"set": {"name": "from_5432_v4", "elem": ["10.0.0.7", "10.66.6.6"]}}]})"));
+  EXPECT_EQ(rules_difference(wanted, now),
+            "missing: 10.0.0.8 in set from_5432_v4, rule 1 of chain port_5432; not ours: 10.66.6.6 "
+            "in set from_5432_v4");
+  EXPECT_EQ(rules_difference(wanted, {}), "the whole table was gone");
+}
+
+TEST(AccessRules, StrangersAreReadFromTheirSets) {
+  EXPECT_THAT(listed_strangers(listing(R"({"nftables": [
+    {"set": {"name": "from_5432_v4", "elem": ["10.0.0.7"]}},
+    {"set": {"name": "strangers_v4", "elem": [{"elem": {"val": {"concat": ["10.0.0.9", 5432]}, "counter": {"packets": 4, "bytes": 240}}}]}},
+    {"set": {"name": "strangers_v6", "elem": [17, {"elem": {"val": "x"}}]}}]})")),
+              ElementsAre(Stranger{"10.0.0.9", 5432, 4}));
+}
+
+// --- the core ------------------------------------------------------------------------------------
+
+plan::Target target(std::uint64_t seq, std::optional<plan::Admissions> admissions) {
+  plan::Target out;
+  out.epoch = 1;
+  out.seq = seq;
+  out.admissions = std::move(admissions);
+  return out;
+}
+
+bool guards(const Output& output) {
+  return !output.work.empty() && std::holds_alternative<GuardPorts>(output.work.front());
+}
+
+TEST(AgentAccess, PortsAreGuardedBeforeAnythingElseAndOnlyWhenSomethingChanged) {
+  Core core = Core::restore({}).value();
+  plan::Target first = target(1, plan::Admissions{sql()});
+  first.instances["db"].wanted = plan::InstanceState{Digest::of("m")};
+  first.instances["db"].attempt = "a";
+  const Output output = core.on_target(first).value();
+  ASSERT_TRUE(guards(output));
+  EXPECT_EQ(output.work.size(), 2U);
+  first.seq = 2;
+  EXPECT_FALSE(guards(core.on_target(first).value()));
+  first.seq = 3;
+  first.admissions = plan::Admissions();
+  EXPECT_TRUE(guards(core.on_target(first).value()));
+}
+
+TEST(AgentAccess, AControllerThatDoesNotKnowLeavesWhatIsInForceAlsoOverARestart) {
+  Core core = Core::restore({}).value();
+  static_cast<void>(core.on_target(target(1, plan::Admissions{sql()})).value());
+  const Output output = core.on_target(target(2, std::nullopt)).value();
+  EXPECT_FALSE(guards(output));
+  EXPECT_THAT(core.admissions(), ElementsAre(sql()));
+  const Core again = Core::restore({{"target", *output.writes.at("target")}}).value();
+  EXPECT_THAT(again.admissions(), ElementsAre(sql()));
+}
+
+TEST(AgentAccess, APromiseThatIsNotKeptMakesItsServiceUnhealthy) {
+  Instance runs;
+  runs.applied = plan::InstanceState{Digest::of("m")};
+  Core core =
+      Core::restore({{"instances/db", instance_to_json(runs).dump()},
+                     {"instances/web", instance_to_json(runs).dump()},
+                     {"target", plan::target_to_json(target(1, plan::Admissions{sql()})).dump()}})
+          .value();
+  for (const char* name : {"db", "web"})
+    static_cast<void>(core.on_health(name, plan::Health::healthy, ""));
+  EXPECT_TRUE(core.on_access({true, "nft says no", Digest()}).report);
+  EXPECT_EQ(core.report().instances.at("db").health, plan::Health::unhealthy);
+  EXPECT_THAT(core.report().instances.at("db").health_reason, HasSubstr("nft says no"));
+  EXPECT_EQ(core.report().instances.at("web").health, plan::Health::healthy);
+  const plan::AccessReport well{true, "", plan::admissions_digest({sql()})};
+  static_cast<void>(core.on_access(well));
+  EXPECT_EQ(core.report().instances.at("db").health, plan::Health::healthy);
+  EXPECT_EQ(core.report().access, well);
+  EXPECT_FALSE(core.on_access(well).report) << "nothing new";
+  // An audit that cannot look is told of, and makes nobody sick.
+  static_cast<void>(
+      core.on_target(target(2, plan::Admissions{sql(plan::AccessMode::audit)})).value());
+  static_cast<void>(core.on_access({false, "no nft", Digest()}));
+  EXPECT_EQ(core.report().instances.at("db").health, plan::Health::healthy);
+}
+
+}  // namespace
+}  // namespace consort::agent
