@@ -81,9 +81,9 @@ std::string read_sealed(JsonReader& reader) {
   return out;
 }
 
-Json hosts_to_json(const std::map<std::string, std::string>& hosts) {
+Json texts_to_json(const std::map<std::string, std::string>& texts) {
   Json out = Json::object();
-  for (const auto& [name, key] : hosts) out[name] = key;
+  for (const auto& [key, value] : texts) out[key] = value;
   return out;
 }
 
@@ -107,6 +107,32 @@ std::string secret_context(std::string_view partition, std::string_view name,
   return fmt::format("{}/{}/{}", partition, name, version);
 }
 
+Json signatures_to_json(const std::map<std::string, std::string>& signatures) {
+  return texts_to_json(signatures);
+}
+
+std::map<std::string, std::string> read_signatures(JsonReader& reader) {
+  std::map<std::string, std::string> out;
+  const Json* signatures = reader.any("signatures");
+  if (signatures == nullptr) return out;
+  const bool good = signatures->is_object() &&
+                    signatures->as_object().size() <= kMaxSecretSignatures &&
+                    std::all_of(signatures->as_object().begin(), signatures->as_object().end(),
+                                [](const auto& item) {
+                                  return item.first.size() <= 256 && item.second.is_string() &&
+                                         item.second.as_string().size() <= 256;
+                                });
+  if (!good) {
+    reader.note(fail(ErrorCode::invalid_input,
+                     fmt::format("{}: expected at most {} signatures by key",
+                                 reader.path_of("signatures"), kMaxSecretSignatures)));
+    return out;
+  }
+  for (const auto& [key, signature] : signatures->as_object())
+    out.emplace(key, signature.as_string());
+  return out;
+}
+
 Status check_seal_key(std::string_view text) {
   const auto key = crypto::PublicKey::from_text(text);
   if (key && key->kind() == crypto::KeyKind::x25519) return {};
@@ -117,11 +143,12 @@ Json secret_record_to_json(const SecretRecord& record) {
   Json::Array versions;
   for (const SecretVersion& version : record.versions)
     versions.push_back(Json::object({{"version", version.number},
-                                     {"hosts", hosts_to_json(version.hosts)},
+                                     {"hosts", texts_to_json(version.hosts)},
                                      {"recovery", Json::array_of(version.recovery)},
                                      {"by", version.by},
                                      {"at", format_instant(version.at)},
-                                     {"sealed", version.sealed}}));
+                                     {"sealed", version.sealed},
+                                     {"signatures", signatures_to_json(version.signatures)}}));
   return Json::object({{"name", record.name},
                        {"last", record.last},
                        {"services", Json::array_of(record.services)},
@@ -147,6 +174,7 @@ Result<SecretRecord> secret_record_from_json(const Json& json) {
     version.by = read_text(one, "by");
     version.at = read_instant(one, "at");
     version.sealed = read_sealed(one);
+    version.signatures = read_signatures(one);
     TRYV(one.finish());
     const std::uint64_t before = out.versions.empty() ? 0 : out.versions.back().number;
     if (version.number <= before || version.number > out.last)
@@ -160,9 +188,10 @@ Json sealed_secret_to_json(const SealedSecret& secret) {
   return Json::object({{"name", secret.name},
                        {"version", secret.version},
                        {"services", Json::array_of(secret.services)},
-                       {"hosts", hosts_to_json(secret.hosts)},
+                       {"hosts", texts_to_json(secret.hosts)},
                        {"recovery", Json::array_of(secret.recovery)},
-                       {"sealed", secret.sealed}});
+                       {"sealed", secret.sealed},
+                       {"signatures", signatures_to_json(secret.signatures)}});
 }
 
 Result<SealedSecret> sealed_secret_from_json(const Json& json) {
@@ -174,6 +203,7 @@ Result<SealedSecret> sealed_secret_from_json(const Json& json) {
   out.hosts = read_hosts(reader);
   out.recovery = read_keys(reader);
   out.sealed = read_sealed(reader);
+  out.signatures = read_signatures(reader);
   TRYV(reader.finish());
   return out;
 }
@@ -226,8 +256,8 @@ Result<Writes> put_secret(const Registry& registry, const SealedSecret& secret,
       return fail(ErrorCode::conflict, fmt::format("host '{}' has another key now", name))
           .hint("try again: what is sealed must be sealed to the new one");
   }
-  const SecretVersion version{secret.version,  secret.sealed, secret.hosts,
-                              secret.recovery, bounded(by),   now};
+  const SecretVersion version{secret.version,    secret.sealed, secret.hosts, secret.recovery,
+                              secret.signatures, bounded(by),   now};
   if (anew) {
     next.versions.back() = version;
   } else {

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/json_reader.h"
 #include "base/time.h"
 
 namespace consort::access {
@@ -18,6 +19,7 @@ inline constexpr std::size_t kMaxSecretBytes = 64U << 10U;  // of a value
 inline constexpr std::size_t kMaxSecretHosts = 9'000;       // of one secret
 inline constexpr std::size_t kMaxSecretServices = 1'000;    // of one secret
 inline constexpr std::size_t kMaxRecoveryKeys = 16;
+inline constexpr std::size_t kMaxSecretSignatures = 16;
 inline constexpr std::size_t kKeptSecretVersions = 3;
 inline constexpr std::size_t kMaxSecrets = 10'000;
 
@@ -26,6 +28,8 @@ struct SecretVersion {
   std::string sealed;                        // crypto/seal.h, in secret_context()
   std::map<std::string, std::string> hosts;  // name → the key that it was sealed to
   std::vector<std::string> recovery;         // keys of operators that it was sealed to as well
+  // By operators, over what is sealed (signing/sealed_secret.h); hosts check them.
+  std::map<std::string, std::string> signatures;
   std::string by;
   Instant at{};
   friend bool operator==(const SecretVersion&, const SecretVersion&) = default;
@@ -49,12 +53,16 @@ struct SealedSecret {
   std::map<std::string, std::string> hosts;
   std::vector<std::string> recovery;
   std::string sealed;
+  std::map<std::string, std::string> signatures{};
   friend bool operator==(const SealedSecret&, const SealedSecret&) = default;
 };
 
 // "PARTITION/NAME/VERSION"
 [[nodiscard]] std::string secret_context(std::string_view partition, std::string_view name,
                                          std::uint64_t version);
+[[nodiscard]] Json signatures_to_json(const std::map<std::string, std::string>& signatures);
+// The member "signatures"; none where it is missing. Whether they hold is not looked at.
+[[nodiscard]] std::map<std::string, std::string> read_signatures(JsonReader& reader);
 // Error invalid_input: not the text of an X25519 public key.
 [[nodiscard]] Status check_seal_key(std::string_view text);
 

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "crypto/seal.h"
 #include "http/target.h"
+#include "signing/sealed_secret.h"
 
 namespace consort::agent {
 namespace {
@@ -50,9 +51,11 @@ Result<crypto::PrivateKey> key_in(const fs::path& folder) {
 }  // namespace
 
 Result<std::unique_ptr<Secrets>> Secrets::open(const fs::path& folder, const Upstream& upstream,
-                                               std::string host) {
+                                               std::string host,
+                                               std::optional<signing::TrustList> trust) {
   TRYV(make_folders(folder, 0700));
-  auto out = std::unique_ptr<Secrets>(new Secrets(folder, std::move(host), TRY(key_in(folder))));
+  auto out = std::unique_ptr<Secrets>(
+      new Secrets(folder, std::move(host), TRY(key_in(folder)), std::move(trust)));
   if (upstream.tls) {
     http::ClientOptions options;
     options.connect_timeout = seconds(5);
@@ -112,13 +115,20 @@ Status Secrets::download(const SecretReference& reference) {
       fmt::format("/v1/agents/{}/secrets?secret={}&version={}", http::percent_encode(host_),
                   http::percent_encode(reference.name), reference.version)));
   JsonReader reader(answer, "");
-  Json kept = Json::object({{"partition", reader.string("partition")},
-                            {"services", Json::array_of(reader.strings("services"))},
-                            {"sealed", reader.string("sealed")}});
-  const bool same = reader.string("name") == reference.name &&
-                    static_cast<std::uint64_t>(reader.integer("version")) == reference.version;
+  const std::string partition = reader.string("partition");
+  access::SealedSecret secret;
+  secret.name = reader.string("name");
+  secret.version = static_cast<std::uint64_t>(reader.integer("version"));
+  secret.services = reader.strings("services");
+  secret.sealed = reader.string("sealed");
+  secret.signatures = access::read_signatures(reader);
   TRYV(reader.finish(UnknownMembers::ignore));
-  if (!same) return fail(ErrorCode::invalid_input, "the controller sent another secret");
+  if (secret.name != reference.name || secret.version != reference.version)
+    return fail(ErrorCode::invalid_input, "the controller sent another secret");
+  if (trust_) TRYV(signing::check_secret(*trust_, partition, secret));
+  const Json kept = Json::object({{"partition", partition},
+                                  {"services", Json::array_of(secret.services)},
+                                  {"sealed", secret.sealed}});
   return write_file_atomic(file_of(reference), kept.dump() + "\n", 0600);
 }
 

@@ -18,16 +18,18 @@
 #include "agent/upstream.h"
 #include "base/files.h"
 #include "crypto/keys.h"
+#include "signing/trust_list.h"
 
 namespace consort::agent {
 
 class Secrets final : public SecretSource {
  public:
   // Makes the key if there is none. A damaged one is put aside and replaced: secrets must be sealed
-  // anew for this host then. With an upstream without TLS nothing is ever asked for. Errors: io.
-  [[nodiscard]] static Result<std::unique_ptr<Secrets>> open(const fs::path& folder,
-                                                             const Upstream& upstream,
-                                                             std::string host);
+  // anew for this host then. With an upstream without TLS nothing is ever asked for. With a trust
+  // list only what one of its keys has signed is taken from the controller. Errors: io.
+  [[nodiscard]] static Result<std::unique_ptr<Secrets>> open(
+      const fs::path& folder, const Upstream& upstream, std::string host,
+      std::optional<signing::TrustList> trust = std::nullopt);
 
   // Brings it here unless it is. Errors as value(), and timeout.
   [[nodiscard]] Status fetch(const SecretReference& reference);
@@ -44,8 +46,12 @@ class Secrets final : public SecretSource {
   void cancel();
 
  private:
-  Secrets(fs::path folder, std::string host, crypto::PrivateKey key)
-      : folder_(std::move(folder)), host_(std::move(host)), key_(std::move(key)) {}
+  Secrets(fs::path folder, std::string host, crypto::PrivateKey key,
+          std::optional<signing::TrustList> trust)
+      : folder_(std::move(folder)),
+        host_(std::move(host)),
+        key_(std::move(key)),
+        trust_(std::move(trust)) {}
   [[nodiscard]] fs::path file_of(const SecretReference& reference) const;
   [[nodiscard]] Result<crypto::SecretBytes> open_stored(const SecretReference& reference) const;
   [[nodiscard]] Status download(const SecretReference& reference);
@@ -54,6 +60,7 @@ class Secrets final : public SecretSource {
   fs::path folder_;
   std::string host_;
   crypto::PrivateKey key_;
+  std::optional<signing::TrustList> trust_;
   std::unique_ptr<http::Client> client_;  // null: no controller, or one without TLS
   bool told_ = false;                     // on the thread that polls alone
   std::string complaint_;

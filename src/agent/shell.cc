@@ -196,7 +196,7 @@ struct Agent::Impl {
     }
   }
 
-  Status begin() {
+  Status begin(Trust trust) {
     workshop.record = [this](Json event) { history.append(event); };
     workshop.note = [this](Json event) {
       history.append(event);
@@ -210,7 +210,6 @@ struct Agent::Impl {
                          history.after(Outbox::last_delivered(delivered), Outbox::kMostEvents)));
     }
     Core core = TRY(Core::restore(TRY(Caretaker::load(workshop.host.data / "state"))));
-    Trust trust = TRY(Trust::open(workshop.host.data, options.trust));
     caretaker =
         std::make_unique<Caretaker>(workshop, loop, std::move(core), std::move(trust),
                                     options.health_interval, [this](plan::HostReport report) {
@@ -273,6 +272,7 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
   auto supervisor = TRY(make_supervisor(options, host));
   auto nothing = [](const Json&) {};
   const std::string name = host.name;
+  Trust trust = TRY(Trust::open(data, options.trust));
   Workshop workshop{std::move(host),
                     options.confirm_time,
                     options.fetch_patience,
@@ -280,7 +280,7 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
                     std::move(backups),
                     std::move(supervisor),
                     nullptr,
-                    TRY(Secrets::open(data / "secrets", membership.upstream, name)),
+                    TRY(Secrets::open(data / "secrets", membership.upstream, name, trust.list())),
                     KeptFiles(data / "state/kept"),
                     nothing,
                     nothing};
@@ -290,7 +290,7 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
   // Only now: it keeps a reference to the store at its final place.
   impl->workshop.fetcher = TRY(Fetcher::create(impl->membership.upstream, impl->workshop.store));
   auto agent = std::unique_ptr<Agent>(new Agent(std::move(impl)));
-  TRYV(agent->impl_->begin());
+  TRYV(agent->impl_->begin(std::move(trust)));
   log_info("agent {} ({}) keeps this host; data in {}", agent->name(),
            agent->impl_->workshop.host.address, data.string());
   return agent;

@@ -70,6 +70,11 @@ Result<Trust> Trust::open(const fs::path& data, const fs::path& list) {
   return out;
 }
 
+std::optional<signing::TrustList> Trust::list() const {
+  if (!broken_.empty()) return signing::TrustList{};
+  return list_;
+}
+
 Status Trust::judge(const std::string& host, const Core& core, const plan::Target& target) {
   const signing::HostNow now = host_now(host, core);
   if (!broken_.empty()) {

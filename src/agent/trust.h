@@ -20,6 +20,8 @@ class Trust {
   // cannot be read leaves a Trust that believes nothing. Errors: io, invalid_input (`list`).
   [[nodiscard]] static Result<Trust> open(const fs::path& data, const fs::path& list);
 
+  // Whose word counts for secrets; nullopt: everybody's. Of a list that cannot be read: nobody's.
+  [[nodiscard]] std::optional<signing::TrustList> list() const;
   [[nodiscard]] bool asked_for() const { return list_.has_value() || !broken_.empty(); }
   // Durable when it returns ok. Errors: forbidden; io (the disk).
   [[nodiscard]] Status check(const std::string& host, const Core& core, const plan::Target& target);

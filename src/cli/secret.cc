@@ -13,9 +13,11 @@
 #include "cli/context.h"
 #include "cli/credentials.h"
 #include "cli/rows.h"
+#include "cli/sign.h"
 #include "cli/terminal.h"
 #include "crypto/random.h"
 #include "crypto/seal.h"
+#include "signing/sealed_secret.h"
 
 namespace consort::cli {
 namespace {
@@ -25,6 +27,7 @@ std::string path_of(const std::string& name) { return "/v1/secrets/" + url_encod
 // What the controller says that one needs to seal.
 struct Facts {
   std::string partition;
+  std::string site;  // that is deployed; "": none yet
   std::uint64_t last = 0;
   std::map<std::string, std::string> keys;  // of all hosts that have told one
   std::set<std::string> services;           // of the secret, when there is one
@@ -37,6 +40,7 @@ Result<Facts> ask_facts(http::Client& client, const std::string& name) {
   const Json answer = TRY(client.get_json(path_of(name)));
   Facts out;
   out.partition = answer.string_or("partition");
+  out.site = answer.string_or("site");
   out.last = static_cast<std::uint64_t>(answer.int_or("last"));
   if (const Json* hosts = answer.find("hosts"); hosts != nullptr && hosts->is_object()) {
     for (const auto& [host, key] : hosts->as_object())
@@ -53,6 +57,7 @@ Result<Facts> ask_facts(http::Client& client, const std::string& name) {
 
 // Who may use it, and where that is.
 struct Users {
+  std::string site;
   std::set<std::string> services;
   std::set<std::string> hosts;
 };
@@ -60,6 +65,7 @@ struct Users {
 Result<Users> find_users(const Arguments& arguments, http::Client& client, const std::string& name,
                          const Facts& facts) {
   Users out;
+  out.site = facts.site;
   for (std::string& service : arguments.values("--service")) out.services.insert(service);
   for (std::string& host : arguments.values("--host")) out.hosts.insert(host);
   std::vector<fleet::Placement> placements = {TRY(previous_placement(&client))};
@@ -75,6 +81,7 @@ Result<Users> find_users(const Arguments& arguments, http::Client& client, const
       if (facts.services.contains(service)) out.services.insert(service);
     }
     placements.push_back(site.placement);
+    out.site = site.compiled.generation.site;
   } else {
     out.services.insert(facts.services.begin(), facts.services.end());
   }
@@ -151,6 +158,17 @@ Result<crypto::SecretBytes> read_value(const Arguments& arguments) {
   return value;
 }
 
+// By the operator's keys that the site's trust list names; false: there is no such list.
+Result<bool> sign_secret(const std::string& site, const std::string& partition,
+                         access::SealedSecret& secret) {
+  if (site.empty()) return false;
+  const auto list = TRY(own_trust_list(site));
+  if (!list) return false;
+  for (const crypto::PrivateKey& key : TRY(trusted_keys(*list)))
+    TRYV(signing::add_signature(key, partition, secret));
+  return !secret.signatures.empty();
+}
+
 enum class Verb : std::uint8_t { set, rotate, reseal };
 
 Result<int> seal_and_send(const Arguments& arguments, http::Client& client, const std::string& name,
@@ -176,6 +194,7 @@ Result<int> seal_and_send(const Arguments& arguments, http::Client& client, cons
   }
   secret.sealed =
       TRY(crypto::seal(value, recipients, access::secret_context(facts.partition, name, version)));
+  const bool is_signed = TRY(sign_secret(users.site, facts.partition, secret));
   const Json answer = TRY(client.send_json(verb == Verb::rotate ? "POST" : "PUT",
                                            path_of(name) + (verb == Verb::rotate ? "/rotate" : ""),
                                            access::sealed_secret_to_json(secret)));
@@ -185,12 +204,13 @@ Result<int> seal_and_send(const Arguments& arguments, http::Client& client, cons
     Json& hosts = out["hosts"] = Json::array();
     for (const auto& [host, key] : secret.hosts) hosts.push_back(host);
     out["missing"] = Json::array_of(missing);
+    out["signed"] = is_signed;
     print(out.dump() + "\n");
     return kOk;
   }
-  print(fmt::format("{} version {}, for {}, sealed for {} host{}\n", name, version,
+  print(fmt::format("{} version {}, for {}, sealed for {} host{}{}\n", name, version,
                     join(secret.services, ", "), secret.hosts.size(),
-                    secret.hosts.size() == 1 ? "" : "s"));
+                    secret.hosts.size() == 1 ? "" : "s", is_signed ? ", signed" : ""));
   if (!missing.empty())
     print(
         fmt::format("not for {}, which {} not joined with a key yet; later: consort secret reseal "

@@ -25,24 +25,21 @@ plan::StatementHead head_of(const plan::Statement& statement) {
   return plan::ShareTree(statement).head();
 }
 
+bool names(const signing::TrustList& list, const crypto::PublicKey& key) {
+  return std::find(list.keys.begin(), list.keys.end(), key) != list.keys.end();
+}
+
 Result<std::vector<crypto::PrivateKey>> chosen_keys(const Arguments& arguments,
                                                     const signing::TrustList& list) {
-  const auto is_trusted = [&](const crypto::PublicKey& key) {
-    return std::find(list.keys.begin(), list.keys.end(), key) != list.keys.end();
-  };
   std::vector<crypto::PrivateKey> out;
   for (const std::string& name : arguments.values("--key")) {
     out.push_back(TRY(load_key(name)));
-    if (!is_trusted(out.back().public_key()))
+    if (!names(list, out.back().public_key()))
       return fail(ErrorCode::forbidden,
                   fmt::format("the trust list of {} does not name the key {}", list.site, name))
           .hint("see whom it names: consort key list");
   }
-  if (arguments.has("--key")) return out;
-  for (const KeyName& own : TRY(own_keys())) {
-    if (is_trusted(own.key)) out.push_back(TRY(load_key(own.name)));
-  }
-  return out;
+  return arguments.has("--key") ? std::move(out) : trusted_keys(list);
 }
 
 }  // namespace
@@ -142,6 +139,14 @@ Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
             "was its store lost or restored from an older backup? if you know that it was, "
             "remove the file of this site in the folder `seen` of consort's configuration");
   return signing::review(statement, evidence);
+}
+
+Result<std::vector<crypto::PrivateKey>> trusted_keys(const signing::TrustList& list) {
+  std::vector<crypto::PrivateKey> out;
+  for (const KeyName& own : TRY(own_keys())) {
+    if (names(list, own.key)) out.push_back(TRY(load_key(own.name)));
+  }
+  return out;
 }
 
 Status sign_proposal(const Arguments& arguments, const signing::TrustList& list,

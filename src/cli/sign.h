@@ -34,6 +34,8 @@ struct Proposal {
 [[nodiscard]] Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
                                                                const signing::TrustList& list,
                                                                const plan::Generation* compiled);
+// The operator's own keys that the list names, opened.
+[[nodiscard]] Result<std::vector<crypto::PrivateKey>> trusted_keys(const signing::TrustList& list);
 // With the keys of --key, or all own keys that the list names; and the signatures that others have
 // put into the files of --signatures. Errors: invalid_input (another statement).
 [[nodiscard]] Status sign_proposal(const Arguments& arguments, const signing::TrustList& list,

@@ -57,11 +57,13 @@ Json sealing_record(const Gate& gate, const Shell& shell, const std::string& nam
     if (identity.state == access::HostState::approved && !identity.seal_key.empty())
       hosts[host] = identity.seal_key;
   }
+  const plan::Generation* current = shell.core().current();
   const auto it = shell.registry().secrets.find(name);
   const bool there = it != shell.registry().secrets.end() && !it->second.versions.empty();
   return Json::object(
       {{"name", name},
        {"partition", gate.partition()},
+       {"site", current != nullptr ? Json(current->site) : Json()},
        {"last", it == shell.registry().secrets.end() ? std::uint64_t{0} : it->second.last},
        {"secret", there ? summary_of(shell.registry(), it->second) : Json()},
        {"hosts", hosts}});
@@ -171,12 +173,13 @@ Status give_to_host(Gate& gate, Shell& shell, const http::Request& request,
         .hint(fmt::format("seal it for this host, too: consort secret reseal {}; of versions that "
                           "are over, only the last {} are kept",
                           name.substr(0, 80), access::kKeptSecretVersions));
-  responder.send(
-      http::Response::json(Json::object({{"name", name},
-                                         {"partition", gate.partition()},
-                                         {"version", number},
-                                         {"services", Json::array_of(it->second.services)},
-                                         {"sealed", version->sealed}})));
+  responder.send(http::Response::json(
+      Json::object({{"name", name},
+                    {"partition", gate.partition()},
+                    {"version", number},
+                    {"services", Json::array_of(it->second.services)},
+                    {"sealed", version->sealed},
+                    {"signatures", access::signatures_to_json(version->signatures)}})));
   return {};
 }
 

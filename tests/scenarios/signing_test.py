@@ -257,6 +257,37 @@ class Signing(Controller):
         self.start()
         self.assertIn("you have seen 2", self.refused("deploy", "--yes", "--only", "web", "--site", self.site(web="three", db="two")))
 
+    def secret_site(self):
+        path = self.folder / "secret.json"
+        hosts = {"all": {"inventory": {"type": "hosts", "hosts": {"h1": {"address": "127.0.0.1"}}}}}
+        services = {"web": {"on": "all", "resources": {"f": {"type": "file", "path": "/etc/web", "content": "password=${secret.db}"}}}}
+        path.write_text(json.dumps({"name": "s", "hostClasses": hosts, "services": services}))
+        return str(path)
+
+    def test_a_secret_is_an_operators_word_too(self):
+        trust = self.trust("ann")
+        self.host(trust)
+        site = self.secret_site()
+        told = lambda: "h1" in json.loads(self.ask("GET", "/v1/secrets/any", certificate=self.admin_file())[1])["hosts"]
+        self.wait_until("the host has told its key", told)
+        done = self.consort("secret", "set", "db", "--site", site, stdin="first")
+        self.assertTrue(done["signed"])
+        self.consort("deploy", "--yes", "--site", site)
+        self.assertEqual(self.runs(), {"web": "password=first"})
+        # The thief has the deploy signed that an operator wants, and puts a value of his own below it.
+        stranger = {**self.environment, "XDG_CONFIG_HOME": str(self.folder / "stranger")}
+        shutil.copytree(self.folder / "config/consort/contexts", self.folder / "stranger/consort/contexts")
+        shutil.copy(self.folder / "config/consort/current", self.folder / "stranger/consort/current")
+        done = self.consort("secret", "set", "db", "--site", site, stdin="evil", environment=stranger)
+        self.assertFalse(done["signed"])
+        done = self.run_consort("deploy", "--yes", "--site", site, "--json")
+        self.assertEqual(done.returncode, 4, done.stdout + done.stderr)
+        self.assertIn("no key that this host trusts has signed", done.stdout + done.stderr)
+        self.assertEqual(self.runs(), {"web": "password=first"})
+        self.assertTrue(self.consort("secret", "set", "db", "--site", site, stdin="third")["signed"])
+        self.consort("deploy", "--yes", "--site", site)
+        self.assertEqual(self.runs(), {"web": "password=third"})
+
     def test_keys_are_kept_well(self):
         passphrase = self.folder / "passphrase"
         passphrase.write_text("correct horse\n")

@@ -1,0 +1,50 @@
+#include "signing/sealed_secret.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "crypto/signature.h"
+
+namespace consort::signing {
+namespace {
+
+constexpr std::string_view kDomain = "secret";
+
+std::string signed_bytes(const std::string& partition, const access::SealedSecret& secret) {
+  return fmt::format("{} {}", access::secret_context(partition, secret.name, secret.version),
+                     Digest::of(secret.sealed).str());
+}
+
+}  // namespace
+
+Status add_signature(const crypto::PrivateKey& key, const std::string& partition,
+                     access::SealedSecret& secret) {
+  secret.signatures.insert_or_assign(
+      key.public_key().to_text(), TRY(crypto::sign(key, kDomain, signed_bytes(partition, secret))));
+  return {};
+}
+
+Status check_secret(const TrustList& list, const std::string& partition,
+                    const access::SealedSecret& secret) {
+  if (partition != list.partition)
+    return fail(ErrorCode::forbidden,
+                fmt::format("version {} of the secret '{}' is for partition {}, not for {}",
+                            secret.version, secret.name, partition, list.partition));
+  const std::string bytes = signed_bytes(partition, secret);
+  const bool known =
+      std::any_of(list.keys.begin(), list.keys.end(), [&](const crypto::PublicKey& key) {
+        const auto it = secret.signatures.find(key.to_text());
+        return it != secret.signatures.end() &&
+               crypto::verify_signature(key, kDomain, bytes, it->second).has_value();
+      });
+  if (known) return {};
+  return fail(ErrorCode::forbidden,
+              fmt::format("no key that this host trusts has signed version {} of the secret '{}'",
+                          secret.version, secret.name))
+      .hint(fmt::format("an operator whose key is on the trust list seals it anew: consort secret "
+                        "reseal {}",
+                        secret.name));
+}
+
+}  // namespace consort::signing
