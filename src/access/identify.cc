@@ -69,6 +69,9 @@ Result<Known> identify_operator(const Registry& registry, const ShownCertificate
   Known out = known(Principal::Kind::operator_, shown.name, shown.partition,
                     certificate_brief(shown.serial), address);
   out.grants = it->second.grants;
+  for (const IssuedCertificate& certificate : it->second.certificates) {
+    if (certificate.serial == shown.serial && certificate.last) out.ends = certificate.expires;
+  }
   return out;
 }
 
@@ -99,6 +102,7 @@ Result<Known> identify_bearer(const Registry& registry, std::string_view header,
         .hint("an admin makes one: consort operator create NAME");
   Known out = known(Principal::Kind::operator_, who->first, "", token_brief(text.id), address);
   out.grants = who->second.grants;
+  out.ends = token.expires;
   return out;
 }
 

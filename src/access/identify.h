@@ -2,6 +2,7 @@
 // their dates; here is decided whether they are still believed. Thread-safe.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,8 @@ namespace consort::access {
 struct Known {
   Principal principal;
   std::vector<Grant> grants{};  // of an operator
+  // Certificates that it gets are good until then at most; nullopt: as long as they are made for.
+  std::optional<Instant> ends{};
 };
 
 struct ShownCertificate {

@@ -33,6 +33,8 @@ struct IssuedCertificate {
   Digest key;          // fingerprint of its public key
   Instant expires{};
   Instant valid_until{};
+  // No certificate that was got with this one outlives it: it comes of a token that ends.
+  bool last = false;
   friend bool operator==(const IssuedCertificate&, const IssuedCertificate&) = default;
 };
 

@@ -27,7 +27,8 @@ Json certificates_to_json(const std::vector<IssuedCertificate>& certificates) {
     out.push_back(Json::object({{"serial", certificate.serial},
                                 {"key", certificate.key.str()},
                                 {"expires", format_instant(certificate.expires)},
-                                {"validUntil", format_instant(certificate.valid_until)}}));
+                                {"validUntil", format_instant(certificate.valid_until)},
+                                {"last", certificate.last}}));
   return out;
 }
 
@@ -44,6 +45,7 @@ Result<std::vector<IssuedCertificate>> certificates_from_json(const Json::Array&
     certificate.key = read_digest(reader, "key");
     certificate.expires = read_instant(reader, "expires");
     certificate.valid_until = read_instant(reader, "validUntil");
+    certificate.last = reader.boolean("last", false);
     TRYV(reader.finish());
     out.push_back(std::move(certificate));
   }

@@ -18,6 +18,7 @@ namespace consort::cli {
 namespace {
 
 constexpr std::size_t kPieceBytes = 8U << 20U;
+constexpr Duration kWarnBeforeEnd = hours(24 * 30);
 
 Result<std::vector<fleet::Host>> ask_registry(http::Client& client, const std::string& selector) {
   const Json answer = TRY(client.get_json("/v1/registry?selector=" + url_encode(selector)));
@@ -97,6 +98,20 @@ std::optional<std::string> controller_url(const Arguments& arguments) {
   return *context ? std::optional((*context)->controller) : std::nullopt;
 }
 
+namespace {
+
+// In time: afterwards only an admin can help.
+void warn_of_end(const Context& context) {
+  const auto end = certificate_end(context);
+  if (context.name.empty() || !end || !*end) return;
+  const Instant now = SystemClock().now();
+  if (**end - now > kWarnBeforeEnd || **end <= now) return;
+  print_to_stderr(fmt::format("your certificate ends at {}: consort context renew {}\n",
+                              format_instant(**end), context.name));
+}
+
+}  // namespace
+
 Result<http::Client> controller_client(const Arguments& arguments) {
   const auto context = TRY(chosen_context(arguments));
   if (!context) {
@@ -105,6 +120,7 @@ Result<http::Client> controller_client(const Arguments& arguments) {
             "log in: consort login https://…; a controller of your own: consort controller init; a "
             "fleet to try things on: consort lab up --hosts web=2,db=1 --dir lab");
   }
+  if (!arguments.json()) warn_of_end(*context);
   return client_of(*context);
 }
 

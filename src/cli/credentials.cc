@@ -184,4 +184,25 @@ Result<std::string> fetch_authority(const std::string& url, const std::string& t
   return pem;
 }
 
+Result<Context> with_certificate(Context context) {
+  http::Client client = TRY(client_of(context));
+  const Json me = TRY(client.get_json("/v1/whoami"));
+  const crypto::PrivateKey key = crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256);
+  // The controller knows who asks; the partition is its to say.
+  const std::string request = TRY(
+      crypto::make_request(key, {crypto::IdentityKind::operator_, "any", me.string_or("name")}));
+  const Json answer =
+      TRY(client.send_json("POST", "/v1/renew", Json::object({{"request", request}})));
+  context.certificate_pem = answer.string_or("certificate");
+  context.key_pem = key.to_pem().reveal();
+  context.token.clear();
+  TRYV(certificate_end(context).map([](const auto&) {}));
+  return context;
+}
+
+Result<std::optional<Instant>> certificate_end(const Context& context) {
+  if (context.certificate_pem.empty()) return std::nullopt;
+  return std::optional(TRY(crypto::Certificate::from_pem(context.certificate_pem)).not_after());
+}
+
 }  // namespace consort::cli

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/time.h"
 #include "cli/command.h"
 #include "http/client.h"
 
@@ -52,6 +53,12 @@ struct Context {
 // https without an authority to trust.
 [[nodiscard]] Result<http::Client> client_of(const Context& context,
                                              http::ClientOptions limits = {});
+// The context with a new certificate of the one who has it, in place of what it had: a new key, of
+// which only the public half travels. It is good for a year, or until the token's end. Errors: as
+// the client's; unsupported (--insecure).
+[[nodiscard]] Result<Context> with_certificate(Context context);
+// When the context's certificate ends; nullopt: it has none.
+[[nodiscard]] Result<std::optional<Instant>> certificate_end(const Context& context);
 // The certificate of the authority whose fingerprint the operator's token carries, asked from the
 // controller, which must have it. Errors: invalid_input (the token, the URL), as the client's.
 [[nodiscard]] Result<std::string> fetch_authority(const std::string& url, const std::string& token);

@@ -39,6 +39,7 @@ Result<int> run_login(const Arguments& arguments) {
   context.name = arguments.value("--name", name_from(url));
   context.token = TRY(read_token(arguments));
   context.authority_pem = TRY(fetch_authority(url, context.token));
+  if (arguments.has("--certificate")) context = TRY(with_certificate(std::move(context)));
   http::Client client = TRY(client_of(context));
   const Json me = TRY(client.get_json("/v1/whoami"));
   TRYV(save_context(context));
@@ -63,11 +64,15 @@ Result<int> run_list(const Arguments& arguments) {
                              : !context->certificate_pem.empty() ? "certificate"
                              : !context->token.empty()           ? "token"
                                                                  : "nothing";
+    const auto end =
+        context ? certificate_end(*context).value_or(std::nullopt) : std::optional<Instant>();
     records.push_back(Json::object({{"name", name},
                                     {"current", name == current},
                                     {"controller", context ? context->controller : ""},
-                                    {"with", with}}));
-    rows.push_back({name == current ? "*" : "", name, context ? context->controller : "-", with});
+                                    {"with", with},
+                                    {"expires", end ? Json(format_instant(*end)) : Json()}}));
+    rows.push_back({name == current ? "*" : "", name, context ? context->controller : "-",
+                    end ? fmt::format("{} until {}", with, format_instant(*end)) : with});
   }
   if (arguments.json()) {
     print(Json::object({{"contexts", records}}).dump() + "\n");
@@ -96,6 +101,19 @@ Result<int> run_show(const Arguments& arguments) {
   return kOk;
 }
 
+Result<int> run_renew(const Arguments& arguments) {
+  const std::string name =
+      arguments.words.empty() ? TRY(current_context_name()).value_or("") : arguments.word(0);
+  if (name.empty())
+    return fail(ErrorCode::usage, "which context?").hint("see them: consort context list");
+  const Context context = TRY(with_certificate(TRY(load_context(name))));
+  TRYV(save_context(context));
+  const std::string end = format_instant(TRY(certificate_end(context)).value());
+  print(arguments.json() ? Json::object({{"name", name}, {"expires", end}}).dump() + "\n"
+                         : fmt::format("{} has a new certificate, good until {}\n", name, end));
+  return kOk;
+}
+
 Result<int> run_remove(const Arguments& arguments) {
   TRYV(remove_context(arguments.word(0)));
   print(arguments.json() ? Json::object({{"removed", arguments.word(0)}}).dump() + "\n"
@@ -114,6 +132,8 @@ Command login_command() {
           "carries the fingerprint of the controller's authority: a false controller gets nothing.",
           {{"URL", "The controller: https://…", Positional::Count::one}},
           {{"--token-file", "FILE", "Where the token is; default: standard input."},
+           {"--certificate", "",
+            "Keep a certificate in place of the token: its key never leaves this machine."},
            {"--name", "NAME", "What to call the context; default: the controller's host name."},
            {"--keep-current", "", "Do not make it the current context."}},
           run_login,
@@ -136,6 +156,15 @@ Command context_use_command() {
 Command context_show_command() {
   return {"context show", "Ask the controller who you are and what you may do.", "", {}, {},
           run_show};
+}
+Command context_renew_command() {
+  return {"context renew",
+          "Get a new certificate in place of the context's certificate or token.",
+          "With a new key. A certificate is good for a year; one that was got with a token which "
+          "ends, until that end. The old one stays good until it ends or is revoked.",
+          {{"NAME", "The context; default: the current one.", Positional::Count::optional}},
+          {},
+          run_renew};
 }
 Command context_remove_command() {
   return {"context remove",

@@ -14,6 +14,7 @@ Command check_command();
 Command complete_command();
 Command completions_command();
 Command context_list_command();
+Command context_renew_command();
 Command context_remove_command();
 Command context_show_command();
 Command context_use_command();

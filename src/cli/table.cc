@@ -45,6 +45,7 @@ const std::vector<Command>& commands() {
       context_list_command(),
       context_use_command(),
       context_show_command(),
+      context_renew_command(),
       context_remove_command(),
       key_create_command(),
       key_list_command(),

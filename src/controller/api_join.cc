@@ -2,6 +2,7 @@
 // renewal. ADR 0010.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/log.h"
@@ -118,13 +119,21 @@ void join(Shell& shell, const http::Request& request, const http::Responder& res
                       });
 }
 
+// A credential that ends, such as a token of CI, is not made longer by what one gets with it.
 Result<Issue> issue_for_operator(const Shell& shell, const AuthorityFolder& folder,
-                                 const std::string& name, const crypto::PublicKey& key) {
+                                 const access::Known& who, const crypto::PublicKey& key) {
+  const std::string& name = who.principal.name;
+  const Duration lifetime =
+      who.ends ? std::min(kOperatorLifetime, *who.ends - shell.now()) : kOperatorLifetime;
+  if (lifetime < minutes(1))
+    return fail(ErrorCode::forbidden, "the credential that asks ends within a minute")
+        .hint(fmt::format("an admin makes another token: consort operator token {}", name));
   const crypto::Certificate certificate = TRY(folder.authority().issue(
-      {key, {crypto::IdentityKind::operator_, folder.partition(), name}, {}, kOperatorLifetime},
+      {key, {crypto::IdentityKind::operator_, folder.partition(), name}, {}, lifetime},
       shell.now()));
-  auto writes = TRY(access::add_operator_certificate(shell.registry(), name,
-                                                     issued(certificate, key.id()), shell.now()));
+  access::IssuedCertificate record = issued(certificate, key.id());
+  record.last = who.ends.has_value();
+  auto writes = TRY(access::add_operator_certificate(shell.registry(), name, record, shell.now()));
   return Issue{certificate, std::move(writes)};
 }
 
@@ -147,8 +156,7 @@ Result<Issue> renewed(const Shell& shell, const AuthorityFolder& folder, const a
                       const http::Request& request, const crypto::CertificateRequest& asked) {
   using Kind = access::Principal::Kind;
   const access::Principal& principal = who.principal;
-  if (principal.kind == Kind::operator_)
-    return issue_for_operator(shell, folder, principal.name, asked.key);
+  if (principal.kind == Kind::operator_) return issue_for_operator(shell, folder, who, asked.key);
   if (principal.kind == Kind::host) {
     TRYV(access::check_renewal(shell.registry(), principal.name, request.peer.serial,
                                asked.key.id(), shell.now()));

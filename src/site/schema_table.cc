@@ -73,6 +73,8 @@ const std::vector<Field> kDaemonFields = {
     {"environment", Kind::text_map, "Environment variables."},
     {"environmentFile", Kind::path,
      "A file of NAME=VALUE lines, read at each start; for variables with secrets."},
+    {"credentials", Kind::text_map,
+     "By name: files that it gets as systemd credentials, in the folder CREDENTIALS_DIRECTORY."},
     {"folder", Kind::path, "Working directory."},
     {"readiness", Kind::object, "When it counts as ready.", false, &kReadiness},
     {"restart",

@@ -374,6 +374,35 @@ class Operators(Controller):
         os.chmod(self.folder / "ann/consort/contexts/prod.json", 0o644)
         self.assertIn("chmod 600", self.refused("status", environment=environment))
 
+    def test_a_certificate_in_place_of_a_token(self):
+        token = self.operator("ann", "--role", "viewer")
+        (self.folder / "t").write_text(token)
+        environment = {**self.environment, "XDG_CONFIG_HOME": str(self.folder / "ann")}
+        environment.pop("CONSORT_CONTROLLER")
+        me = self.consort("login", self.url, "--token-file", str(self.folder / "t"), "--name", "prod", "--certificate", environment=environment)
+        self.assertEqual((me["name"], me["how"].split()[0]), ("ann", "certificate"))
+        context = self.folder / "ann/consort/contexts/prod.json"
+        self.assertEqual(context.stat().st_mode & 0o777, 0o600)
+        self.assertNotIn(token, context.read_text())
+        before = context.read_text()
+        self.consort("context", "renew", environment=environment)
+        self.assertNotEqual(context.read_text(), before)
+        self.assertEqual(self.consort("context", "show", environment=environment)["how"].split()[0], "certificate")
+        # What ends makes nothing that ends later, not even by way of a certificate.
+        short = self.consort("operator", "token", "ann", "--ttl", "2h")
+        (self.folder / "t").write_text(short["token"])
+        self.consort("login", self.url, "--token-file", str(self.folder / "t"), "--name", "short", "--certificate", environment=environment)
+        ends = lambda: {c["name"]: c["expires"] for c in self.consort("context", "list", environment=environment)["contexts"]}
+        first = ends()["short"]
+        self.assertLessEqual(first, short["expires"])
+        self.consort("context", "renew", "short", environment=environment)
+        self.assertLessEqual(ends()["short"], short["expires"])
+        said = self.run_consort("status", "--context", "short", environment=environment)
+        self.assertIn("consort context renew short", said.stderr)
+        # Revoked with everything she has.
+        self.consort("operator", "revoke", "ann")
+        self.assertIn("hint", self.refused("status", "--context", "prod", environment=environment))
+
     def test_a_token_for_another_controller_is_not_sent(self):
         token = self.operator("ann", "--role", "viewer")
         parts = token.split(".")

@@ -6,6 +6,7 @@
 #include <csignal>
 
 #include "agent/readiness.h"
+#include "agent/supervisors/credentials.h"
 #include "agent/supervisors/supervisor.h"
 #include "base/text.h"
 
@@ -147,6 +148,23 @@ void read_limits(JsonReader& outer, DaemonSpec& spec) {
   if (Status status = reader.finish(); !status) outer.note(std::move(status.error()));
 }
 
+void read_credentials(JsonReader& reader, DaemonSpec& spec) {
+  const Json::Object& credentials = reader.object("credentials");
+  if (credentials.size() > kMostCredentials)
+    reader.note(
+        fail(ErrorCode::too_large, fmt::format("{}: more than {} credentials",
+                                               reader.path_of("credentials"), kMostCredentials)));
+  for (const auto& [name, file] : credentials) {
+    if (is_name(name) && file.is_string() && file.as_string().starts_with('/')) {
+      spec.credentials[name] = file.as_string();
+      continue;
+    }
+    reader.note(fail(ErrorCode::invalid_input,
+                     fmt::format("{}.{}: expected a name and the absolute path of a file",
+                                 reader.path_of("credentials"), name.substr(0, 80))));
+  }
+}
+
 int read_signal(JsonReader& reader) {
   const std::string name = reader.string("stopSignal", "SIGTERM");
   for (const auto& [known, number] : kSignals) {
@@ -204,6 +222,7 @@ Result<std::unique_ptr<Resource>> parse_daemon(JsonReader& reader, const fs::pat
     reader.note(fail(ErrorCode::invalid_input,
                      fmt::format("{}: '{}' is no absolute path", reader.path_of("environmentFile"),
                                  spec.environment_file)));
+  read_credentials(reader, spec);
   spec.folder = reader.string("folder", "");
   spec.readiness = read_readiness(reader);
   spec.restart =
@@ -217,6 +236,7 @@ Result<std::unique_ptr<Resource>> parse_daemon(JsonReader& reader, const fs::pat
   for (const auto& [key, value] : spec.environment) collect_paths(value, root, out->uses_);
   for (const std::string& word : spec.writable) collect_paths(word, root, out->uses_);
   collect_paths(spec.environment_file, root, out->uses_);
+  for (const auto& [name, file] : spec.credentials) collect_paths(file, root, out->uses_);
   collect_paths(spec.folder, root, out->uses_);
   return out;
 }

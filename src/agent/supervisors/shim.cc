@@ -21,6 +21,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "agent/supervisors/credentials.h"
 #include "agent/supervisors/environment_file.h"
 #include "agent/supervisors/process_facts.h"
 #include "agent/supervisors/supervisor.h"
@@ -44,7 +45,8 @@ struct Launch {
   std::vector<char*> environment;
 };
 
-Result<Launch> prepare(const DaemonSpec& spec, const std::string& notify_name) {
+Result<Launch> prepare(const DaemonSpec& spec, const std::string& notify_name,
+                       const fs::path& folder) {
   Launch out;
   out.argv_text = spec.argv;
   std::map<std::string, std::string> environment = {
@@ -58,6 +60,8 @@ Result<Launch> prepare(const DaemonSpec& spec, const std::string& notify_name) {
     if (!read) return fail(std::move(read).error().context("reading " + spec.environment_file));
     for (auto& [key, value] : *read) environment[key] = std::move(value);
   }
+  if (!spec.credentials.empty())
+    environment["CREDENTIALS_DIRECTORY"] = TRY(lay_out_credentials(spec, folder)).string();
   if (spec.readiness.type == ReadinessSpec::Type::notify)
     environment["NOTIFY_SOCKET"] = "@" + notify_name;
   for (const auto& [key, value] : environment) out.environment_text.push_back(key + "=" + value);
@@ -187,7 +191,7 @@ class Shim {
   }
 
   Status start() {
-    const Launch launch = TRY(prepare(spec_, notify_name_));
+    const Launch launch = TRY(prepare(spec_, notify_name_, folder_));
     std::array<int, 2> report{};
     if (::pipe2(report.data(), O_CLOEXEC) != 0) return fail_errno(errno, "cannot create a pipe");
     const Fd reading(report[0]);
@@ -296,6 +300,7 @@ class Shim {
 
   void finish() {
     state_ = State::ended;
+    remove_credentials(folder_);
     write_state();
     finished_ = true;
   }

@@ -33,8 +33,11 @@ std::optional<std::int64_t> read_number(JsonReader& reader, std::string_view key
 }  // namespace
 
 Json daemon_spec_to_json(const DaemonSpec& spec) {
-  Json environment = Json::object();
-  for (const auto& [key, value] : spec.environment) environment[key] = value;
+  const auto texts = [](const std::map<std::string, std::string>& map) {
+    Json out = Json::object();
+    for (const auto& [key, value] : map) out[key] = value;
+    return out;
+  };
   Json groups = Json::array();
   for (const gid_t gid : spec.groups) groups.push_back(Json(static_cast<std::int64_t>(gid)));
   return Json::object({
@@ -46,8 +49,9 @@ Json daemon_spec_to_json(const DaemonSpec& spec) {
       {"uid", spec.uid ? Json(*spec.uid) : Json()},
       {"gid", spec.gid ? Json(*spec.gid) : Json()},
       {"groups", groups},
-      {"environment", environment},
+      {"environment", texts(spec.environment)},
       {"environmentFile", spec.environment_file},
+      {"credentials", texts(spec.credentials)},
       {"folder", spec.folder},
       {"readiness", kReadiness[static_cast<std::size_t>(spec.readiness.type)]},
       {"restart", kRestart[static_cast<std::size_t>(spec.restart)]},
@@ -73,8 +77,11 @@ Result<DaemonSpec> daemon_spec_from_json(const Json& json) {
   for (const Json& gid : reader.array("groups")) {
     if (gid.is_int()) out.groups.push_back(static_cast<gid_t>(gid.as_int()));
   }
-  for (const auto& [key, value] : reader.object("environment")) {
-    if (value.is_string()) out.environment[key] = value.as_string();
+  for (const auto& [name, texts] :
+       {std::pair("environment", &out.environment), std::pair("credentials", &out.credentials)}) {
+    for (const auto& [key, value] : reader.object(name)) {
+      if (value.is_string()) texts->insert_or_assign(key, value.as_string());
+    }
   }
   out.environment_file = reader.string("environmentFile", "");
   out.folder = reader.string("folder", "");

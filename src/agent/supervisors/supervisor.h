@@ -45,7 +45,9 @@ struct DaemonSpec {
   std::optional<gid_t> gid;
   std::vector<gid_t> groups;
   std::map<std::string, std::string> environment;
-  std::string environment_file;  // read at each start (environment_file.h); it goes before the other
+  std::string
+      environment_file;  // read at each start (environment_file.h); it goes before the other
+  std::map<std::string, std::string> credentials;  // name → file, copied at each start
   std::string folder;
   ReadinessSpec readiness;
   RestartPolicy restart = RestartPolicy::always;

@@ -75,6 +75,7 @@ Status check_text(const DaemonSpec& spec) {
   texts.insert(texts.end(), spec.writable.begin(), spec.writable.end());
   texts.push_back(spec.folder);
   texts.push_back(spec.environment_file);
+  for (const auto& [name, file] : spec.credentials) texts.push_back(file);
   for (const std::string& text : texts) {
     if (text.find('\0') != std::string::npos || text.find('\r') != std::string::npos) {
       return fail(
@@ -83,11 +84,15 @@ Status check_text(const DaemonSpec& spec) {
                       spec.name));
     }
   }
-  for (const std::string& text : {spec.folder, spec.environment_file, spec.user, spec.group}) {
+  std::vector<std::string> lines = {spec.folder, spec.environment_file, spec.user, spec.group};
+  for (const auto& [name, file] : spec.credentials) lines.push_back(file);
+  for (const std::string& text : lines) {
     if (text.find('\n') != std::string::npos)
-      return fail(ErrorCode::invalid_input,
-                  fmt::format("the daemon {}: a line end in folder, environmentFile, user or group",
-                              spec.name));
+      return fail(
+          ErrorCode::invalid_input,
+          fmt::format(
+              "the daemon {}: a line end in folder, environmentFile, credentials, user or group",
+              spec.name));
   }
   return {};
 }
@@ -116,6 +121,8 @@ Result<std::string> render_unit(const DaemonSpec& spec) {
     out += fmt::format("Environment={}\n", unit_quoted(key + "=" + value));
   if (!spec.environment_file.empty())
     out += fmt::format("EnvironmentFile={}\n", plain(spec.environment_file));
+  for (const auto& [name, file] : spec.credentials)
+    out += fmt::format("LoadCredential={}:{}\n", name, plain(file));
   if (!spec.user.empty()) out += fmt::format("User={}\n", spec.user);
   if (!spec.group.empty()) out += fmt::format("Group={}\n", spec.group);
   if (!spec.folder.empty()) out += fmt::format("WorkingDirectory={}\n", plain(spec.folder));

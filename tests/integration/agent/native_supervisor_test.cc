@@ -93,6 +93,32 @@ class NativeSupervisorTest : public ::testing::Test {
   std::unique_ptr<Supervisor> supervisor;
 };
 
+TEST_F(NativeSupervisorTest, CredentialsAreThereAtEachStartAndGoWithTheDaemon) {
+  const fs::path file = folder.path() / "password";
+  ASSERT_TRUE(write_file_atomic(file, "first\n", 0600));
+  DaemonSpec spec = shell("web",
+                          "cat $CREDENTIALS_DIRECTORY/db; stat -c %a $CREDENTIALS_DIRECTORY/db; "
+                          "echo $CREDENTIALS_DIRECTORY; exec sleep 1000");
+  spec.credentials = {{"db", file.string()}};
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(eventually([&] {
+    return supervisor->log_tail("web", 9).starts_with("first\n400\n/");
+  })) << supervisor->log_tail("web", 9);
+  const fs::path place = std::string(trim(supervisor->log_tail("web", 1)));
+  EXPECT_TRUE(fs::exists(place / "db"));
+  ASSERT_TRUE(write_file_atomic(file, "second\n", 0600));
+  spec.config_digest = Digest::of("another");
+  ASSERT_TRUE(supervisor->ensure(spec));
+  EXPECT_TRUE(
+      eventually([&] { return supervisor->log_tail("web", 3).starts_with("second\n400\n"); }));
+  ASSERT_TRUE(supervisor->stop("web", seconds(5)));
+  EXPECT_FALSE(fs::exists(place));
+  fs::remove(file);
+  const auto failed = supervisor->ensure(spec);
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message(), HasSubstr("credential db"));
+}
+
 TEST_F(NativeSupervisorTest, StartsKeepsAndRestartsByConfigurationDigest) {
   DaemonSpec spec = shell("web", "echo hello; exec sleep 1000");
   EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::started);

@@ -31,6 +31,14 @@ TEST(UnitFile, IsHardenedUnlessToldOtherwise) {
   EXPECT_THAT(render_unit(open).value(), ::testing::Not(HasSubstr("ProtectSystem")));
 }
 
+TEST(UnitFile, GivesCredentialsToSystemd) {
+  DaemonSpec spec = web();
+  spec.credentials = {{"db", "/var/lib/web/100%"}};
+  EXPECT_THAT(render_unit(spec).value(), HasSubstr("LoadCredential=db:/var/lib/web/100%%\n"));
+  spec.credentials["db"] = "/x\nExecStartPre=/bin/evil";
+  EXPECT_FALSE(render_unit(spec));
+}
+
 TEST(UnitFile, CarriesItsConfigurationDigest) {
   EXPECT_EQ(digest_in_unit(render_unit(web()).value()), Digest::of("x"));
   EXPECT_TRUE(digest_in_unit("[Unit]\n").is_none());
