@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "agent/secret_source.h"
 #include "base/text.h"
 
 namespace consort::agent {
@@ -68,9 +69,10 @@ Result<std::vector<std::string>> Removals::bring_back(const Context& context) {
     if (kind == "absent" || (now && now->kind != EntryKind::absent)) continue;
     Status status;
     if (kind == "file" && before->find("backup") == nullptr) {
-      status = fail(ErrorCode::too_large,
-                    fmt::format("its {} bytes were too many to keep, or held a secret",
-                                before->int_or("size")));
+      const bool secret = context.secrets != nullptr && context.secrets->is_tainted(path);
+      status = fail(ErrorCode::too_large, secret ? "it held a secret, of which no copy is kept"
+                                                 : fmt::format("its {} bytes were too many to keep",
+                                                               before->int_or("size")));
     } else if (kind == "file" || kind == "directory" || kind == "symlink") {
       status = revert_path(context, *it);
     } else {
