@@ -244,6 +244,16 @@ Result<ProcessOutcome> run_process(const ProcessSpec& spec) {
       .talk();
 }
 
+ProcessSpec program_from(const fs::path& folder, std::vector<std::string> argv) {
+  ProcessSpec out;
+  out.argv = std::move(argv);
+  // Without a '/' it is looked up in PATH.
+  if (!out.argv.empty() && out.argv[0].find('/') != std::string::npos)
+    out.argv[0] = (folder / out.argv[0]).lexically_normal().string();
+  out.folder = folder;
+  return out;
+}
+
 std::string quote_argv(const std::vector<std::string>& argv) {
   std::string out;
   for (const std::string& word : argv) {

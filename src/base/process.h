@@ -63,6 +63,9 @@ class SystemProcessRunner final : public ProcessRunner {
   }
 };
 
+// A program that a file in `folder` names: it runs there, and relative paths of it start there.
+[[nodiscard]] ProcessSpec program_from(const fs::path& folder, std::vector<std::string> argv);
+
 // For messages and plain shells: each word quoted when it needs it.
 [[nodiscard]] std::string quote_argv(const std::vector<std::string>& argv);
 

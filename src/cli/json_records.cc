@@ -521,8 +521,9 @@ std::string linked(std::string_view type) {
 const std::vector<JsonRecord>& json_records() {
   static const std::vector<JsonRecord> table = [] {
     std::vector<JsonRecord> out;
-    for (auto part : {records_of_changes(), records_of_rollouts(), records_of_state(),
-                      records_of_sites(), records_of_machines(), records_of_access()})
+    for (auto part :
+         {records_of_changes(), records_of_rollouts(), records_of_state(), records_of_sites(),
+          records_of_machines(), records_of_access(), records_of_secrets()})
       out.insert(out.end(), part.begin(), part.end());
     return out;
   }();

@@ -26,7 +26,8 @@ struct JsonRecord {
 
 [[nodiscard]] const std::vector<JsonRecord>& json_records();
 [[nodiscard]] std::vector<JsonRecord> records_of_access();  // a part of those
-[[nodiscard]] std::string json_reference();                 // docs/reference/json.md
-[[nodiscard]] Json json_reference_data();  // docs/reference/json.json, for programs
+[[nodiscard]] std::vector<JsonRecord> records_of_secrets();
+[[nodiscard]] std::string json_reference();  // docs/reference/json.md
+[[nodiscard]] Json json_reference_data();    // docs/reference/json.json, for programs
 
 }  // namespace consort::cli

@@ -32,12 +32,10 @@ Result<std::vector<Host>> from_program(const Json& inventory, const std::string&
   if (!options.run_programs)
     return fail(ErrorCode::refused, "exec inventories run on the operator's machine only")
         .hint("run plan and deploy with the consort CLI");
-  ProcessSpec spec;
-  for (const Json& word : inventory.find("argv")->as_array()) spec.argv.push_back(word.as_string());
-  if (spec.argv.empty()) return fail(ErrorCode::invalid_input, "argv is empty");
-  if (spec.argv[0].find('/') != std::string::npos)
-    spec.argv[0] = (folder / spec.argv[0]).lexically_normal().string();
-  spec.folder = folder;
+  std::vector<std::string> argv;
+  for (const Json& word : inventory.find("argv")->as_array()) argv.push_back(word.as_string());
+  if (argv.empty()) return fail(ErrorCode::invalid_input, "argv is empty");
+  ProcessSpec spec = program_from(folder, std::move(argv));
   spec.timeout = TRY(timeout_of(inventory));
   spec.output_limit = 64U << 20U;
   const ProcessOutcome outcome = TRY(run_process(spec));

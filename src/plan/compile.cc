@@ -273,7 +273,7 @@ class ServiceCompiler {
 // The secrets of this site, each asked for once.
 class Secrets {
  public:
-  explicit Secrets(const SecretLookup& lookup) : lookup_(lookup) {}
+  Secrets(const SecretLookup& lookup, const site::Site& site) : lookup_(lookup), site_(site) {}
 
   // Fills in the versions; says what is in the way of using them.
   Status resolve(Manifest& manifest, const std::vector<std::string>& hosts) {
@@ -286,7 +286,7 @@ class Secrets {
         return fail(ErrorCode::not_found,
                     fmt::format("the service {} uses the secret '{}', which nobody has set",
                                 manifest.service, name))
-            .hint(fmt::format("consort secret set {}", name));
+            .hint(fmt::format("consort secret {} {}", has_source(name) ? "sync" : "set", name));
       TRYV(check(manifest.service, name, *secret, hosts));
       version = secret->version;
     }
@@ -294,13 +294,22 @@ class Secrets {
   }
 
  private:
-  static Status check(const std::string& service, const std::string& name,
-                      const KnownSecret& secret, const std::vector<std::string>& hosts) {
+  // Whether the site says where its value comes from.
+  [[nodiscard]] bool has_source(const std::string& name) const {
+    return site_.secrets.contains(name);
+  }
+
+  [[nodiscard]] Status check(const std::string& service, const std::string& name,
+                             const KnownSecret& secret,
+                             const std::vector<std::string>& hosts) const {
     if (!std::binary_search(secret.services.begin(), secret.services.end(), service))
       return fail(ErrorCode::refused, fmt::format("the secret '{}' is for {}, not for {}", name,
                                                   join(secret.services, ", "), service))
-          .hint(fmt::format("whoever may set it says: consort secret reseal {} --service {}", name,
-                            service));
+          .hint(has_source(name)
+                    ? fmt::format("whoever may set it says: consort secret sync {}", name)
+                    : fmt::format("whoever may set it says: consort secret reseal {} "
+                                  "--service {}",
+                                  name, service));
     std::vector<std::string> blind;
     for (const std::string& host : hosts) {
       if (!std::binary_search(secret.hosts.begin(), secret.hosts.end(), host))
@@ -313,12 +322,15 @@ class Secrets {
                 fmt::format("the secret '{}' of {} is not sealed for {}{}", name, service,
                             join(blind, ", "),
                             count > 5 ? fmt::format(" and {} more", count - 5) : ""))
-        .hint(fmt::format("consort secret reseal {}; or, if its recovery key is gone, give the "
-                          "value again: consort secret set {}",
-                          name, name));
+        .hint(has_source(name)
+                  ? fmt::format("consort secret sync {}", name)
+                  : fmt::format("consort secret reseal {}; or, if its recovery key is gone, give "
+                                "the value again: consort secret set {}",
+                                name, name));
   }
 
   const SecretLookup& lookup_;
+  const site::Site& site_;
   std::map<std::string, std::optional<KnownSecret>> known_;
 };
 
@@ -386,7 +398,7 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
                          OnBroken on_broken, const ManifestCheck& check,
                          const SecretLookup& lookup) {
   Compiled out;
-  Secrets secrets(lookup);
+  Secrets secrets(lookup, site);
   Generation& generation = out.generation;
   generation.site = site.name;
   generation.sources = site.sources;

@@ -17,6 +17,8 @@ struct Collection {
 };
 const Collection kServices{"services", {"artifacts", "resources", "daemon", "hooks"}};
 const Collection kClasses{"hostClasses", {"artifacts", "resources", "hooks"}};
+// What concerns no class and no service.
+const std::vector<std::string_view> kTop = {"name", "purpose", "policy", "access", "secrets"};
 
 std::string list_literal(const std::vector<std::string_view>& names) {
   Json::Array out;
@@ -40,12 +42,13 @@ local each(o, names) = if std.isObject(o) then
     {{ name: keys[i], static: pick(item, names), fields: fields(item) }})
 else null;
 if !std.isObject(site) then {{ notAnObject: std.type(site) }} else {{
-  top: pick(site, ['name', 'purpose', 'policy', 'access']),
+  top: pick(site, {}),
   fields: fields(site),
   hostClasses: if std.objectHas(site, 'hostClasses') then each(site.hostClasses, {}) else [],
   services: if std.objectHas(site, 'services') then each(site.services, {}) else [],
 }})",
-                     Json(file.string()).dump(), list_literal(static_host_class_fields()),
+                     Json(file.string()).dump(), list_literal(kTop),
+                     list_literal(static_host_class_fields()),
                      list_literal(static_service_fields()));
 }
 
@@ -105,7 +108,7 @@ Json static_parts(const Json& site, std::string_view collection,
 Json static_part(const Json& site) {
   if (!site.is_object()) return Json::object({{"notAnObject", site.type_name()}});
   return Json::object(
-      {{"top", pick(site, {"name", "purpose", "policy", "access"})},
+      {{"top", pick(site, kTop)},
        {"fields", fields_of(site)},
        {"hostClasses", static_parts(site, "hostClasses", static_host_class_fields())},
        {"services", static_parts(site, "services", static_service_fields())}});
@@ -182,6 +185,7 @@ Result<Site> evaluate_static(const fs::path& file, const EvaluationLimits& limit
   Site site = site_of(part.value, found);
   site.file = path;
   site.sources = digest_of_sources(part.sources, path.parent_path());
+  for (Error& mistake : secret_file_mistakes(site)) found.push_back(std::move(mistake));
   if (found.empty()) return site;
   Error first = found.front();
   if (found.size() > 1)

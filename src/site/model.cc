@@ -98,6 +98,7 @@ Status take_top(Site& site, const Json& part) {
   site.purpose = top.string_or("purpose");
   site.policy = top.find("policy") != nullptr ? *top.find("policy") : Json::object();
   if (const Json* access = top.find("access")) site.access = *access;
+  TRYV(take_secrets(site, top.find("secrets")));
   if (!part.find("hostClasses")->is_array() || !part.find("services")->is_array())
     return fail(ErrorCode::invalid_input, "hostClasses and services must be objects");
   return {};

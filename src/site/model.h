@@ -17,4 +17,9 @@ namespace consort::site {
 // Fills in what the second evaluation gave for a service. Errors: invalid_input.
 [[nodiscard]] Status take_body(Service& service, const Json& body, const std::string& place);
 
+// The sources of secrets, whose fields have been checked. Errors: invalid_input.
+[[nodiscard]] Status take_secrets(Site& site, const Json* secrets);
+// What is wrong with their files: missing, outside of the site's folder, no sealed text.
+[[nodiscard]] std::vector<Error> secret_file_mistakes(const Site& site);
+
 }  // namespace consort::site

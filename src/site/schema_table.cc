@@ -228,6 +228,22 @@ const Schema kPolicy{
         {"allowOutage", Kind::boolean, "Joint outages are allowed without asking; default false."},
     }};
 
+const Schema kSecretSource{
+    "secretSource",
+    "Where the value of a secret comes from; `consort secret sync` gets it there.",
+    {
+        {"exec", Kind::strings,
+         "A program that prints the value, on the operator's machine; relative paths start at the "
+         "site file."},
+        {"file", Kind::path,
+         "A file beside the site file, as `consort secret encrypt` has written it."},
+        {"timeout", Kind::duration, "How long the program may take; default 30s."},
+        {"exact", Kind::boolean,
+         "Keep a newline at the end of what the program prints; default false."},
+        {"purpose", Kind::string, "What the secret is for."},
+    },
+    {"exec", "file"}};
+
 const Schema kInventoryHost{
     "host",
     "One host of an inventory written in the site itself.",
@@ -458,6 +474,8 @@ const Schema& site_schema() {
           {"policy", Kind::object, "How rollouts may proceed.", false, &kPolicy},
           {"access", Kind::object, "Who may reach the endpoints of services that do not say it.",
            false, &kAccess},
+          {"secrets", Kind::map, "Where values of secrets come from; of others they are set.",
+           false, &kSecretSource},
       }};
   return schema;
 }

@@ -53,6 +53,16 @@ struct Service {
   Json::Object hooks;
 };
 
+// Where the value of a secret comes from, on the operator's machine: a program, or a sealed text
+// that is kept with the site. `consort secret sync` brings it to the controller.
+struct SecretSource {
+  std::vector<std::string> exec;  // prints the value; empty: it is in `file`
+  std::string file;               // below the site's folder
+  Duration timeout = seconds(30);
+  bool exact = false;  // a newline at the end of what the program prints is part of the value
+  std::string purpose;
+};
+
 struct Site {
   std::string name;
   std::string purpose;
@@ -62,6 +72,7 @@ struct Site {
   std::map<std::string, Service> services;  // with "class:NAME" for classes that carry resources
   Json policy;                              // checked; an object
   Json access;                              // of services that say nothing; as Service::access
+  std::map<std::string, SecretSource> secrets;
   std::map<std::string, Error> broken;  // services whose body could not be evaluated or is wrong
 };
 

@@ -118,5 +118,12 @@ TEST(Process, WordsAreQuotedForAShell) {
   EXPECT_EQ(quote_argv({"ls", "-l", "a b", "it's", ""}), "ls -l 'a b' 'it'\\''s' ''");
 }
 
+TEST(Process, AProgramThatAFileNamesStartsAtThatFile) {
+  EXPECT_EQ(program_from("/site", {"./bin/list", "a"}).argv.front(), "/site/bin/list");
+  EXPECT_EQ(program_from("/site", {"/bin/ls"}).argv.front(), "/bin/ls");
+  EXPECT_EQ(program_from("/site", {"pass", "./x"}).argv, (std::vector<std::string>{"pass", "./x"}));
+  EXPECT_EQ(program_from("/site", {"pass"}).folder, "/site");
+}
+
 }  // namespace
 }  // namespace consort

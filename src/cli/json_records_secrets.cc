@@ -1,0 +1,60 @@
+// The records of commands about secrets: never a value.
+#include "cli/json_records.h"
+
+namespace consort::cli {
+
+std::vector<JsonRecord> records_of_secrets() {
+  return {
+      {"sealedSecret",
+       "secret set, secret rotate, secret reseal",
+       {{"name", "string", ""},
+        {"version", "int", "From 1; of `secret reseal` as before."},
+        {"services", "list of string", "That may use it."},
+        {"hosts", "list of string", "That can read it."},
+        {"recovery", "list of string", "Operators' recovery keys that can open it: x25519:…"},
+        {"missing", "list of string", "Hosts that are to read it and have told no key yet."},
+        {"signed", "bool", "Whether keys of the site's trust list have signed it."}}},
+      {"syncedSecrets",
+       "secret sync",
+       {{"dryRun", "bool", ""},
+        {"secrets", "list of syncedSecret", ""},
+        {"set", "int", "How many got a new version."},
+        {"resealed", "int", "How many were sealed anew."},
+        {"unchanged", "int", ""},
+        {"unused", "int", ""},
+        {"failed", "int", ""}}},
+      {"syncedSecret",
+       "",
+       {{"name", "string", ""},
+        {"outcome", "string", "set, resealed, unchanged, unused (by no service) or failed."},
+        {"version", "int or null", "The newest one then."},
+        {"reason", "string", "Why it was set or resealed."},
+        {"missing", "list of string", "Hosts that are to read it and have told no key yet."},
+        {"signed", "bool", "Whether keys of the site's trust list have signed it now."},
+        {"error", "error or null", "What failed."}}},
+      {"encryptedSecret",
+       "secret encrypt",
+       {{"name", "string", "It is bound to this name."},
+        {"file", "string or null", "Where it was written."},
+        {"recovery", "list of string", "Operators' recovery keys that can open it: x25519:…"},
+        {"sealed", "string", "The text for the site's file."}}},
+      {"recoveryKey",
+       "secret key",
+       {{"key", "string", "The public half: x25519:…"},
+        {"file", "string", "Where the key itself is."}}},
+      {"secrets", "secret list", {{"secrets", "list of secret", ""}}},
+      {"secret",
+       "",
+       {{"name", "string", ""},
+        {"version", "int", "The newest."},
+        {"kept", "list of int", "Versions that are still there."},
+        {"services", "list of string", "That may use it."},
+        {"hosts", "list of string", "That can read the newest version."},
+        {"recovery", "list of string", "Operators' recovery keys that can open it: x25519:…"},
+        {"by", "string", "Who set it."},
+        {"at", "string", "Time."}}},
+      {"removedSecret", "secret remove", {{"removed", "string", ""}}},
+  };
+}
+
+}  // namespace consort::cli

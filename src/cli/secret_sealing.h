@@ -1,0 +1,91 @@
+// Sealing values of secrets to those who may read them, and sending that to the controller
+// (ADR 0012): what `secret set`, `rotate`, `reseal` and `sync` have in common. Not thread-safe.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "access/secrets.h"
+#include "cli/command.h"
+#include "cli/context.h"
+#include "crypto/keys.h"
+
+namespace consort::cli {
+
+// What the controller says that one needs to seal.
+struct SecretFacts {
+  std::string name;
+  std::string partition;
+  std::string site;                         // that is deployed; "": none yet
+  std::uint64_t last = 0;                   // the newest number ever given
+  std::map<std::string, std::string> keys;  // of all hosts that have told one
+  // Of the newest version, when there is one.
+  std::optional<std::uint64_t> version;
+  std::set<std::string> services;
+  std::set<std::string> hosts;  // that can open it with the key that they have now
+  std::vector<std::string> recovery;
+};
+// Errors: usage (no name), the client's.
+[[nodiscard]] Result<SecretFacts> ask_secret(http::Client& client, const std::string& name);
+// "/v1/secrets/NAME"
+[[nodiscard]] std::string secret_path(const std::string& name);
+// The newest version's value. Errors: refused (it is not sealed for this key), conflict (there is
+// another version by now), corrupt, the client's.
+[[nodiscard]] Result<crypto::SecretBytes> open_newest(http::Client& client,
+                                                      const SecretFacts& facts,
+                                                      const crypto::PrivateKey& recovery);
+
+// Who uses which secrets by the site, and where services run.
+struct SecretUses {
+  std::optional<std::string> site;                        // its name; nullopt: there is no site
+  std::map<std::string, std::set<std::string>> services;  // by the secret's name
+  std::set<std::string> broken;                           // services of which it does not tell
+  std::vector<fleet::Placement> placements;               // now, and by the site
+};
+// `site`: null where there is none.
+[[nodiscard]] Result<SecretUses> secret_uses(http::Client& client, const Prepared* site);
+
+// Who may use one of them, and where that is; --service and --host add to it.
+struct SecretUsers {
+  std::string site;  // by whose trust list it is signed
+  std::set<std::string> services;
+  std::set<std::string> hosts;
+};
+[[nodiscard]] SecretUsers secret_users(const Arguments& arguments, const SecretUses& uses,
+                                       const SecretFacts& facts);
+
+// ${XDG_CONFIG_HOME:-~/.config}/consort/recovery.pem: with it the operator can open what they have
+// set, to seal it for hosts that come later. It is made when it is asked for the first time.
+[[nodiscard]] Result<fs::path> recovery_file();
+[[nodiscard]] Result<crypto::PrivateKey> recovery_key();
+// The operators' keys that a value is sealed to: the own one, `kept` (unless --drop-recipients),
+// those of --recipient; each once. Errors: usage, too_large.
+[[nodiscard]] Result<std::vector<std::string>> recovery_keys(const Arguments& arguments,
+                                                             const crypto::PrivateKey& own,
+                                                             const std::vector<std::string>& kept);
+
+// The operator's keys that the trust list of a site names; none where there is no such list.
+[[nodiscard]] Result<std::vector<crypto::PrivateKey>> secret_signers(const std::string& site);
+
+enum class Sending : std::uint8_t { set, rotate, reseal };
+struct Sent {
+  access::SealedSecret secret;
+  std::vector<std::string> missing;  // hosts that have told no key yet
+};
+// Seals, signs with `signers` and sends. Errors: conflict (somebody else was faster), the client's.
+[[nodiscard]] Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts,
+                                         const SecretUsers& users,
+                                         const std::vector<std::string>& recovery,
+                                         const std::vector<crypto::PrivateKey>& signers,
+                                         const crypto::SecretBytes& value, std::uint64_t version,
+                                         Sending sending);
+// { name, version, services, hosts, recovery, missing, signed }
+[[nodiscard]] Json sent_to_json(const Sent& sent);
+
+// --recipient
+[[nodiscard]] const Option& recipient_option();
+
+}  // namespace consort::cli
