@@ -274,6 +274,20 @@ class Keeping(Scenario):
         repairs = lambda: [line for line in self.consort("logs", "--host", "h1", "--json").out.splitlines() if json.loads(line)["kind"] == "repaired" and "file" in line]
         self.wait_until("the controller knows", lambda: "spoiled" in " ".join(repairs()), 40)
 
+    def test_a_daemon_gets_credentials(self):
+        def site(password):
+            script = f'cat "$CREDENTIALS_DIRECTORY/db" > ${{service.data}}/seen; stat -c %a "$CREDENTIALS_DIRECTORY/db" >> ${{service.data}}/seen; exec /bin/sleep {self.seconds}'
+            daemon = {"argv": ["/bin/sh", "-c", script], "credentials": {"db": "${service.data}/password"}}
+            return self.site({"a": ["h1"]}, {"s": {"on": "a", "daemon": daemon, "resources": {
+                "password": {"type": "file", "path": "${service.data}/password", "content": password}}}}, name="credentials.json")
+
+        folder = "/var/lib/consort" if PLATFORM == "nspawn" else str(self.lab / "hosts/h1")
+        seen = lambda: self.shell(f"find {folder} -path '*/services/s/data/seen' -exec cat {{}} +").split()
+        self.must_deploy(site("first\n"))
+        self.wait_until("it has read it", lambda: seen() == ["first", "400"], 10)
+        self.must_deploy(site("second\n"))
+        self.wait_until("it has read the new one", lambda: seen() == ["second", "400"], 10)
+
     def test_S13_the_controller_is_killed_during_a_rollout(self):
         site = lambda v: self.site({"a": ["h1"]}, {f"s{i}": self.service(f"s{i}", "a", version=v, needs=[f"s{i-1}"] if i else []) for i in range(4)}, {"allowOutage": True}, name=f"{v}.json")
         self.must_deploy(site("v1"))
