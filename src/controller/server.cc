@@ -104,6 +104,7 @@ Status run_controller(const ServerOptions& options) {
             folder ? folder->partition() : "");
   add_agent_routes(gate, shell);
   add_object_routes(gate, shell);
+  add_deploy_routes(gate, shell);
   add_operator_routes(gate, shell);
   add_access_routes(gate, shell);
   add_join_routes(gate, shell);
