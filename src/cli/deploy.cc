@@ -109,9 +109,14 @@ Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer
     return true;
   }
   Proposal proposal = TRY(proposal_of(answer, *signer.list));
-  const auto stay = TRY(review_proposal(proposal, *signer.list, signer.compiled));
-  if (!stay.empty() && !arguments.json())
-    print(fmt::format("as signed before: {}\n", join(stay, ", ")));
+  const auto stay = TRY(review_proposal(arguments, proposal, *signer.list, signer.compiled));
+  if (!arguments.json()) {
+    if (!stay.empty()) print(fmt::format("as signed before: {}\n", join(stay, ", ")));
+    const auto& held = proposal.proposed.statement.held;
+    if (!held.empty()) print(fmt::format("may be stopped for a while: {}\n", join(held, ", ")));
+    if (signer.compiled == nullptr && proposal.then)
+      print(fmt::format("brings back statement {}\n", proposal.then->statement.sequence));
+  }
   TRYV(sign_proposal(arguments, *signer.list, proposal));
   const plan::StatementHead head = plan::ShareTree(proposal.proposed.statement).head();
   if (arguments.has("--propose")) {
@@ -143,6 +148,7 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
                       const std::function<Status()>& finish_upload, bool broken) {
   Json request = request_json(candidate, arguments);
   request["sign"] = signer.list.has_value();
+  request["newChain"] = arguments.has("--new-chain");
   const Json answered = TRY(client.send_json("POST", "/v1/plan", request, minutes(2)));
   const plan::Plan plan = TRY(plan::plan_from_json(answered));
   const std::string expected = arguments.value("--plan");

@@ -100,6 +100,8 @@ void tell_what_is_signed(const plan::Statement& statement, const std::vector<std
                               statement.partition) +
                   table(rows));
   if (!stay.empty()) print_to_stderr(fmt::format("as signed before: {}\n", join(stay, ", ")));
+  if (!statement.held.empty())
+    print_to_stderr(fmt::format("may be stopped for a while: {}\n", join(statement.held, ", ")));
 }
 
 Result<int> run_sign(const Arguments& arguments) {
@@ -110,9 +112,15 @@ Result<int> run_sign(const Arguments& arguments) {
     return fail(ErrorCode::usage,
                 fmt::format("there is no trust list of site {}", proposal.proposed.statement.site))
         .hint("make one: consort key trust; or name it: --trust FILE");
-  // What a rollback brings back was signed; anything else is compiled here, by who signs.
+  // What a rollback brings back was signed; anything else is compiled here, by who signs. Which of
+  // the two it is, the proposal does not decide.
+  const bool rollback = arguments.has("--rollback");
+  if (proposal.then && !rollback)
+    return fail(ErrorCode::refused, fmt::format("{} brings back statement {}", file.string(),
+                                                proposal.then->statement.sequence))
+        .hint("if you want that, too: --rollback; it needs no sources");
   std::optional<Prepared> prepared;
-  if (!proposal.then) {
+  if (!rollback) {
     if (controller_url(arguments)) {
       http::Client client = TRY(controller_client(arguments));
       prepared.emplace(TRY(prepare(arguments, &client)));
@@ -120,8 +128,8 @@ Result<int> run_sign(const Arguments& arguments) {
       prepared.emplace(TRY(prepare(arguments, nullptr)));
     }
   }
-  const auto stay =
-      TRY(review_proposal(proposal, *list, prepared ? &prepared->compiled.generation : nullptr));
+  const auto stay = TRY(review_proposal(arguments, proposal, *list,
+                                        prepared ? &prepared->compiled.generation : nullptr));
   const plan::Statement& statement = proposal.proposed.statement;
   if (!arguments.json()) tell_what_is_signed(statement, stay);
   TRYV(sign_proposal(arguments, *list, proposal));
@@ -183,12 +191,19 @@ Command key_trust_command() {
 Command key_sign_command() {
   std::vector<Option> options = {site_option()};
   for (const Option& option : signing_options()) {
-    if (option.name == "--key" || option.name == "--trust") options.push_back(option);
+    if (option.name == "--key" || option.name == "--trust" || option.name == "--new-chain")
+      options.push_back(option);
   }
+  options.insert(
+      options.end(),
+      {{"--only", "SERVICE", "The deploy is of these services only.", true},
+       {"--except", "SERVICE", "The deploy is of all services but these.", true},
+       {"--allow-outage", "", "Services may be stopped for a while, as the plan says."},
+       {"--rollback", "", "It brings back what was signed earlier; sources are not looked at."}});
   return {"key sign",
           "Add your signature to what somebody else has proposed.",
           "Compiles the site from your own sources and signs only what these make or what was "
-          "signed before. A rollback needs no sources: it brings back what was signed.",
+          "signed before. With --rollback it needs no sources: it brings back what was signed.",
           {{"FILE", "what `consort deploy --propose FILE` has written"}},
           std::move(options),
           run_sign,

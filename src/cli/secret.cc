@@ -24,11 +24,12 @@ Result<SecretUses> uses_by_site(const Arguments& arguments, http::Client& client
 
 Result<int> send(const Arguments& arguments, http::Client& client, const SecretFacts& facts,
                  const crypto::PrivateKey& own, const crypto::SecretBytes& value,
-                 std::uint64_t version, Sending sending) {
+                 std::uint64_t version, Sending sending, const NewestSecret* newest = nullptr) {
   const SecretUses uses = TRY(uses_by_site(arguments, client));
   const SecretUsers users = secret_users(arguments, uses, facts);
   const std::vector<std::string> recovery = TRY(recovery_keys(arguments, own, facts.recovery));
-  const std::vector<crypto::PrivateKey> signers = TRY(secret_signers(users.site));
+  const SecretSigners signers = TRY(secret_signers(users.site));
+  if (newest != nullptr) TRYV(check_newest(signers, facts, *newest));
   const Sent sent =
       TRY(seal_and_send(client, facts, users, recovery, signers, value, version, sending));
   if (arguments.json()) {
@@ -75,15 +76,16 @@ Result<int> run_reseal(const Arguments& arguments) {
   const std::string& name = arguments.words.at(0);
   const SecretFacts facts = TRY(ask_secret(client, name));
   const crypto::PrivateKey recovery = TRY(recovery_key());
-  auto value = open_newest(client, facts, recovery);
-  if (!value && value.error().code() == ErrorCode::refused)
+  auto newest = open_newest(client, facts, recovery);
+  if (!newest && newest.error().code() == ErrorCode::refused)
     return fail(ErrorCode::refused, fmt::format("'{}' is not sealed for your recovery key, {}",
                                                 name, TRY(recovery_file()).string()))
         .hint(fmt::format("who has set it can seal it anew, for you, too, with --recipient {}; or "
                           "give the value again: consort secret set {}",
                           recovery.public_key().to_text(), name));
-  if (!value) return fail(std::move(value).error());
-  return send(arguments, client, facts, recovery, *value, *facts.version, Sending::reseal);
+  if (!newest) return fail(std::move(newest).error());
+  return send(arguments, client, facts, recovery, newest->value, *facts.version, Sending::reseal,
+              &*newest);
 }
 
 Result<int> run_list(const Arguments& arguments) {

@@ -53,8 +53,8 @@ Result<SecretFacts> ask_secret(http::Client& client, const std::string& name) {
   return out;
 }
 
-Result<crypto::SecretBytes> open_newest(http::Client& client, const SecretFacts& facts,
-                                        const crypto::PrivateKey& recovery) {
+Result<NewestSecret> open_newest(http::Client& client, const SecretFacts& facts,
+                                 const crypto::PrivateKey& recovery) {
   const Json answer = TRY(client.get_json(secret_path(facts.name) + "/sealed"));
   const auto version = static_cast<std::uint64_t>(answer.int_or("version"));
   if (version != facts.version)
@@ -62,8 +62,16 @@ Result<crypto::SecretBytes> open_newest(http::Client& client, const SecretFacts&
                                                  "changed it",
                                                  facts.name, version))
         .hint("try again");
-  return crypto::open(answer.string_or("sealed"), recovery,
-                      access::secret_context(facts.partition, facts.name, version));
+  NewestSecret out;
+  out.sealed.name = facts.name;
+  out.sealed.version = version;
+  out.sealed.sealed = answer.string_or("sealed");
+  JsonReader reader(answer, "");
+  out.sealed.signatures = access::read_signatures(reader);
+  TRYV(reader.finish(UnknownMembers::ignore));
+  out.value = TRY(crypto::open(out.sealed.sealed, recovery,
+                               access::secret_context(facts.partition, facts.name, version)));
+  return out;
 }
 
 Result<SecretUses> secret_uses(http::Client& client, const Prepared* site) {
@@ -144,16 +152,28 @@ Result<std::vector<std::string>> recovery_keys(const Arguments& arguments,
   return out;
 }
 
-Result<std::vector<crypto::PrivateKey>> secret_signers(const std::string& site) {
-  std::vector<crypto::PrivateKey> out;
+Result<SecretSigners> secret_signers(const std::string& site) {
+  SecretSigners out;
   if (site.empty()) return out;
-  const auto list = TRY(own_trust_list(site));
-  return list ? trusted_keys(*list) : out;
+  out.list = TRY(own_trust_list(site));
+  if (out.list) out.keys = TRY(trusted_keys(*out.list));
+  return out;
+}
+
+Status check_newest(const SecretSigners& signers, const SecretFacts& facts,
+                    const NewestSecret& newest) {
+  if (!signers.list) return {};
+  auto status = signing::check_secret(*signers.list, facts.partition, newest.sealed);
+  if (status) return status;
+  return fail(ErrorCode::forbidden,
+              fmt::format("version {} of '{}' is not signed by a key that the trust list of {} "
+                          "names: its value may be anybody's",
+                          newest.sealed.version, facts.name, signers.list->site))
+      .hint(fmt::format("give the value again: consort secret set {}", facts.name));
 }
 
 Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts, const SecretUsers& users,
-                           const std::vector<std::string>& recovery,
-                           const std::vector<crypto::PrivateKey>& signers,
+                           const std::vector<std::string>& recovery, const SecretSigners& signers,
                            const crypto::SecretBytes& value, std::uint64_t version,
                            Sending sending) {
   if (users.services.empty())
@@ -180,8 +200,8 @@ Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts, const
   }
   out.secret.sealed = TRY(crypto::seal(
       value, recipients, access::secret_context(facts.partition, facts.name, version)));
-  for (const crypto::PrivateKey& key : signers)
-    TRYV(signing::add_signature(key, facts.partition, out.secret));
+  for (const crypto::PrivateKey& key : signers.keys)
+    TRYV(signing::add_signature(key, *signers.list, facts.partition, out.secret));
   const bool rotates = sending == Sending::rotate;
   TRYV(client.send_json(rotates ? "POST" : "PUT",
                         secret_path(facts.name) + (rotates ? "/rotate" : ""),

@@ -12,6 +12,7 @@
 #include "cli/command.h"
 #include "cli/context.h"
 #include "crypto/keys.h"
+#include "signing/trust_list.h"
 
 namespace consort::cli {
 
@@ -32,11 +33,14 @@ struct SecretFacts {
 [[nodiscard]] Result<SecretFacts> ask_secret(http::Client& client, const std::string& name);
 // "/v1/secrets/NAME"
 [[nodiscard]] std::string secret_path(const std::string& name);
-// The newest version's value. Errors: refused (it is not sealed for this key), conflict (there is
-// another version by now), corrupt, the client's.
-[[nodiscard]] Result<crypto::SecretBytes> open_newest(http::Client& client,
-                                                      const SecretFacts& facts,
-                                                      const crypto::PrivateKey& recovery);
+struct NewestSecret {
+  access::SealedSecret sealed;  // name, version, sealed and signatures
+  crypto::SecretBytes value;
+};
+// Errors: refused (it is not sealed for this key), conflict (there is another version by now),
+// corrupt, the client's.
+[[nodiscard]] Result<NewestSecret> open_newest(http::Client& client, const SecretFacts& facts,
+                                               const crypto::PrivateKey& recovery);
 
 // Who uses which secrets by the site, and where services run.
 struct SecretUses {
@@ -67,8 +71,16 @@ struct SecretUsers {
                                                              const crypto::PrivateKey& own,
                                                              const std::vector<std::string>& kept);
 
-// The operator's keys that the trust list of a site names; none where there is no such list.
-[[nodiscard]] Result<std::vector<crypto::PrivateKey>> secret_signers(const std::string& site);
+// The operator's own trust list of a site, if there is one, and the own keys that it names.
+struct SecretSigners {
+  std::optional<signing::TrustList> list;
+  std::vector<crypto::PrivateKey> keys;
+};
+[[nodiscard]] Result<SecretSigners> secret_signers(const std::string& site);
+// Anybody can seal a value to a recovery key: what is there already is signed once more only when a
+// key of the list has signed it. Error forbidden.
+[[nodiscard]] Status check_newest(const SecretSigners& signers, const SecretFacts& facts,
+                                  const NewestSecret& newest);
 
 enum class Sending : std::uint8_t { set, rotate, reseal };
 struct Sent {
@@ -79,7 +91,7 @@ struct Sent {
 [[nodiscard]] Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts,
                                          const SecretUsers& users,
                                          const std::vector<std::string>& recovery,
-                                         const std::vector<crypto::PrivateKey>& signers,
+                                         const SecretSigners& signers,
                                          const crypto::SecretBytes& value, std::uint64_t version,
                                          Sending sending);
 // { name, version, services, hosts, recovery, missing, signed }

@@ -82,16 +82,15 @@ class Sync {
     const crypto::SecretBytes value =
         TRY(value_of_source(name, source, site_.file.parent_path(), own_));
     const std::vector<std::string> recovery = TRY(recovery_keys(arguments_, own_, facts.recovery));
-    out.reason = TRY(difference(facts, value));
-    out.outcome = Outcome::set;
-    if (out.reason.empty()) {
-      out.reason = lacking(facts, users, recovery);
-      out.outcome = out.reason.empty() ? Outcome::unchanged : Outcome::resealed;
+    if (!signers_) signers_ = TRY(secret_signers(users.site));
+    out.outcome = TRY(compare(facts, value, out.reason));
+    if (out.outcome == Outcome::unchanged) {
+      if (out.reason.empty()) out.reason = lacking(facts, users, recovery);
+      if (out.reason.empty()) return out;
+      out.outcome = Outcome::resealed;
     }
-    if (out.outcome == Outcome::unchanged) return out;
     out.version = out.outcome == Outcome::set ? facts.last + 1 : *facts.version;
     if (arguments_.has("--dry-run")) return out;
-    if (!signers_) signers_ = TRY(secret_signers(users.site));
     Sent sent = TRY(seal_and_send(client_, facts, users, recovery, *signers_, value, out.version,
                                   out.outcome == Outcome::set ? Sending::set : Sending::reseal));
     out.missing = std::move(sent.missing);
@@ -99,18 +98,28 @@ class Sync {
     return out;
   }
 
-  // Why a new version is needed; "" when the newest one has this value.
-  Result<std::string> difference(const SecretFacts& facts, const crypto::SecretBytes& value) {
-    if (!facts.version) return "it was not there";
+  // Whether a new version is needed, and why; or why the newest one, which has this value, must be
+  // sealed anew.
+  Result<Outcome> compare(const SecretFacts& facts, const crypto::SecretBytes& value,
+                          std::string& why) {
+    why = "it was not there";
+    if (!facts.version) return Outcome::set;
     const auto newest = open_newest(client_, facts, own_);
-    if (newest) return *newest == value ? "" : "another value";
+    if (newest) {
+      why = newest->value == value ? "" : "another value";
+      if (!why.empty()) return Outcome::set;
+      if (!check_newest(*signers_, facts, *newest)) why = "a signature";
+      return Outcome::unchanged;
+    }
     switch (newest.error().code()) {
       case ErrorCode::refused:
-        return fmt::format("version {} is not sealed for your recovery key", *facts.version);
+        why = fmt::format("version {} is not sealed for your recovery key", *facts.version);
+        return Outcome::set;
       case ErrorCode::corrupt:
       case ErrorCode::invalid_input:
-        return fmt::format("version {} cannot be opened: {}", *facts.version,
-                           newest.error().message());
+        why = fmt::format("version {} cannot be opened: {}", *facts.version,
+                          newest.error().message());
+        return Outcome::set;
       default:
         return fail(newest.error());
     }
@@ -121,7 +130,7 @@ class Sync {
   const site::Site& site_;
   SecretUses uses_;
   crypto::PrivateKey own_;
-  std::optional<std::vector<crypto::PrivateKey>> signers_;  // opened once, when they are needed
+  std::optional<SecretSigners> signers_;  // opened once
 };
 
 std::string line_of(const std::string& name, const Synced& synced, bool is_rehearsal) {

@@ -111,7 +111,8 @@ Result<Proposal> proposal_of(const Json& answer, const signing::TrustList& list)
   return out;
 }
 
-Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
+Result<std::vector<std::string>> review_proposal(const Arguments& arguments,
+                                                 const Proposal& proposal,
                                                  const signing::TrustList& list,
                                                  const plan::Generation* compiled) {
   const plan::Statement& statement = proposal.proposed.statement;
@@ -120,24 +121,31 @@ Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
                                                   statement.site, statement.partition));
   signing::Evidence evidence;
   evidence.compiled = compiled;
+  for (std::string& name : arguments.values("--only")) evidence.only.insert(std::move(name));
+  for (std::string& name : arguments.values("--except")) evidence.except.insert(std::move(name));
+  evidence.outage =
+      arguments.has("--allow-outage") || (compiled != nullptr && compiled->policy.allow_outage);
+  if (arguments.has("--new-chain") && proposal.before)
+    return fail(ErrorCode::forbidden, "the controller has not begun a new chain of statements");
   for (const auto* earlier : {&proposal.before, &proposal.then}) {
     if (!*earlier) continue;
     auto status =
         signing::check_signed(list, head_of((*earlier)->statement), (*earlier)->signatures);
     if (!status)
-      return fail(std::move(status).error().context("what the controller shows as signed before"));
+      return fail(std::move(status).error().context("what the controller shows as signed before"))
+          .hint("if the trust list has changed meanwhile: --new-chain signs the whole site anew");
   }
   if (proposal.before) evidence.previous = &proposal.before->statement;
   if (proposal.then) evidence.earlier = &proposal.then->statement;
-  const std::uint64_t seen = TRY(last_seen_statement(list));
+  evidence.seen = TRY(last_seen_statement(list));
   const std::uint64_t shown = proposal.before ? proposal.before->statement.sequence : 0;
-  if (shown < seen)
+  if (shown < evidence.seen && !arguments.has("--new-chain"))
     return fail(ErrorCode::forbidden,
                 fmt::format("the controller says that statement {} is in force; you have seen {}",
-                            shown, seen))
+                            shown, evidence.seen))
         .hint(
-            "was its store lost or restored from an older backup? if you know that it was, "
-            "remove the file of this site in the folder `seen` of consort's configuration");
+            "if its store was restored from an older backup, or somebody has deployed with "
+            "--unsigned: --new-chain signs the whole site anew");
   return signing::review(statement, evidence);
 }
 
@@ -177,6 +185,10 @@ const std::vector<Option>& signing_options() {
       {"--signatures", "FILE", "Take the signatures that others have put into this file.", true},
       {"--propose", "FILE",
        "Write what would be signed, with the signatures so far, and change nothing."},
+      {"--new-chain", "",
+       "Follow no statement: sign the whole site anew, after a deploy with --unsigned, a lost "
+       "store "
+       "or another trust list."},
       {"--unsigned", "", "Deploy without signatures although a trust list is there."}};
   return options;
 }

@@ -29,9 +29,11 @@ struct Proposal {
                                                                      const std::string& site);
 // Of the controller's answer to a plan; the partition is the list's.
 [[nodiscard]] Result<Proposal> proposal_of(const Json& answer, const signing::TrustList& list);
-// Whether it may be signed. `compiled`: null for a rollback, and for who has no sources. Returns
-// the services that stay as they were signed before. Error forbidden.
-[[nodiscard]] Result<std::vector<std::string>> review_proposal(const Proposal& proposal,
+// Whether it may be signed. `compiled`: null for a rollback that was asked for. Of the options:
+// --only, --except, --allow-outage, --new-chain. Returns the services that stay as they were signed
+// before. Error forbidden.
+[[nodiscard]] Result<std::vector<std::string>> review_proposal(const Arguments& arguments,
+                                                               const Proposal& proposal,
                                                                const signing::TrustList& list,
                                                                const plan::Generation* compiled);
 // The operator's own keys that the list names, opened.
@@ -41,7 +43,7 @@ struct Proposal {
 [[nodiscard]] Status sign_proposal(const Arguments& arguments, const signing::TrustList& list,
                                    Proposal& proposal);
 
-// --key, --trust, --signatures, --propose, --unsigned
+// --key, --trust, --signatures, --propose, --new-chain, --unsigned
 [[nodiscard]] const std::vector<Option>& signing_options();
 
 }  // namespace consort::cli

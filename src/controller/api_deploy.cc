@@ -111,7 +111,7 @@ void add_signing(const Core& core, const DeployRequest& request, const plan::Pla
   };
   const auto then = core.generations().find(request.candidate.rollback_of);
   answer["statement"] = plan::statement_to_json(core.statement_for(request, plan));
-  answer["statementBefore"] = or_null(core.statement_in_force());
+  answer["statementBefore"] = or_null(request.new_chain ? nullptr : core.statement_in_force());
   answer["statementThen"] =
       or_null(then == core.generations().end() ? nullptr : core.statement(then->second.statement));
 }

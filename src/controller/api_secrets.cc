@@ -145,10 +145,12 @@ Status give_sealed(Gate& gate, Shell& shell, const http::Request& request,
   const std::string name = request.param("name");
   const access::SecretRecord& record = *TRY(access::find_secret(shell.registry(), name));
   TRYV(permitted(gate, shell, asker, access::Action::set_secret, name, {}));
-  responder.send(http::Response::json(Json::object({{"name", name},
-                                                    {"partition", gate.partition()},
-                                                    {"version", record.versions.back().number},
-                                                    {"sealed", record.versions.back().sealed}})));
+  responder.send(http::Response::json(Json::object(
+      {{"name", name},
+       {"partition", gate.partition()},
+       {"version", record.versions.back().number},
+       {"sealed", record.versions.back().sealed},
+       {"signatures", access::signatures_to_json(record.versions.back().signatures)}})));
   return {};
 }
 

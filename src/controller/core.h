@@ -81,6 +81,7 @@ struct DeployRequest {
   std::string message;
   std::optional<plan::SignedStatement> statement{};  // as statement_for() says, signed
   bool to_be_signed = false;                         // the plan is to come with its statement
+  bool new_chain = false;                            // that follows none
   bool without_signature = false;                    // where there were signatures: on purpose
   // Whether who asks may do what the plan says; asked once the plan is known.
   std::function<Status(const plan::Plan&, const plan::Generation& candidate)> permit{};
@@ -113,7 +114,7 @@ class Core {
   // What would have to be signed to deploy this; the partition is empty.
   [[nodiscard]] plan::Statement statement_for(const DeployRequest& request,
                                               const plan::Plan& plan) const;
-  // The signed statement that the current generation goes by; null when nothing was ever signed.
+  // The signed statement that the current generation goes by; null when it was not signed.
   [[nodiscard]] const plan::SignedStatement* statement_in_force() const;
   [[nodiscard]] const plan::SignedStatement* statement(std::uint64_t sequence) const;
   // Starts a rollout and returns its id; "" when there is nothing to do. Errors: stale, locked,

@@ -22,6 +22,7 @@ Result<DeployRequest> deploy_request_from_json(const Json& json) {
   if (const Json* statement = reader.any("statement"))
     out.statement = TRY(plan::signed_statement_from_json(*statement, "statement"));
   out.to_be_signed = reader.boolean("sign", false);
+  out.new_chain = reader.boolean("newChain", false);
   out.without_signature = reader.boolean("unsigned", false);
   out.by = reader.string("by", "");
   out.message = reader.string("message", "");

@@ -23,13 +23,10 @@ const plan::SignedStatement* Core::statement(std::uint64_t sequence) const {
   return it == statements_.end() ? nullptr : &it->second;
 }
 
-// Of the current generation, or of the newest one before it that has one.
+// A generation that was deployed on purpose without signatures ends the chain.
 const plan::SignedStatement* Core::statement_in_force() const {
-  for (auto it = generations_.upper_bound(current_); it != generations_.begin();) {
-    --it;
-    if (it->second.statement != 0) return statement(it->second.statement);
-  }
-  return nullptr;
+  const plan::Generation* generation = current();
+  return generation == nullptr ? nullptr : statement(generation->statement);
 }
 
 plan::Statement Core::statement_for(const DeployRequest& request, const plan::Plan& plan) const {
@@ -39,7 +36,9 @@ plan::Statement Core::statement_for(const DeployRequest& request, const plan::Pl
   for (const auto& [name, host] : hosts_) {
     if (host.report.statement <= limit) last = std::max(last, host.report.statement);
   }
-  const plan::SignedStatement* before = statement_in_force();
+  const bool follows_none =
+      request.statement ? request.statement->statement.previous.is_none() : request.new_chain;
+  const plan::SignedStatement* before = follows_none ? nullptr : statement_in_force();
   const plan::Generation generation =
       merged(plan::confined(request.candidate, current(), request.only, request.except), plan.base,
              plan.services());
@@ -68,7 +67,7 @@ Status Core::check_signing(const DeployRequest& request, const plan::Plan& plan)
                           id));
   }
   if (!request.statement) {
-    if (statement_in_force() == nullptr || request.without_signature) return {};
+    if (statements_.empty() || request.without_signature) return {};
     return fail(ErrorCode::refused, "the generations of this site are signed, and this one is not")
         .hint(
             "sign it with your key and trust list (docs/signing.md); or, to give signing up: "

@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "base/text.h"
 #include "plan/stated.h"
 
 namespace consort::signing {
@@ -47,8 +50,9 @@ bool is_brought_back(const std::string& name, const plan::StatedService& service
   return true;
 }
 
-Status review_frame(const Statement& statement, const Statement* previous) {
-  const std::uint64_t last = previous == nullptr ? 0 : previous->sequence;
+Status review_frame(const Statement& statement, const Evidence& evidence) {
+  const Statement* previous = evidence.previous;
+  const std::uint64_t last = std::max(evidence.seen, previous == nullptr ? 0 : previous->sequence);
   const Digest before =
       previous == nullptr ? Digest() : plan::head_digest(plan::ShareTree(*previous).head());
   if (statement.previous != before)
@@ -56,13 +60,37 @@ Status review_frame(const Statement& statement, const Statement* previous) {
   if (statement.sequence <= last || statement.sequence > last + kSequenceLead)
     return fail(ErrorCode::forbidden,
                 fmt::format("statement {} cannot follow statement {}", statement.sequence, last));
+  if (!statement.held.empty() && !evidence.outage)
+    return fail(ErrorCode::forbidden,
+                fmt::format("the controller wants it signed that {} may be stopped for a while",
+                            join(statement.held, ", ")))
+        .hint("if the plan's joint outage is meant: --allow-outage, or policy.allowOutage");
+  return {};
+}
+
+// What the sources want and the statement does not have could be taken away.
+Status review_missing(const Statement& statement, const Evidence& evidence) {
+  if (evidence.compiled == nullptr) return {};
+  for (const auto& [name, service] : evidence.compiled->services) {
+    if (statement.services.contains(name) || evidence.compiled->broken.contains(name)) continue;
+    const bool left_out =
+        evidence.except.contains(name) || (!evidence.only.empty() && !evidence.only.contains(name));
+    if (left_out && evidence.previous != nullptr && stated(evidence.previous, name) == nullptr)
+      continue;
+    return fail(ErrorCode::forbidden,
+                fmt::format("what the controller wants signed does not have {}", name))
+        .hint(left_out ? "the first signed deploy is of the whole site, so that nothing that runs "
+                         "is left without a signature: without --only and --except"
+                       : "sign nothing; find out who has written to the controller: consort audit");
+  }
   return {};
 }
 
 }  // namespace
 
 Result<std::vector<std::string>> review(const Statement& statement, const Evidence& evidence) {
-  TRYV(review_frame(statement, evidence.previous));
+  TRYV(review_frame(statement, evidence));
+  TRYV(review_missing(statement, evidence));
   std::vector<std::string> stay;
   const auto* compiled = evidence.compiled;
   for (const auto& [name, service] : statement.services) {
@@ -72,7 +100,8 @@ Result<std::vector<std::string>> review(const Statement& statement, const Eviden
       own =
           it != compiled->services.end() && plan::stated_service(*compiled, it->second) == service;
     }
-    if (own || is_brought_back(name, service, evidence)) continue;
+    // A controller may show any earlier statement: only who rolls back has asked for one.
+    if (own || (compiled == nullptr && is_brought_back(name, service, evidence))) continue;
     const plan::StatedService* before = stated(evidence.previous, name);
     if (before == nullptr || *before != service)
       return fail(ErrorCode::forbidden,

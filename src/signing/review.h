@@ -1,6 +1,8 @@
 // What an operator's own program checks before it signs what a controller has written down. Pure.
 #pragma once
 
+#include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -9,20 +11,26 @@
 
 namespace consort::signing {
 
-// What the operator knows without the controller. Null: nothing of that kind.
+// What the operator knows and wants without the controller's word. Null: nothing of that kind.
 struct Evidence {
-  const plan::Generation* compiled = nullptr;  // from the operator's own sources
-  const plan::Statement* previous = nullptr;   // signed, the one in force
-  const plan::Statement* earlier = nullptr;    // signed, which a rollback brings back
+  // From the operator's own sources; null: it is a rollback, which the operator has asked for.
+  const plan::Generation* compiled = nullptr;
+  const plan::Statement* previous = nullptr;  // signed, the one in force
+  const plan::Statement* earlier = nullptr;   // signed, which a rollback brings back
+  std::uint64_t seen = 0;                     // the newest number that the operator has seen
+  std::set<std::string> only{};               // as the operator has said; empty: all
+  std::set<std::string> except{};
+  bool outage = false;  // services may be drained or stopped for a while
 };
 
 // So far a number may be ahead of the one before.
 inline constexpr std::uint64_t kSequenceLead = 1'000'000;
 
-// Every service must be as compiled, or as in the statement in force, or as the earlier one had it;
-// one that goes must not be wanted by what was compiled. Returns the services that stay as they
-// were signed before, although the sources say something else. Error forbidden, with the first that
-// is nothing of that.
+// Every service must be as compiled, or as in the statement in force; in a rollback as the earlier
+// one had it, or as in force. None that the sources want may be missing, unless it was left out and
+// no statement has it; without one in force nothing may be left out. Returns the services that stay
+// as they were signed before, although the sources say something else. Error forbidden, with the
+// first that is nothing of that.
 [[nodiscard]] Result<std::vector<std::string>> review(const plan::Statement& statement,
                                                       const Evidence& evidence);
 

@@ -11,27 +11,35 @@ namespace {
 
 constexpr std::string_view kDomain = "secret";
 
-std::string signed_bytes(const std::string& partition, const access::SealedSecret& secret) {
-  return fmt::format("{} {}", access::secret_context(partition, secret.name, secret.version),
-                     Digest::of(secret.sealed).str());
+// The name of a site may be anything.
+std::string signed_bytes(const TrustList& list, const access::SealedSecret& secret) {
+  return fmt::format("{} {} {}",
+                     access::secret_context(list.partition, secret.name, secret.version),
+                     Digest::of(secret.sealed).str(), list.site);
+}
+
+Status check_partition(const TrustList& list, const std::string& partition,
+                       const access::SealedSecret& secret) {
+  if (partition == list.partition) return {};
+  return fail(ErrorCode::forbidden,
+              fmt::format("version {} of the secret '{}' is for partition {}, not for {}",
+                          secret.version, secret.name, partition, list.partition));
 }
 
 }  // namespace
 
-Status add_signature(const crypto::PrivateKey& key, const std::string& partition,
-                     access::SealedSecret& secret) {
-  secret.signatures.insert_or_assign(
-      key.public_key().to_text(), TRY(crypto::sign(key, kDomain, signed_bytes(partition, secret))));
+Status add_signature(const crypto::PrivateKey& key, const TrustList& list,
+                     const std::string& partition, access::SealedSecret& secret) {
+  TRYV(check_partition(list, partition, secret));
+  secret.signatures.insert_or_assign(key.public_key().to_text(),
+                                     TRY(crypto::sign(key, kDomain, signed_bytes(list, secret))));
   return {};
 }
 
 Status check_secret(const TrustList& list, const std::string& partition,
                     const access::SealedSecret& secret) {
-  if (partition != list.partition)
-    return fail(ErrorCode::forbidden,
-                fmt::format("version {} of the secret '{}' is for partition {}, not for {}",
-                            secret.version, secret.name, partition, list.partition));
-  const std::string bytes = signed_bytes(partition, secret);
+  TRYV(check_partition(list, partition, secret));
+  const std::string bytes = signed_bytes(list, secret);
   const bool known =
       std::any_of(list.keys.begin(), list.keys.end(), [&](const crypto::PublicKey& key) {
         const auto it = secret.signatures.find(key.to_text());

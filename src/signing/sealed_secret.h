@@ -10,9 +10,10 @@
 
 namespace consort::signing {
 
-// Over the secret's context and what is sealed. Error invalid_input (another kind of key).
-[[nodiscard]] Status add_signature(const crypto::PrivateKey& key, const std::string& partition,
-                                   access::SealedSecret& secret);
+// Over the list's site, the secret's context and what is sealed. Errors: invalid_input (another
+// kind of key), forbidden (another partition than the list's).
+[[nodiscard]] Status add_signature(const crypto::PrivateKey& key, const TrustList& list,
+                                   const std::string& partition, access::SealedSecret& secret);
 // Error forbidden: another partition, or no key of the list has signed it.
 [[nodiscard]] Status check_secret(const TrustList& list, const std::string& partition,
                                   const access::SealedSecret& secret);

@@ -215,6 +215,34 @@ class Signing(Controller):
         self.assertEqual(self.runs(), {"web": "one"})
         self.assertEqual(self.report()["statement"], 3)
 
+    def test_a_chain_ends_and_begins_anew(self):
+        trust = self.trust("ann")
+        agent = self.host()
+        self.deploy(web="one", db="one")
+        # On purpose without signatures: the hosts here have no list yet.
+        self.deploy("--unsigned", web="two", db="one")
+        self.assertIn("--new-chain", self.refused("deploy", "--yes", "--site", self.site(web="three", db="one")))
+        self.deploy("--new-chain", web="three", db="one")
+        self.end(agent)
+        self.start_host(trust)
+        self.deploy(web="four", db="one")
+        self.assertEqual(self.report()["statement"], 3)
+        # Two must sign from now on: the statement in force has one signature.
+        self.trust("ann", "ben", needed=2)
+        self.assertIn("--new-chain", self.refused("deploy", "--yes", "--site", self.site(web="five", db="one")))
+        self.deploy("--new-chain", web="five", db="one")
+        self.assertEqual(self.runs(), {"web": "five", "db": "one"})
+        self.deploy(web="six", db="one")
+        self.assertEqual(self.runs(), {"web": "six", "db": "one"})
+
+    def test_the_first_signed_deploy_is_of_the_whole_site(self):
+        self.host()
+        self.deploy(web="one", db="one")
+        self.trust("ann")
+        self.assertIn("the whole site", self.refused("deploy", "--yes", "--only", "web", "--site", self.site(web="two", db="one", mail="one")))
+        self.deploy(web="two", db="one")
+        self.deploy("--only", "web", web="three", db="one", mail="one")
+
     def test_a_list_comes_to_a_host_that_has_been_there_for_long(self):
         agent = self.host()
         self.deploy(web="one")
@@ -284,6 +312,10 @@ class Signing(Controller):
         self.assertEqual(done.returncode, 4, done.stdout + done.stderr)
         self.assertIn("no key that this host trusts has signed", done.stdout + done.stderr)
         self.assertEqual(self.runs(), {"web": "password=first"})
+        # Anybody can seal a value to an operator's recovery key: what no key of the list has signed is not signed by resealing it.
+        recovery = self.consort("secret", "key")["key"]
+        self.consort("secret", "set", "db", "--site", site, "--recipient", recovery, stdin="evil", environment=stranger)
+        self.assertIn("may be anybody's", self.refused("secret", "reseal", "db", "--site", site))
         self.assertTrue(self.consort("secret", "set", "db", "--site", site, stdin="third")["signed"])
         self.consort("deploy", "--yes", "--site", site)
         self.assertEqual(self.runs(), {"web": "password=third"})

@@ -75,6 +75,53 @@ TEST_F(ReviewTest, NothingIsSignedAwayThatTheSourcesWant) {
   EXPECT_EQ(problem(), "");
 }
 
+TEST_F(ReviewTest, AControllerThatShowsAnEarlierStatementBringsNothingBackInADeploy) {
+  plan::Statement then = tests::statement(2);
+  then.services["shop"] = {version("v0"), {{"web1", {}}, {"web2", {}}}};
+  evidence.earlier = &then;
+  proposed.services["shop"].manifest = version("v0");
+  EXPECT_THAT(problem(), HasSubstr("of shop signed"));
+}
+
+TEST_F(ReviewTest, ServicesAreStoppedForAWhileOnlyWhereTheOperatorAllowsIt) {
+  proposed.held = {"shop", "sql"};
+  EXPECT_THAT(problem(), HasSubstr("shop, sql may be stopped"));
+  evidence.outage = true;
+  EXPECT_EQ(problem(), "");
+}
+
+TEST_F(ReviewTest, TheFirstStatementHasEverythingThatTheSourcesWant) {
+  proposed.sequence = 1;
+  proposed.previous = {};
+  evidence.previous = nullptr;
+  EXPECT_EQ(problem(), "");
+  proposed.services.erase("sql");
+  EXPECT_THAT(problem(), HasSubstr("does not have sql"));
+  evidence.only = {"shop"};
+  EXPECT_THAT(problem(), HasSubstr("does not have sql")) << "it may run, and be taken away";
+  compiled.broken.emplace("sql", "no such file");
+  EXPECT_EQ(problem(), "");
+}
+
+TEST_F(ReviewTest, ANewServiceIsLeftOutWhenTheOperatorSaysSo) {
+  service("mail", "m1", {"web1"});
+  EXPECT_THAT(problem(), HasSubstr("does not have mail"));
+  evidence.only = {"shop"};
+  EXPECT_EQ(problem(), "");
+  evidence.only.clear();
+  evidence.except = {"mail"};
+  EXPECT_EQ(problem(), "");
+}
+
+TEST_F(ReviewTest, ANewChainIsYoungerThanWhatWasSeen) {
+  proposed.previous = {};
+  evidence.previous = nullptr;
+  evidence.seen = 5;
+  EXPECT_THAT(problem(), HasSubstr("cannot follow"));
+  proposed.sequence = 6;
+  EXPECT_EQ(problem(), "");
+}
+
 TEST_F(ReviewTest, TheChainMustHold) {
   proposed.sequence = 4;
   EXPECT_THAT(problem(), HasSubstr("cannot follow"));
