@@ -70,7 +70,9 @@ Result<Known> identify_operator(const Registry& registry, const ShownCertificate
                     certificate_brief(shown.serial), address);
   out.grants = it->second.grants;
   for (const IssuedCertificate& certificate : it->second.certificates) {
-    if (certificate.serial == shown.serial && certificate.last) out.ends = certificate.expires;
+    if (certificate.serial != shown.serial) continue;
+    if (certificate.last) out.ends = certificate.expires;
+    out.token = certificate.token;
   }
   return out;
 }
@@ -103,6 +105,7 @@ Result<Known> identify_bearer(const Registry& registry, std::string_view header,
   Known out = known(Principal::Kind::operator_, who->first, "", token_brief(text.id), address);
   out.grants = who->second.grants;
   out.ends = token.expires;
+  out.token = text.id;
   return out;
 }
 

@@ -16,6 +16,8 @@ struct Known {
   std::vector<Grant> grants{};  // of an operator
   // Certificates that it gets are good until then at most; nullopt: as long as they are made for.
   std::optional<Instant> ends{};
+  // The operator's token that it shows, or that its certificate comes of; "": none.
+  std::string token{};
 };
 
 struct ShownCertificate {

@@ -35,6 +35,9 @@ struct IssuedCertificate {
   Instant valid_until{};
   // No certificate that was got with this one outlives it: it comes of a token that ends.
   bool last = false;
+  // The operator's token that it was got with, at first or by way of others; "": none. They are
+  // revoked together.
+  std::string token{};
   friend bool operator==(const IssuedCertificate&, const IssuedCertificate&) = default;
 };
 
@@ -121,7 +124,9 @@ inline constexpr std::size_t kMaxCertificates = 8;  // of one host or operator; 
 // Errors: not_found (no such operator), conflict (the id), invalid_input, too_large.
 [[nodiscard]] Result<Writes> add_operator_token(const Registry& registry,
                                                 const OperatorToken& token);
-[[nodiscard]] Result<Writes> revoke_operator_token(const Registry& registry, const std::string& id);
+// With the certificates that were got with it. Error not_found.
+[[nodiscard]] Result<Writes> revoke_operator_token(const Registry& registry, const std::string& id,
+                                                   const std::string& by, Instant now);
 // Those it has stay valid. Errors: not_found, conflict (the serial is known).
 [[nodiscard]] Result<Writes> add_operator_certificate(const Registry& registry,
                                                       const std::string& name,

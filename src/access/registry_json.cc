@@ -28,7 +28,8 @@ Json certificates_to_json(const std::vector<IssuedCertificate>& certificates) {
                                 {"key", certificate.key.str()},
                                 {"expires", format_instant(certificate.expires)},
                                 {"validUntil", format_instant(certificate.valid_until)},
-                                {"last", certificate.last}}));
+                                {"last", certificate.last},
+                                {"token", certificate.token}}));
   return out;
 }
 
@@ -46,6 +47,7 @@ Result<std::vector<IssuedCertificate>> certificates_from_json(const Json::Array&
     certificate.expires = read_instant(reader, "expires");
     certificate.valid_until = read_instant(reader, "validUntil");
     certificate.last = reader.boolean("last", false);
+    certificate.token = reader.string("token", "").substr(0, 64);
     TRYV(reader.finish());
     out.push_back(std::move(certificate));
   }

@@ -96,12 +96,24 @@ Result<Writes> add_operator_token(const Registry& registry, const OperatorToken&
   return out;
 }
 
-Result<Writes> revoke_operator_token(const Registry& registry, const std::string& id) {
+Result<Writes> revoke_operator_token(const Registry& registry, const std::string& id,
+                                     const std::string& by, Instant now) {
   if (!registry.operator_tokens.contains(id))
     return fail(ErrorCode::not_found, fmt::format("no token '{}'", id.substr(0, 80)))
         .hint("see them with: consort operator list");
   Writes out;
   erase(out, kOperatorTokenKeys, id);
+  const auto it = registry.operators.find(registry.operator_tokens.at(id).operator_name);
+  if (it == registry.operators.end()) return out;
+  Operator next = it->second;
+  const auto of_token = [&](const IssuedCertificate& c) { return c.token == id; };
+  std::vector<IssuedCertificate> over;
+  std::copy_if(next.certificates.begin(), next.certificates.end(), std::back_inserter(over),
+               of_token);
+  if (over.empty()) return out;
+  revoke_all(out, over, "operator " + next.name, by, now);
+  std::erase_if(next.certificates, of_token);
+  put(out, next);
   return out;
 }
 

@@ -16,6 +16,9 @@ namespace consort::access {
 // `base` is the current generation, null before the first deploy; `candidate` is confined to what
 // was asked for (plan::confined).
 //
+// So are services whose ports others gain or lose by it, unless these are hosts of services that
+// are changed anyway and that declare the port: an inventory does that, too.
+//
 // Joint outages and restarts of dependents are steps: who deploys a database that holds the
 // services on it must be a deployer of those, too.
 [[nodiscard]] std::vector<ServiceSubject> services_changed(const plan::Plan& plan,
@@ -27,8 +30,9 @@ namespace consort::access {
                                                          const plan::Generation* before,
                                                          const plan::Generation* after);
 
-// Does the candidate change what all rollouts share, the budgets (policy.maxUnavailable)? Then the
-// deploy needs Action::change_policy, too. The rest of a policy governs the deploy's own rollout.
+// Does the candidate change what all rollouts share, the budgets (policy.maxUnavailable) and the
+// site's name? Then the deploy needs Action::change_policy, too. The rest of a policy governs the
+// deploy's own rollout.
 [[nodiscard]] bool changes_shared_policy(const plan::Generation* base,
                                          const plan::Generation& candidate);
 

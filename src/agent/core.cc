@@ -266,6 +266,18 @@ Output Core::on_manifests(const std::string& service,
   } else if (duty) {
     const plan::Manifest* owner = find(entry->second.duty->owner);
     const plan::Hook* hook = owner == nullptr ? nullptr : owner->hook(entry->second.duty->hook);
+    if (owner != nullptr && (hook == nullptr || hook->scope != plan::Hook::Scope::service)) {
+      plan::Outcome outcome;
+      outcome.attempt = entry->second.duty->token;
+      outcome.result = plan::Outcome::Result::failed;
+      outcome.step = entry->second.duty->hook;
+      outcome.message = "this version has no such hook of scope service";
+      conclude_duty(service, outcome);
+      out.report = true;
+      save(service, out);
+      consider(service, out);
+      return out;
+    }
     if (hook == nullptr) {
       // The target has changed while they were loaded: ask for the right ones.
       consider(service, out);

@@ -12,8 +12,9 @@ namespace consort::agent {
 namespace {
 
 // What there is in the agent's folder, besides the history (shell.h).
-constexpr std::array<std::string_view, 8> kOwnFolders = {
-    "state", "objects", "backups", "services", "daemons", "commands", "identity", "secrets"};
+constexpr std::array<std::string_view, 9> kOwn = {"state",    "objects", "backups",
+                                                  "services", "daemons", "commands",
+                                                  "identity", "secrets", "trust.json"};
 
 // The agent's folder holds what it needs to keep this host, and the data of all services.
 Status check_claim(const HostIdentity& host, const ServiceFiles& files, const std::string& path) {
@@ -21,7 +22,7 @@ Status check_claim(const HostIdentity& host, const ServiceFiles& files, const st
   const std::string root = host.root == "/" ? "" : host.root.string();
   for (const std::string& real : {path, root + path}) {
     if (real.starts_with(files.folder().string() + "/")) continue;
-    const bool its = std::any_of(kOwnFolders.begin(), kOwnFolders.end(), [&](const auto& name) {
+    const bool its = std::any_of(kOwn.begin(), kOwn.end(), [&](const auto& name) {
       const std::string folder = data + "/" + std::string(name);
       return real == folder || real.starts_with(folder + "/");
     });

@@ -98,7 +98,8 @@ Json nothing_to_do(const plan::Plan& plan, int status) {
 struct Signer {
   std::optional<signing::TrustList> list;
   const plan::Generation* compiled = nullptr;
-  std::uint64_t sequence = 0;  // of what was signed
+  std::uint64_t sequence = 0;                      // of what was signed
+  std::map<std::string, std::uint64_t> secrets{};  // what was compiled goes by these versions
 };
 
 // Puts the signed statement into the request. False: it was only written to the file of --propose.
@@ -117,7 +118,9 @@ Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer
     if (signer.compiled == nullptr && proposal.then)
       print(fmt::format("brings back statement {}\n", proposal.then->statement.sequence));
   }
+  TRYV(check_secret_versions(*signer.list, signer.secrets));
   TRYV(sign_proposal(arguments, *signer.list, proposal));
+  TRYV(remember_secret_versions(*signer.list, signer.secrets));
   const plan::StatementHead head = plan::ShareTree(proposal.proposed.statement).head();
   if (arguments.has("--propose")) {
     const std::string file = arguments.value("--propose");
@@ -238,7 +241,8 @@ Result<int> run_deploy(const Arguments& arguments) {
   const Prepared prepared = TRY(prepare(arguments, &client));
   if (!arguments.json()) tell_broken(prepared.compiled.broken);
   const plan::Generation& compiled = prepared.compiled.generation;
-  Signer signer{TRY(chosen_trust(arguments, compiled.site)), &compiled, 0};
+  Signer signer{TRY(chosen_trust(arguments, compiled.site)), &compiled, 0,
+                secret_versions(prepared.compiled)};
   TRY(upload(client, prepared, Upload::manifests));
   return carry_out(
       client, compiled, arguments, std::move(signer),
@@ -261,7 +265,7 @@ Result<int> run_rollback(const Arguments& arguments) {
   const plan::Generation candidate =
       TRY(plan::generation_from_json(TRY(client.get_json("/v1/rollback?to=" + url_encode(to)))));
   if (!arguments.json()) print(fmt::format("back to generation {}\n", candidate.rollback_of));
-  Signer signer{TRY(chosen_trust(arguments, candidate.site)), nullptr, 0};
+  Signer signer{TRY(chosen_trust(arguments, candidate.site)), nullptr, 0, {}};
   return carry_out(
       client, candidate, arguments, std::move(signer), [] { return Status(); }, false);
 }

@@ -132,6 +132,11 @@ Result<int> run_sign(const Arguments& arguments) {
                                         prepared ? &prepared->compiled.generation : nullptr));
   const plan::Statement& statement = proposal.proposed.statement;
   if (!arguments.json()) tell_what_is_signed(statement, stay);
+  if (prepared) {
+    const auto versions = secret_versions(prepared->compiled);
+    TRYV(check_secret_versions(*list, versions));
+    TRYV(remember_secret_versions(*list, versions));
+  }
   TRYV(sign_proposal(arguments, *list, proposal));
   TRYV(write_proposal(proposal, file));
   const std::int64_t signatures = signing::signatures_of(*list, plan::ShareTree(statement).head(),

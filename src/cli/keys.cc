@@ -13,6 +13,8 @@
 namespace consort::cli {
 namespace {
 
+constexpr std::size_t kSeenBytes = 4U << 20U;
+
 Result<fs::path> key_file(const std::string& name) {
   if (!is_name(name))
     return fail(ErrorCode::invalid_input,
@@ -180,6 +182,61 @@ Status remember_statement(const signing::TrustList& list, std::uint64_t sequence
   const fs::path file = TRY(seen_file(list));
   TRYV(make_folders(file.parent_path(), 0700));
   return write_file_atomic(file, std::to_string(sequence) + "\n", 0600);
+}
+
+namespace {
+
+Result<fs::path> secrets_file(const signing::TrustList& list) {
+  fs::path file = TRY(seen_file(list));
+  return file += ".secrets";
+}
+
+Result<std::map<std::string, std::uint64_t>> seen_secrets(const signing::TrustList& list) {
+  const fs::path file = TRY(secrets_file(list));
+  std::map<std::string, std::uint64_t> out;
+  const auto text = read_file(file, kSeenBytes);
+  if (!text && text.error().code() == ErrorCode::not_found) return out;
+  if (!text) return fail(text.error());
+  const Json json = TRY(parse_json(*text, file.string()));
+  if (!json.is_object())
+    return fail(ErrorCode::corrupt, fmt::format("{} holds no versions", file.string()));
+  for (const auto& [name, version] : json.as_object()) {
+    if (version.is_int() && version.as_int() > 0)
+      out.emplace(name, static_cast<std::uint64_t>(version.as_int()));
+  }
+  return out;
+}
+
+}  // namespace
+
+Status check_secret_versions(const signing::TrustList& list,
+                             const std::map<std::string, std::uint64_t>& versions) {
+  const auto seen = TRY(seen_secrets(list));
+  for (const auto& [name, version] : versions) {
+    const auto it = seen.find(name);
+    if (it == seen.end() || version >= it->second) continue;
+    return fail(ErrorCode::forbidden,
+                fmt::format("the controller says that version {} of the secret '{}' is the newest; "
+                            "you have signed for version {}",
+                            version, name, it->second))
+        .hint(fmt::format("if its store was restored from an older backup, set the value again: "
+                          "consort secret set {}; and remove {}",
+                          name, TRY(secrets_file(list)).string()));
+  }
+  return {};
+}
+
+Status remember_secret_versions(const signing::TrustList& list,
+                                const std::map<std::string, std::uint64_t>& versions) {
+  auto seen = TRY(seen_secrets(list));
+  const auto before = seen;
+  for (const auto& [name, version] : versions) seen[name] = std::max(seen[name], version);
+  if (seen == before) return {};
+  Json::Object out;
+  for (const auto& [name, version] : seen) out.emplace(name, version);
+  const fs::path file = TRY(secrets_file(list));
+  TRYV(make_folders(file.parent_path(), 0700));
+  return write_file_atomic(file, Json(std::move(out)).dump() + "\n", 0600);
 }
 
 }  // namespace consort::cli

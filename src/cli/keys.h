@@ -3,6 +3,7 @@
 // in trust/SITE.json.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,5 +41,11 @@ struct KeyName {
 // shows an older one hides something.
 [[nodiscard]] Result<std::uint64_t> last_seen_statement(const signing::TrustList& list);
 [[nodiscard]] Status remember_statement(const signing::TrustList& list, std::uint64_t sequence);
+// The newest versions of secrets that this operator has signed for: a controller that calls an
+// older one the newest would bring a value back that was changed. Error forbidden, with the first.
+[[nodiscard]] Status check_secret_versions(const signing::TrustList& list,
+                                           const std::map<std::string, std::uint64_t>& versions);
+[[nodiscard]] Status remember_secret_versions(const signing::TrustList& list,
+                                              const std::map<std::string, std::uint64_t>& versions);
 
 }  // namespace consort::cli

@@ -98,6 +98,17 @@ Result<std::optional<signing::TrustList>> chosen_trust(const Arguments& argument
   return list;
 }
 
+std::map<std::string, std::uint64_t> secret_versions(const plan::Compiled& compiled) {
+  std::map<std::string, std::uint64_t> out;
+  for (const auto& [service, record] : compiled.generation.services) {
+    const auto manifest = compiled.manifests.find(record.manifest);
+    if (manifest == compiled.manifests.end()) continue;
+    for (const auto& [name, version] : manifest->second.secrets)
+      out[name] = std::max(out[name], version);
+  }
+  return out;
+}
+
 Result<Proposal> proposal_of(const Json& answer, const signing::TrustList& list) {
   const Json* statement = answer.find("statement");
   if (statement == nullptr || statement->is_null())

@@ -2,12 +2,14 @@
 // far as it agrees with what was compiled here and with what was signed before.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/command.h"
 #include "cli/keys.h"
+#include "plan/compile.h"
 #include "signing/review.h"
 
 namespace consort::cli {
@@ -27,6 +29,8 @@ struct Proposal {
 // --key or --propose is given and there is no list.
 [[nodiscard]] Result<std::optional<signing::TrustList>> chosen_trust(const Arguments& arguments,
                                                                      const std::string& site);
+// Of the secrets that the site uses, by what the controller has called the newest.
+[[nodiscard]] std::map<std::string, std::uint64_t> secret_versions(const plan::Compiled& compiled);
 // Of the controller's answer to a plan; the partition is the list's.
 [[nodiscard]] Result<Proposal> proposal_of(const Json& answer, const signing::TrustList& list);
 // Whether it may be signed. `compiled`: null for a rollback that was asked for. Of the options:

@@ -221,7 +221,7 @@ Status revoke_operator_token(const Call& call) {
   if (it == tokens.end() || it->second.operator_name != name)
     return fail(ErrorCode::not_found, fmt::format("{} has no token '{}'", name, id))
         .hint("see them with: consort operator list");
-  call.change(access::revoke_operator_token(call.shell.registry(), id),
+  call.change(access::revoke_operator_token(call.shell.registry(), id, call.by(), call.shell.now()),
               call.note(access::Action::revoke_credential, fmt::format("token {} of {}", id, name)),
               Json::object({{"revoked", id}}));
   return {};

@@ -133,6 +133,7 @@ Result<Issue> issue_for_operator(const Shell& shell, const AuthorityFolder& fold
       shell.now()));
   access::IssuedCertificate record = issued(certificate, key.id());
   record.last = who.ends.has_value();
+  record.token = who.token;
   auto writes = TRY(access::add_operator_certificate(shell.registry(), name, record, shell.now()));
   return Issue{certificate, std::move(writes)};
 }

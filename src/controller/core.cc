@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "base/text.h"
 
@@ -179,6 +180,17 @@ Output Core::on_silence(const std::string& name, Instant now) {
   return out;
 }
 
+namespace {
+
+bool is_address_or_name(const std::string& text) {
+  return !text.empty() && text.size() <= 253 &&
+         std::all_of(text.begin(), text.end(), [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_' || c == ':';
+         });
+}
+
+}  // namespace
+
 Output Core::on_report(const plan::HostReport& report, Instant now) {
   Output out = on_contact(report.host, now);
   HostState& host = hosts_.at(report.host);
@@ -205,6 +217,10 @@ Output Core::on_report(const plan::HostReport& report, Instant now) {
   const bool moves = moves_access(host.report, report);
   host.report = report;
   host.report.events.clear();
+  // What a host says of itself becomes rules of others' firewalls and lines of their files.
+  const auto address = host.report.facts.find("address");
+  if (address != host.report.facts.end() && !is_address_or_name(address->second))
+    host.report.facts.erase(address);
   out.writes["hosts/" + report.host] =
       Json::object(
           {{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(host.joined)}})

@@ -241,6 +241,10 @@ void Core::size_budgets(const plan::Generation& generation) {
 }
 
 Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Output& out) {
+  if (request.candidate.rollback_of != 0 && !generations_.contains(request.candidate.rollback_of))
+    return fail(ErrorCode::not_found, fmt::format("there is no generation {} to go back to",
+                                                  request.candidate.rollback_of))
+        .hint("see them with: consort history");
   plan::Plan plan = TRY(this->plan(request));
   if (request.expect && *request.expect != plan.inputs) {
     const plan::Generation* base = current();
@@ -340,8 +344,10 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   if (base == nullptr)
     return fail(ErrorCode::not_found, "nothing has been deployed yet")
         .hint("begin with: consort deploy");
-  if (number == 0)
-    number = base->rollback_of != 0 ? generations_.at(base->rollback_of).parent : base->parent;
+  if (number == 0) {
+    const auto back = generations_.find(base->rollback_of);
+    number = back == generations_.end() ? base->parent : back->second.parent;
+  }
   const auto it = generations_.find(number);
   if (it == generations_.end()) {
     return fail(ErrorCode::not_found,

@@ -58,13 +58,15 @@ void Gate::route(std::string_view method, std::string_view pattern, Handler hand
   const auto action = access::action_of_route(method, pattern);
   if (!action)
     throw std::logic_error(fmt::format("access/actions.def does not name {} {}", method, pattern));
-  server_.route(
-      method, pattern,
-      [this, action = *action, handler = std::move(handler)](const http::Request& request,
-                                                             const http::Responder& responder) {
-        handle(action, handler, request, responder);
-      },
-      options);
+  server_.route(method, pattern,
+                [this, action = *action, handler = std::move(handler)](
+                    const http::Request& request, const http::Responder& responder) {
+                  handle(action, handler, request, responder);
+                },
+                {options.body_limit, [this](const http::Request& head) {
+                   const auto known = identify(head);
+                   return known && known->principal.kind != access::Principal::Kind::anonymous;
+                 }});
 }
 
 Result<access::Known> Gate::identify(const http::Request& request) const {

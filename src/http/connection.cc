@@ -125,7 +125,13 @@ void Connection::on_head() {
   http_1_1_ = parser_->is_http_1_1();
   head_only_ = request.method == "HEAD";
   match_ = host_->router.find(request.method, request.path);
-  parser_->limit_body(match_.options.body_limit.value_or(host_->limits.body_bytes));
+  std::size_t limit = match_.options.body_limit.value_or(host_->limits.body_bytes);
+  if (limit > kStrangerBodyBytes && match_.options.welcome && !parser_->done()) {
+    Request head = request;
+    head.peer = transport_->peer();
+    if (!match_.options.welcome(head)) limit = kStrangerBodyBytes;
+  }
+  parser_->limit_body(limit);
   if (parser_->refusal() || parser_->done()) return;
   arm(host_->limits.body_timeout, &Connection::on_body_timeout);
   if (parser_->expects_continue() && input_.empty()) write(std::string(kContinue), [] {});

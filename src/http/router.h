@@ -15,8 +15,13 @@ namespace consort::http {
 
 using Handler = std::function<void(Request, Responder)>;
 
+inline constexpr std::size_t kStrangerBodyBytes = 64U << 10U;
+
 struct RouteOptions {
   std::optional<std::size_t> body_limit;  // bytes; absent: the server's default
+  // Asked with the head alone: who is not welcome may send kStrangerBodyBytes, so that nobody makes
+  // the server keep what it would refuse. Empty: everybody is.
+  std::function<bool(const Request& head)> welcome{};
 };
 
 class Router {

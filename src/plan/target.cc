@@ -83,6 +83,12 @@ Result<Duty> duty_from_json(const Json& json, const std::string& path) {
   duty.token = reader.string("token");
   duty.hook = reader.string("hook");
   duty.direction = reader.string("direction");
+  // What a hook is told, and what "once" is about: nothing else may be made of them.
+  if ((duty.hook != "migrate" && duty.hook != "contract") ||
+      (duty.direction != "up" && duty.direction != "down"))
+    reader.note(fail(ErrorCode::invalid_input,
+                     fmt::format("{}: '{} {}' is nothing that is done once per service", path,
+                                 duty.hook.substr(0, 40), duty.direction.substr(0, 40))));
   duty.owner = TRY(digest_member(reader, "owner"));
   duty.from = TRY(digest_member(reader, "from"));
   duty.to = TRY(digest_member(reader, "to"));

@@ -111,8 +111,16 @@ TEST_F(Operators, TokensAreForThoseWhoAre) {
   EXPECT_EQ(code_of(add_operator_token(registry, {"tok123", "a secret", "ann"})),
             ErrorCode::invalid_input);
   keep(add_operator_token(registry, {"tok123", crypto::hash_token("x"), "ann"}));
-  keep(revoke_operator_token(registry, "tok123"));
-  EXPECT_EQ(code_of(revoke_operator_token(registry, "tok123")), ErrorCode::not_found);
+  IssuedCertificate own{"ab01", Digest::of("own"), now + hours(9), now + hours(9)};
+  IssuedCertificate of_token{"ab02", Digest::of("got"), now + hours(9), now + hours(9)};
+  of_token.token = "tok123";
+  keep(add_operator_certificate(registry, "ann", own, now));
+  keep(add_operator_certificate(registry, "ann", of_token, now));
+  keep(revoke_operator_token(registry, "tok123", kAdmin, now));
+  EXPECT_THAT(registry.operators.at("ann").certificates, testing::ElementsAre(own))
+      << "what was got with it goes with it";
+  EXPECT_TRUE(registry.revoked.contains("ab02"));
+  EXPECT_EQ(code_of(revoke_operator_token(registry, "tok123", kAdmin, now)), ErrorCode::not_found);
 }
 
 TEST_F(Joining, WaitsForAnAdminAndThenGetsItsCertificate) {

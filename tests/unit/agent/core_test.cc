@@ -17,7 +17,8 @@ class CoreTest : public ::testing::Test {
     out.service = "shop";
     out.data_version = data_version;
     out.daemon = Json::object({{"argv", Json::Array{"shop"}}});
-    out.hooks["announce"].argv = {"announce"};
+    out.hooks["contract"].argv = {"contract"};
+    out.hooks["contract"].scope = plan::Hook::Scope::service;
     return out;
   }
 
@@ -64,7 +65,8 @@ class CoreTest : public ::testing::Test {
   }
   plan::Duty duty(const std::string& token, const Digest& owner) {
     plan::Duty out;
-    out.hook = "announce";
+    out.hook = "contract";
+    out.direction = "up";
     out.token = token;
     out.owner = out.to = owner;
     return out;
@@ -161,6 +163,23 @@ TEST_F(CoreTest, WhatIsOwedOutlivesTheAgentAndComesBeforeADuty) {
   EXPECT_EQ(shop().outcome->result, plan::Outcome::Result::done);
   EXPECT_EQ(shop().applied->mode, Mode::running);
   EXPECT_FALSE(shop().owed);
+}
+
+TEST_F(CoreTest, ADutyIsAHookOfScopeServiceOrIsRefusedOnce) {
+  plan::Manifest two = manifest();
+  two.hooks["migrate"].argv = {"migrate"};
+  const plan::InstanceState state = publish(two);
+  want(state);
+  performed.clear();
+  plan::Duty wrong = duty("d1", state.manifest);
+  wrong.hook = "migrate";  // of each instance, not of the service
+  want(state, wrong);
+  EXPECT_EQ(shop().duties.at("d1").result, plan::Outcome::Result::failed);
+  wrong.token = "d2";
+  wrong.hook = "nothing";
+  want(state, wrong);
+  EXPECT_EQ(shop().duties.at("d2").result, plan::Outcome::Result::failed);
+  EXPECT_TRUE(performed.empty());
 }
 
 TEST_F(CoreTest, ADamagedRecordConcernsItsServiceAlone) {
