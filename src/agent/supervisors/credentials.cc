@@ -31,7 +31,8 @@ Result<fs::path> lay_out_credentials(const DaemonSpec& spec, const fs::path& fol
   TRYV(make_folders(place.parent_path(), spec.uid ? 0711 : 0700));
   TRYV(make_folders(place, 0700));
   for (const auto& [name, file] : spec.credentials) {
-    auto text = read_file(file, kCredentialLimit);
+    // The daemon's user may own the folder: what is in it must not lead to a file of ours.
+    auto text = read_file_no_foreign_links(file, kCredentialLimit);
     if (!text)
       return fail(std::move(text).error().context(fmt::format("reading the credential {}", name)));
     const Status written = write_file_atomic(place / name, *text, 0400, Durability::cached);

@@ -54,7 +54,7 @@ Result<Launch> prepare(const DaemonSpec& spec, const std::string& notify_name,
       {"LANG", "C.UTF-8"}};
   for (const auto& [key, value] : spec.environment) environment[key] = value;
   if (!spec.environment_file.empty()) {
-    auto text = read_file(spec.environment_file, kEnvironmentFileLimit);
+    auto text = read_file_no_foreign_links(spec.environment_file, kEnvironmentFileLimit);
     if (!text) return fail(std::move(text).error().context("reading the environment"));
     auto read = parse_environment_file(*text);
     if (!read) return fail(std::move(read).error().context("reading " + spec.environment_file));

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/inotify.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,6 +25,7 @@ namespace consort::agent {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Waits for a condition that another process brings about; there is no event for all of them.
 bool eventually(const std::function<bool()>& holds, Duration limit = seconds(20)) {
@@ -117,6 +119,33 @@ TEST_F(NativeSupervisorTest, CredentialsAreThereAtEachStartAndGoWithTheDaemon) {
   const auto failed = supervisor->ensure(spec);
   ASSERT_FALSE(failed);
   EXPECT_THAT(failed.error().message(), HasSubstr("credential db"));
+}
+
+TEST_F(NativeSupervisorTest, AServiceCannotGetAFileOfRootsAsItsOwn) {
+  // Given a daemon whose user can write in the folder that its files are in.
+  const fs::path data = folder.path() / "data";
+  fs::create_directories(data);
+  ASSERT_EQ(::chmod(data.c_str(), 0777), 0);
+  ASSERT_TRUE(write_file_atomic(folder.path() / "key.pem", "KEY=of-the-host\n", 0600));
+  ASSERT_TRUE(write_file_atomic(data / "own", "KEY=its-own\n", 0600));
+  DaemonSpec spec = shell("web", "exec sleep 1000");
+  spec.credentials = {{"db", (data / "own").string()}};
+  spec.environment_file = (data / "own").string();
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(supervisor->stop("web", seconds(5)));
+  // When it puts a link in the place of the file.
+  fs::create_symlink(folder.path() / "key.pem", data / "link");
+  DaemonSpec by_credential = shell("web", "cat $CREDENTIALS_DIRECTORY/db; exec sleep 1000");
+  by_credential.credentials = {{"db", (data / "link").string()}};
+  DaemonSpec by_environment = shell("web", "echo $KEY; exec sleep 1000");
+  by_environment.environment_file = (data / "link").string();
+  for (const DaemonSpec& greedy : {by_credential, by_environment}) {
+    const auto outcome = supervisor->ensure(greedy);
+    // Then the daemon is not started, and the message says why.
+    ASSERT_FALSE(outcome);
+    EXPECT_THAT(outcome.error().message(), HasSubstr("symlink"));
+    EXPECT_THAT(supervisor->log_tail("web", 20), Not(HasSubstr("of-the-host")));
+  }
 }
 
 TEST_F(NativeSupervisorTest, StartsKeepsAndRestartsByConfigurationDigest) {
