@@ -15,11 +15,13 @@
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <tuple>
 
 #include "../../unit/agent/host_folder.h"
 #include "agent/readiness.h"
 #include "agent/supervisors/native.h"
 #include "agent/supervisors/process_facts.h"
+#include "base/text.h"
 
 namespace consort::agent {
 namespace {
@@ -91,6 +93,11 @@ class NativeSupervisorTest : public ::testing::Test {
     return supervisor->status(name).value();
   }
 
+  [[nodiscard]] pid_t shim() const {
+    const auto text = read_file(folder.path() / "daemons/web/state.json");
+    return static_cast<pid_t>(parse_json(text.value()).value().int_or("shim"));
+  }
+
   TempFolder folder = TempFolder::create("consort-native-").value();
   std::unique_ptr<Supervisor> supervisor;
 };
@@ -119,6 +126,36 @@ TEST_F(NativeSupervisorTest, CredentialsAreThereAtEachStartAndGoWithTheDaemon) {
   const auto failed = supervisor->ensure(spec);
   ASSERT_FALSE(failed);
   EXPECT_THAT(failed.error().message(), HasSubstr("credential db"));
+}
+
+TEST_F(NativeSupervisorTest, CredentialsOfAKilledShimGoWhenItsDaemonIsStoppedOrRemoved) {
+  const fs::path file = folder.path() / "password";
+  ASSERT_TRUE(write_file_atomic(file, "first\n", 0600));
+  DaemonSpec spec = shell("web", "echo $CREDENTIALS_DIRECTORY; exec sleep 1000");
+  spec.credentials = {{"db", file.string()}};
+  // With another user they are below /run and not in the daemon's folder.
+  if (::geteuid() == 0) std::tie(spec.uid, spec.gid) = std::pair<uid_t, gid_t>(65534, 65534);
+  for (const bool remove : {false, true}) {
+    ASSERT_TRUE(supervisor->ensure(spec));
+    ASSERT_TRUE(eventually([&] { return supervisor->log_tail("web", 1).starts_with("/"); }));
+    const fs::path place = std::string(trim(supervisor->log_tail("web", 1)));
+    ASSERT_TRUE(fs::exists(place / "db"));
+    const pid_t daemon = status().pid;
+    ::kill(shim(), SIGKILL);
+    ASSERT_TRUE(eventually([&] { return process_start_time(daemon) == 0; }));
+    ASSERT_TRUE(fs::exists(place / "db")) << "nobody was there to take it away";
+    ASSERT_TRUE(remove ? supervisor->remove("web") : supervisor->stop("web", seconds(5)));
+    EXPECT_FALSE(fs::exists(place)) << remove;
+  }
+}
+
+TEST_F(NativeSupervisorTest, ACredentialThatIsNotThereLeavesNoOther) {
+  ASSERT_TRUE(write_file_atomic(folder.path() / "password", "first\n", 0600));
+  DaemonSpec spec = shell("web", "exec sleep 1000");
+  spec.credentials = {{"a", (folder.path() / "password").string()},
+                      {"b", (folder.path() / "nowhere").string()}};
+  ASSERT_FALSE(supervisor->ensure(spec));
+  EXPECT_FALSE(fs::exists(folder.path() / "daemons/web/credentials"));
 }
 
 TEST_F(NativeSupervisorTest, AServiceCannotGetAFileOfRootsAsItsOwn) {
@@ -234,9 +271,7 @@ TEST_F(NativeSupervisorTest, AKilledShimTakesItsDaemonAlongAndEnsureStartsBoth) 
   const DaemonSpec spec = shell("web", "exec sleep 1000");
   ASSERT_TRUE(supervisor->ensure(spec));
   const pid_t first = status().pid;
-  const Json state =
-      parse_json(read_file(folder.path() / "daemons/web/state.json").value()).value();
-  ::kill(static_cast<pid_t>(state.int_or("shim")), SIGKILL);
+  ::kill(shim(), SIGKILL);
   ASSERT_TRUE(eventually([&] { return process_start_time(first) == 0; }));
   EXPECT_FALSE(status().running);
   EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::started);
