@@ -1,16 +1,21 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <condition_variable>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <mutex>
@@ -70,6 +75,30 @@ class FolderEvents {
  private:
   Fd fd_;
 };
+
+constexpr std::size_t kLargestRegion = 256U << 20U;  // sanitizers have some of terabytes
+
+// What a process can write; empty when this one may not look.
+std::string memory_of(pid_t pid) {
+  const fs::path proc = fs::path("/proc") / std::to_string(pid);
+  const Fd memory(::open((proc / "mem").c_str(), O_RDONLY | O_CLOEXEC));
+  std::string out;
+  if (!memory.valid()) return out;
+  for (const std::string& line : split(read_file(proc / "maps").value(), '\n')) {
+    unsigned long begin = 0;
+    unsigned long end = 0;
+    std::array<char, 5> allowed{};
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, allowed.data()) != 3 ||
+        allowed[1] != 'w' || end - begin > kLargestRegion)
+      continue;
+    const std::size_t have = out.size();
+    out.resize(have + (end - begin));
+    const ssize_t n =
+        ::pread(memory.get(), out.data() + have, end - begin, static_cast<off_t>(begin));
+    out.resize(have + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  }
+  return out;
+}
 
 class NativeSupervisorTest : public ::testing::Test {
  protected:
@@ -156,6 +185,43 @@ TEST_F(NativeSupervisorTest, ACredentialThatIsNotThereLeavesNoOther) {
                       {"b", (folder.path() / "nowhere").string()}};
   ASSERT_FALSE(supervisor->ensure(spec));
   EXPECT_FALSE(fs::exists(folder.path() / "daemons/web/credentials"));
+}
+
+TEST_F(NativeSupervisorTest, TheShimKeepsNothingOfAnEnvironmentFileInItsMemory) {
+  const std::string poison = "Poison-7d1e-" + std::string(30, 'x') + "-that-nobody-may-see";
+  const fs::path file = folder.path() / "environment";
+  ASSERT_TRUE(write_file_atomic(
+      file, "PASSWORD='" + poison + "'\nKEY='first line\n" + poison + "'\n", 0600));
+  DaemonSpec spec = shell("web", "test -n \"$PASSWORD$KEY\" && echo it is there; exec sleep 1000");
+  spec.environment_file = file.string();
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(eventually([&] { return supervisor->log_tail("web", 1) == "it is there"; }));
+  const std::string memory = memory_of(shim());
+  if (memory.empty()) GTEST_SKIP() << "only a privileged root may look";
+  EXPECT_NE(memory.find(folder.path().string()), std::string::npos) << "all of it was read";
+  EXPECT_EQ(memory.find(poison), std::string::npos);
+}
+
+TEST_F(NativeSupervisorTest, TheShimLeavesNoCoreDump) {
+  const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+  int how = 0;
+  const pid_t plain = ::fork();
+  if (plain == 0) {
+    if (::chdir(folder.path().c_str()) == 0 && ::setrlimit(RLIMIT_CORE, &all) == 0) std::abort();
+    ::_exit(1);
+  }
+  ASSERT_EQ(::waitpid(plain, &how, 0), plain);
+  if (!WIFSIGNALED(how) || !WCOREDUMP(how)) GTEST_SKIP() << "this machine writes no core dumps";
+  // The shim becomes our child, so that we are told how it ended.
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+  ASSERT_TRUE(supervisor->ensure(shell("web", "exec sleep 1000")));
+  const pid_t pid = shim();
+  ASSERT_EQ(::prlimit(pid, RLIMIT_CORE, &all, nullptr), 0);
+  ::kill(pid, SIGABRT);
+  ASSERT_EQ(::waitpid(pid, &how, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(how));
+  EXPECT_FALSE(WCOREDUMP(how));
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 }
 
 TEST_F(NativeSupervisorTest, AServiceCannotGetAFileOfRootsAsItsOwn) {
