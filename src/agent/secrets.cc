@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <utility>
 
 #include "access/secrets.h"
 #include "base/json_reader.h"
@@ -246,10 +245,7 @@ void Secrets::tell_key() {
   complaint_ = answer.error().message();
 }
 
-void Secrets::on_connected() {
-  // What was told just before the first connection stands.
-  if (std::exchange(connected_, true)) told_ = false;
-}
+void Secrets::on_connected() { told_ = false; }
 
 void Secrets::cancel() {
   if (client_) client_->cancel();

@@ -48,11 +48,11 @@ class Secrets final : public SecretSource {
   // Removes what none of these needs and nobody has fetched within the grace: who fetches may need
   // it for a manifest that is not in use yet.
   void keep_only(const std::set<std::pair<std::string, std::uint64_t>>& needed, Duration grace);
-  // Tells the controller the public key, once per connection; blocking. What goes wrong is told in
+  // Tells the controller the public key, until it has it; blocking. What goes wrong is told in
   // the log and tried again at the next call.
   void tell_key();
-  // The controller answers again: it may be another one now, or have an older store. On the thread
-  // of tell_key().
+  // The controller answers (again): it may be another one now, or have an older store, so it is
+  // told once more. On the thread of tell_key().
   void on_connected();
   [[nodiscard]] const crypto::PublicKey& public_key() const { return key_.public_key(); }
   // What is under way ends.
@@ -76,8 +76,7 @@ class Secrets final : public SecretSource {
   crypto::PrivateKey key_;
   std::optional<signing::TrustList> trust_;
   std::unique_ptr<http::Client> client_;  // null: no controller, or one without TLS
-  bool told_ = false;                     // these three: on the thread that polls alone
-  bool connected_ = false;
+  bool told_ = false;                     // these two: on the thread that polls alone
   std::string complaint_;
   std::mutex stored_mutex_;  // what is fetched is not just being removed
   mutable std::mutex mutex_;

@@ -208,8 +208,8 @@ class Secrets(SecretHosts):
             self.assertEqual(len(rows), len(self.hosts_named))
             for key, value in rows:
                 record = json.loads(value)
-                self.assertTrue(record["sealKey"])
-                text = json.dumps({**record, "sealKey": ""}, separators=(",", ":"))
+                self.assertTrue(record.pop("sealKey"))
+                text = json.dumps(record, separators=(",", ":"))
                 store.execute(f"update {table} set value=? where key=?", (text.encode() if isinstance(value, bytes) else text, key))
             store.commit()
         self.start()
