@@ -147,6 +147,7 @@ Json secret_record_to_json(const SecretRecord& record) {
                                      {"recovery", Json::array_of(version.recovery)},
                                      {"by", version.by},
                                      {"at", format_instant(version.at)},
+                                     {"services", Json::array_of(version.services)},
                                      {"sealed", version.sealed},
                                      {"signatures", signatures_to_json(version.signatures)}}));
   return Json::object({{"name", record.name},
@@ -173,6 +174,7 @@ Result<SecretRecord> secret_record_from_json(const Json& json) {
     version.recovery = read_keys(one);
     version.by = read_text(one, "by");
     version.at = read_instant(one, "at");
+    version.services = one.any("services") != nullptr ? read_services(one) : out.services;
     version.sealed = read_sealed(one);
     version.signatures = read_signatures(one);
     TRYV(one.finish());
@@ -257,7 +259,7 @@ Result<Writes> put_secret(const Registry& registry, const SealedSecret& secret,
           .hint("try again: what is sealed must be sealed to the new one");
   }
   const SecretVersion version{secret.version,    secret.sealed, secret.hosts, secret.recovery,
-                              secret.signatures, bounded(by),   now};
+                              secret.signatures, bounded(by),   now,          secret.services};
   if (anew) {
     next.versions.back() = version;
   } else {

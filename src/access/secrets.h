@@ -32,13 +32,15 @@ struct SecretVersion {
   std::map<std::string, std::string> signatures;
   std::string by;
   Instant at{};
+  // That may use it, sorted: a generation that goes back to it has the services of then.
+  std::vector<std::string> services{};
   friend bool operator==(const SecretVersion&, const SecretVersion&) = default;
 };
 
 struct SecretRecord {
   std::string name;
   std::uint64_t last = 0;               // the newest number ever given
-  std::vector<std::string> services;    // that may use it, sorted
+  std::vector<std::string> services;    // those of the newest version, also when it was removed
   std::vector<SecretVersion> versions;  // the newest last; empty: it was removed
   friend bool operator==(const SecretRecord&, const SecretRecord&) = default;
 
@@ -66,7 +68,8 @@ struct SealedSecret {
 // Error invalid_input: not the text of an X25519 public key.
 [[nodiscard]] Status check_seal_key(std::string_view text);
 
-// Strict. Errors: invalid_input with the path, too_large.
+// Strict. Errors: invalid_input with the path, too_large. Versions of records that were written
+// before each had its own services get the record's.
 [[nodiscard]] Json secret_record_to_json(const SecretRecord& record);
 [[nodiscard]] Result<SecretRecord> secret_record_from_json(const Json& json);
 [[nodiscard]] Json sealed_secret_to_json(const SealedSecret& secret);

@@ -426,13 +426,16 @@ void Caretaker::clean_up(const ServicePtr& service) {
       if (auto manifest = plan::get_manifest(shop_.store, digest))
         versions.push_back({digest, std::move(*manifest)});
     }
-    if (const Status status = ServiceFiles(shop_.host, service->name).keep_only(versions); !status)
+    const ServiceFiles files(shop_.host, service->name);
+    if (const Status status = files.keep_only(versions); !status)
       log_warn("{}", status.error().message());
+    if (shop_.secrets) shop_.secrets->forget_below_removed(files.folder() / "versions");
   });
   collect();
 }
 
-// Those that no manifest needs which is in use, or which there may be a way back to.
+// Those that no manifest needs which is in use, or which there may be a way back to. What was
+// fetched for a step since `roots` were looked up is spared by the grace.
 void Caretaker::forget_secrets(const std::set<Digest>& roots) {
   if (!shop_.secrets) return;
   std::set<std::pair<std::string, std::uint64_t>> needed;
@@ -442,7 +445,7 @@ void Caretaker::forget_secrets(const std::set<Digest>& roots) {
     if (!manifest) continue;
     needed.insert(manifest->secrets.begin(), manifest->secrets.end());
   }
-  shop_.secrets->keep_only(needed);
+  shop_.secrets->keep_only(needed, seconds(kObjectGrace));
 }
 
 void Caretaker::collect() {

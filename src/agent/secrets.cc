@@ -1,8 +1,12 @@
 #include "agent/secrets.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 
 #include "access/secrets.h"
 #include "base/json_reader.h"
@@ -48,6 +52,14 @@ Result<crypto::PrivateKey> key_in(const fs::path& folder) {
   return fresh;
 }
 
+Result<std::set<std::string>> read_paths(const fs::path& file) {
+  const Json json = TRY(parse_json(TRY(read_file(file, kMostTaintBytes)), file.string()));
+  JsonReader reader(json, "");
+  const std::vector<std::string> paths = reader.strings("paths");
+  TRYV(reader.finish());
+  return std::set<std::string>(paths.begin(), paths.end());
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Secrets>> Secrets::open(const fs::path& folder, const Upstream& upstream,
@@ -67,13 +79,32 @@ Result<std::unique_ptr<Secrets>> Secrets::open(const fs::path& folder, const Ups
 }
 
 Status Secrets::load_taints() {
-  auto text = read_file(folder_ / "tainted.json", kMostTaintBytes);
-  if (!text && text.error().code() == ErrorCode::not_found) return {};
-  if (!text) return fail(std::move(text).error());
-  const Json json = TRY(parse_json(*text, (folder_ / "tainted.json").string()));
-  JsonReader reader(json, "");
-  for (std::string& path : reader.strings("paths")) tainted_.insert(std::move(path));
-  return reader.finish();
+  const fs::path file = folder_ / "tainted.json";
+  auto paths = read_paths(file);
+  if (paths) {
+    tainted_ = std::move(*paths);
+  } else if (paths.error().code() == ErrorCode::io) {
+    return fail(std::move(paths).error());
+  } else if (paths.error().code() != ErrorCode::not_found) {
+    log_error(
+        "the list of files that have held a secret, {}, is damaged ({}) and put aside: of what has "
+        "a secret now no copy is kept all the same, of what had one before there may be",
+        file.string(), paths.error().message());
+    if (::rename(file.c_str(), (folder_ / "tainted.json.damaged").c_str()) != 0)
+      return fail_errno(errno, fmt::format("cannot put {} aside", file.string()));
+  }
+  return {};
+}
+
+Status Secrets::write_taints() const {
+  const std::vector<std::string> paths(tainted_.begin(), tainted_.end());
+  const std::string text = Json::object({{"paths", Json::array_of(paths)}}).dump() + "\n";
+  if (text.size() > kMostTaintBytes)
+    return fail(ErrorCode::too_large,
+                fmt::format("{} files on this host have held a secret: no more can be remembered",
+                            paths.size()))
+        .hint("write secrets to files whose names stay the same");
+  return write_file_atomic(folder_ / "tainted.json", text, 0600);
 }
 
 fs::path Secrets::file_of(const SecretReference& reference) const {
@@ -133,7 +164,11 @@ Status Secrets::download(const SecretReference& reference) {
 }
 
 Status Secrets::fetch(const SecretReference& reference) {
-  if (const auto stored = open_stored(reference)) return {};
+  {
+    const std::lock_guard lock(stored_mutex_);
+    const auto stored = open_stored(reference);
+    if (stored && ::utimensat(AT_FDCWD, file_of(reference).c_str(), nullptr, 0) == 0) return {};
+  }
   TRYV(download(reference));
   const auto stored = open_stored(reference);
   if (!stored) return tl::unexpected<Error>(stored.error());
@@ -154,12 +189,23 @@ Result<crypto::SecretBytes> Secrets::value(const SecretReference& reference) {
 Status Secrets::taint(const std::string& path) {
   const std::lock_guard lock(mutex_);
   if (!tainted_.insert(path).second) return {};
-  const std::vector<std::string> paths(tainted_.begin(), tainted_.end());
-  const Status status =
-      write_file_atomic(folder_ / "tainted.json",
-                        Json::object({{"paths", Json::array_of(paths)}}).dump() + "\n", 0600);
+  const Status status = write_taints();
   if (!status) tainted_.erase(path);
   return status;
+}
+
+void Secrets::forget_below_removed(const fs::path& folder) {
+  const std::string prefix = folder.string() + "/";
+  const std::lock_guard lock(mutex_);
+  const auto forgotten = std::erase_if(tainted_, [&](const std::string& path) {
+    const std::size_t end = path.find('/', prefix.size());
+    struct stat info {};
+    return path.starts_with(prefix) && end != std::string::npos &&
+           ::lstat(path.substr(0, end).c_str(), &info) != 0 && errno == ENOENT;
+  });
+  // Remembering too many does no harm.
+  if (forgotten == 0) return;
+  if (const Status status = write_taints(); !status) log_warn("{}", status.error().message());
 }
 
 bool Secrets::is_tainted(const std::string& path) const {
@@ -167,14 +213,19 @@ bool Secrets::is_tainted(const std::string& path) const {
   return tainted_.contains(path);
 }
 
-void Secrets::keep_only(const std::set<std::pair<std::string, std::uint64_t>>& needed) {
-  std::set<std::string> keep = {"key.pem", "key.pem.damaged", "tainted.json"};
+void Secrets::keep_only(const std::set<std::pair<std::string, std::uint64_t>>& needed,
+                        Duration grace) {
+  std::set<std::string> keep = {"tainted.json"};
   for (const auto& [name, version] : needed) keep.insert(fmt::format("{}.{}.json", name, version));
+  const std::lock_guard lock(stored_mutex_);
+  const auto old_enough = fs::file_time_type::clock::now() - grace;
   std::error_code ec;
   std::vector<fs::path> old;
   for (const auto& item : fs::directory_iterator(folder_, ec)) {
-    if (!keep.contains(item.path().filename().string()) && item.path().extension() == ".json")
-      old.push_back(item.path());
+    const fs::path& path = item.path();
+    if (path.extension() != ".json" || keep.contains(path.filename().string())) continue;
+    const auto fetched = fs::last_write_time(path, ec);
+    if (!ec && fetched < old_enough) old.push_back(path);
   }
   for (const fs::path& path : old) fs::remove(path, ec);
 }
@@ -193,6 +244,8 @@ void Secrets::tell_key() {
     log_warn("the controller could not be told the key for secrets: {}", answer.error().message());
   complaint_ = answer.error().message();
 }
+
+void Secrets::on_connected() { told_ = false; }
 
 void Secrets::cancel() {
   if (client_) client_->cancel();

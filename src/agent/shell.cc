@@ -228,6 +228,7 @@ struct Agent::Impl {
     };
     callbacks.connected = [this] {
       outbox->resend();
+      workshop.secrets->on_connected();
       loop.post([this] { caretaker->on_connected(); });
     };
     callbacks.asking = [this] { workshop.secrets->tell_key(); };

@@ -40,6 +40,14 @@ inline constexpr std::size_t kDefaultReadLimit = 64U << 20U;
 
 [[nodiscard]] Result<std::string> read_file(const fs::path& path,
                                             std::size_t limit = kDefaultReadLimit);
+// For a reader that may read more than those who can write in the path's folders: it cannot be led
+// elsewhere by them. The path is walked folder by folder, and a symlink is followed only while root
+// and this process's user alone decide: the link is theirs, and so is its folder and each before
+// it, and others cannot write there (before it: or only as in /tmp, where nobody touches what is
+// another's). Where others do write, a file with a second name (a hard link) is not read either.
+// Error refused with the reason; invalid_input where it is no regular file.
+[[nodiscard]] Result<std::string> read_file_no_foreign_links(const fs::path& path,
+                                                             std::size_t limit = kDefaultReadLimit);
 [[nodiscard]] Result<std::string> read_fd(int fd, std::string_view name,
                                           std::size_t limit = kDefaultReadLimit);
 [[nodiscard]] Status write_all(int fd, std::string_view bytes, std::string_view name);

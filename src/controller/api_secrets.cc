@@ -179,7 +179,7 @@ Status give_to_host(Gate& gate, Shell& shell, const http::Request& request,
       Json::object({{"name", name},
                     {"partition", gate.partition()},
                     {"version", number},
-                    {"services", Json::array_of(it->second.services)},
+                    {"services", Json::array_of(version->services)},
                     {"sealed", version->sealed},
                     {"signatures", access::signatures_to_json(version->signatures)}})));
   return {};

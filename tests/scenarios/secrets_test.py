@@ -2,12 +2,14 @@
 real hosts, a poison string, and every file, answer, log and process looked through for it.
 """
 import base64
+import contextlib
 import json
 import os
 import pathlib
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import unittest
 
@@ -171,11 +173,55 @@ class Secrets(SecretHosts):
         stolen = self.folder / "agent-web1/secrets/db.1.json"
         self.assertEqual(stolen.stat().st_mode & 0o777, 0o600)
         self.assertNotIn(POISON, stolen.read_text())
-        # Even with the files of the other host, web2's key opens nothing.
+        # web2 may have it too, and shop runs there.
+        both = self.site("web1", "web2")
+        self.consort("secret", "reseal", "db", "--site", both)
+        self.consort("deploy", "--yes", "--site", both)
+        self.assertEqual(self.content("web2"), self.content("web1"))
+        # Then the text that was sealed for web1 alone comes in the place of its own, and nobody is there to ask for another.
+        self.end(self.controller)
+        self.end(self.agents["web2"])
         target = self.folder / "agent-web2/secrets/db.1.json"
+        self.assertNotEqual(target.read_text(), stolen.read_text())
+        right = target.read_text()
         target.write_text(stolen.read_text())
-        self.assertNotEqual((self.folder / "agent-web1/secrets/key.pem").read_text(), (self.folder / "agent-web2/secrets/key.pem").read_text())
+        self.file("web2").unlink()
+        agent = self.agent("web2")
+        self.wait_until("it is refused", lambda: "is not sealed for this host" in agent.log.read_text() + self.history("web2"))
         self.assertFalse(self.file("web2").exists())
+        # With its own text it is repaired: it was that which failed.
+        target.write_text(right)
+        self.end(agent)
+        self.agent("web2")
+        self.wait_until("it is repaired", lambda: self.content("web2") == self.content("web1"))
+        self.nowhere(POISON)
+
+    def history(self, host):
+        return (self.folder / f"agent-{host}/history.jsonl").read_text()
+
+    def test_a_host_tells_its_key_to_a_controller_whose_store_is_older(self):
+        """Given a store from before the hosts had told their keys, under agents that go on."""
+        self.end(self.controller)
+        with contextlib.closing(sqlite3.connect(self.data / "state.sqlite")) as store:
+            table = next(t for (t,) in store.execute("select name from sqlite_master where type='table'") if {"key", "value"} <= {c[1] for c in store.execute(f"pragma table_info({t})")})
+            rows = store.execute(f"select key, value from {table} where cast(key as text) like 'access/hosts/%'").fetchall()
+            self.assertEqual(len(rows), len(self.hosts_named))
+            for key, value in rows:
+                record = json.loads(value)
+                self.assertTrue(record.pop("sealKey"))
+                text = json.dumps(record, separators=(",", ":"))
+                store.execute(f"update {table} set value=? where key=?", (text.encode() if isinstance(value, bytes) else text, key))
+            store.commit()
+        self.start()
+        self.wait_until("all have told their keys again", lambda: all(self.knows_key(n) for n in self.hosts_named))
+
+    def test_the_services_of_a_version_stay_its_own(self):
+        """For the way back: version 1 was for another service, too, and version 2 is not."""
+        ask = lambda version: json.loads(self.ask("GET", f"/v1/agents/web1/secrets?secret=db&version={version}", certificate=self.host_file("web1"))[1])["services"]
+        self.site("web1")
+        self.set_secret(POISON, "--service", "cron", "--host", "web1")
+        self.set_secret(POISON + "2")
+        self.assertEqual((ask(1), ask(2)), (["cron", "shop"], ["shop"]))
 
     def test_another_service_may_not_use_it(self):
         self.site("web1")

@@ -23,15 +23,13 @@ Status hand_over(const fs::path& path, const DaemonSpec& spec, mode_t mode) {
   return {};
 }
 
-}  // namespace
-
-Result<fs::path> lay_out_credentials(const DaemonSpec& spec, const fs::path& folder) {
-  remove_credentials(folder);
+Result<fs::path> make_place(const DaemonSpec& spec, const fs::path& folder) {
   const fs::path place = spec.uid ? place_in_run(folder) : own_place(folder);
   TRYV(make_folders(place.parent_path(), spec.uid ? 0711 : 0700));
   TRYV(make_folders(place, 0700));
   for (const auto& [name, file] : spec.credentials) {
-    auto text = read_file(file, kCredentialLimit);
+    // The daemon's user may own the folder: what is in it must not lead to a file of ours.
+    auto text = read_file_no_foreign_links(file, kCredentialLimit);
     if (!text)
       return fail(std::move(text).error().context(fmt::format("reading the credential {}", name)));
     const Status written = write_file_atomic(place / name, *text, 0400, Durability::cached);
@@ -40,6 +38,15 @@ Result<fs::path> lay_out_credentials(const DaemonSpec& spec, const fs::path& fol
     TRYV(hand_over(place / name, spec, 0400));
   }
   TRYV(hand_over(place, spec, 0500));
+  return place;
+}
+
+}  // namespace
+
+Result<fs::path> lay_out_credentials(const DaemonSpec& spec, const fs::path& folder) {
+  remove_credentials(folder);
+  auto place = make_place(spec, folder);
+  if (!place) remove_credentials(folder);
   return place;
 }
 

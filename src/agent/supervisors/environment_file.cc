@@ -6,6 +6,7 @@
 #include <cctype>
 
 #include "base/text.h"
+#include "crypto/secret.h"
 
 namespace consort::agent {
 namespace {
@@ -19,6 +20,18 @@ bool is_variable(std::string_view name) {
   const auto is_word = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; };
   return !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
          std::all_of(name.begin(), name.end(), is_word);
+}
+
+// Values may be secrets: no shorter copy stays where it was.
+void append(std::string& text, char c) {
+  if (text.size() == text.capacity()) {
+    std::string larger;
+    larger.reserve(2 * text.capacity());
+    larger.append(text);
+    crypto::wipe(text);
+    text = std::move(larger);
+  }
+  text += c;
 }
 
 // Takes the value from `text` at `at`, up to and with the end of its line.
@@ -37,7 +50,7 @@ Result<std::string> take_value(std::string_view text, std::size_t& at, std::size
         ++line;  // the line goes on
         continue;
       }
-      out += text[at];
+      append(out, text[at]);
       solid = out.size();
     } else if (quote != '\0' && c == quote) {
       quote = '\0';
@@ -45,7 +58,7 @@ Result<std::string> take_value(std::string_view text, std::size_t& at, std::size
     } else if (quote == '\0' && (c == '\'' || c == '"')) {
       quote = c;
     } else if (quote != '\0' || !out.empty() || (c != ' ' && c != '\t')) {
-      out += c;
+      append(out, c);
       if (quote != '\0' || (c != ' ' && c != '\t' && c != '\r')) solid = out.size();
     }
   }

@@ -18,6 +18,7 @@
 #include <set>
 #include <thread>
 
+#include "agent/supervisors/credentials.h"
 #include "agent/supervisors/process_facts.h"
 #include "agent/supervisors/shim.h"
 #include "base/log.h"
@@ -139,6 +140,7 @@ class NativeSupervisor final : public Supervisor {
                            : Result<DaemonSpec>(tl::unexpected<Error>(json.error()));
     TRYV(stop(name, (spec ? spec->stop_timeout : Duration(seconds(30))) + kStopMargin));
     const auto lock = lock_daemon(name);
+    remove_credentials(folder_of(name));
     return remove_tree(folder_of(name));
   }
 
@@ -214,6 +216,9 @@ class NativeSupervisor final : public Supervisor {
       // A shim that was killed took its daemon along, but not what that one had started.
       if (state.this_boot && state.shim > 0 && process_start_time(state.shim) == 0)
         kill_session(state.shim, 0);
+      // One that is just starting has locked the folder, and has them laid out.
+      if (const auto idle = FileLock::acquire(folder / "lock", "the daemon"))
+        remove_credentials(folder);
       return remove_tree(folder / kStopping);
     }
     // Said before it is done: a shim that was told to end must not be taken for one that goes on.
@@ -225,7 +230,10 @@ class NativeSupervisor final : public Supervisor {
       kill_session(state.shim, 0);
       gone = wait_for_end(shim, 5000);
     }
-    if (gone) return remove_tree(folder / kStopping);
+    if (gone) {
+      remove_credentials(folder);  // it could not, if it had to be killed
+      return remove_tree(folder / kStopping);
+    }
     return fail(ErrorCode::timeout, fmt::format("the process {} cannot be killed", state.shim))
         .hint("look at its state in ps: it may hang in the kernel");
   }

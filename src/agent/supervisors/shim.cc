@@ -26,6 +26,8 @@
 #include "agent/supervisors/process_facts.h"
 #include "agent/supervisors/supervisor.h"
 #include "base/log.h"
+#include "base/process.h"
+#include "crypto/secret.h"
 
 namespace consort::agent {
 namespace {
@@ -36,35 +38,66 @@ constexpr Duration kSteadyRun = seconds(10);  // after which a crash counts as t
 
 using Steady = std::chrono::steady_clock;
 
+// Their values may be secrets; this process lives as long as the daemon and keeps none.
+struct Variables {
+  explicit Variables(std::map<std::string, std::string> given) : values(std::move(given)) {}
+  Variables(const Variables&) = delete;
+  Variables& operator=(const Variables&) = delete;
+  ~Variables() {
+    for (auto& [name, value] : values) crypto::wipe(value);
+  }
+  std::map<std::string, std::string> values;
+};
+
 // Everything that the child needs between fork and exec, made before: only async-signal-safe calls
 // are allowed there.
 struct Launch {
+  Launch() = default;
+  Launch(Launch&&) = default;
+  Launch& operator=(Launch&&) = delete;
+  Launch(const Launch&) = delete;
+  Launch& operator=(const Launch&) = delete;
+  ~Launch() {
+    for (std::string& text : environment_text) crypto::wipe(text);
+  }
   std::vector<std::string> argv_text;
   std::vector<std::string> environment_text;
   std::vector<char*> argv;
   std::vector<char*> environment;
 };
 
+// Copies, as what is moved from leaves short values behind.
+Status add_file(const std::string& file, std::map<std::string, std::string>& environment) {
+  auto text = read_file_no_foreign_links(file, kEnvironmentFileLimit);
+  if (!text) return fail(std::move(text).error().context("reading the environment"));
+  auto read = parse_environment_file(*text);
+  crypto::wipe(*text);
+  if (!read) return fail(std::move(read).error().context("reading " + file));
+  const Variables variables(std::move(*read));
+  for (const auto& [key, value] : variables.values) environment[key] = value;
+  return {};
+}
+
 Result<Launch> prepare(const DaemonSpec& spec, const std::string& notify_name,
                        const fs::path& folder) {
   Launch out;
   out.argv_text = spec.argv;
-  std::map<std::string, std::string> environment = {
-      {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
-      {"LANG", "C.UTF-8"}};
+  Variables variables({{"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+                       {"LANG", "C.UTF-8"}});
+  auto& environment = variables.values;
   for (const auto& [key, value] : spec.environment) environment[key] = value;
-  if (!spec.environment_file.empty()) {
-    auto text = read_file(spec.environment_file, kEnvironmentFileLimit);
-    if (!text) return fail(std::move(text).error().context("reading the environment"));
-    auto read = parse_environment_file(*text);
-    if (!read) return fail(std::move(read).error().context("reading " + spec.environment_file));
-    for (auto& [key, value] : *read) environment[key] = std::move(value);
-  }
+  if (!spec.environment_file.empty()) TRYV(add_file(spec.environment_file, environment));
   if (!spec.credentials.empty())
     environment["CREDENTIALS_DIRECTORY"] = TRY(lay_out_credentials(spec, folder)).string();
   if (spec.readiness.type == ReadinessSpec::Type::notify)
     environment["NOTIFY_SOCKET"] = "@" + notify_name;
-  for (const auto& [key, value] : environment) out.environment_text.push_back(key + "=" + value);
+  // At their final place and size at once: what grows leaves copies behind.
+  out.environment_text.reserve(environment.size());
+  for (const auto& [key, value] : environment) {
+    std::string& text = out.environment_text.emplace_back();
+    text.reserve(key.size() + 1 + value.size());
+    text.append(key).append("=").append(value);
+  }
   for (std::string& word : out.argv_text) out.argv.push_back(word.data());
   for (std::string& word : out.environment_text) out.environment.push_back(word.data());
   out.argv.push_back(nullptr);
@@ -399,6 +432,7 @@ class Shim {
 
 int daemon_shim_main(int argc, char** argv) {
   if (argc != 3) return error_exit_status(ErrorCode::usage);
+  forbid_core_dumps();  // of the shim: the daemon's own begin with its program
   const fs::path folder(argv[1]);
   const int report = std::atoi(argv[2]);
   const auto text = read_file(folder / "spec.json", 1U << 20U);

@@ -1,29 +1,38 @@
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/inotify.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <climits>
 #include <condition_variable>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <tuple>
 
 #include "../../unit/agent/host_folder.h"
 #include "agent/readiness.h"
 #include "agent/supervisors/native.h"
 #include "agent/supervisors/process_facts.h"
+#include "base/text.h"
 
 namespace consort::agent {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 // Waits for a condition that another process brings about; there is no event for all of them.
 bool eventually(const std::function<bool()>& holds, Duration limit = seconds(20)) {
@@ -67,6 +76,30 @@ class FolderEvents {
   Fd fd_;
 };
 
+constexpr std::size_t kLargestRegion = 256U << 20U;  // sanitizers have some of terabytes
+
+// What a process can write; empty when this one may not look.
+std::string memory_of(pid_t pid) {
+  const fs::path proc = fs::path("/proc") / std::to_string(pid);
+  const Fd memory(::open((proc / "mem").c_str(), O_RDONLY | O_CLOEXEC));
+  std::string out;
+  if (!memory.valid()) return out;
+  for (const std::string& line : split(read_file(proc / "maps").value(), '\n')) {
+    unsigned long begin = 0;
+    unsigned long end = 0;
+    std::array<char, 5> allowed{};
+    if (std::sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, allowed.data()) != 3 ||
+        allowed[1] != 'w' || end - begin > kLargestRegion)
+      continue;
+    const std::size_t have = out.size();
+    out.resize(have + (end - begin));
+    const ssize_t n =
+        ::pread(memory.get(), out.data() + have, end - begin, static_cast<off_t>(begin));
+    out.resize(have + static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
+  }
+  return out;
+}
+
 class NativeSupervisorTest : public ::testing::Test {
  protected:
   void SetUp() override { open(); }
@@ -87,6 +120,11 @@ class NativeSupervisorTest : public ::testing::Test {
   }
   [[nodiscard]] DaemonStatus status(const std::string& name = "web") const {
     return supervisor->status(name).value();
+  }
+
+  [[nodiscard]] pid_t shim() const {
+    const auto text = read_file(folder.path() / "daemons/web/state.json");
+    return static_cast<pid_t>(parse_json(text.value()).value().int_or("shim"));
   }
 
   TempFolder folder = TempFolder::create("consort-native-").value();
@@ -117,6 +155,100 @@ TEST_F(NativeSupervisorTest, CredentialsAreThereAtEachStartAndGoWithTheDaemon) {
   const auto failed = supervisor->ensure(spec);
   ASSERT_FALSE(failed);
   EXPECT_THAT(failed.error().message(), HasSubstr("credential db"));
+}
+
+TEST_F(NativeSupervisorTest, CredentialsOfAKilledShimGoWhenItsDaemonIsStoppedOrRemoved) {
+  const fs::path file = folder.path() / "password";
+  ASSERT_TRUE(write_file_atomic(file, "first\n", 0600));
+  DaemonSpec spec = shell("web", "echo $CREDENTIALS_DIRECTORY; exec sleep 1000");
+  spec.credentials = {{"db", file.string()}};
+  // With another user they are below /run and not in the daemon's folder.
+  if (::geteuid() == 0) std::tie(spec.uid, spec.gid) = std::pair<uid_t, gid_t>(65534, 65534);
+  for (const bool remove : {false, true}) {
+    ASSERT_TRUE(supervisor->ensure(spec));
+    ASSERT_TRUE(eventually([&] { return supervisor->log_tail("web", 1).starts_with("/"); }));
+    const fs::path place = std::string(trim(supervisor->log_tail("web", 1)));
+    ASSERT_TRUE(fs::exists(place / "db"));
+    const pid_t daemon = status().pid;
+    ::kill(shim(), SIGKILL);
+    ASSERT_TRUE(eventually([&] { return process_start_time(daemon) == 0; }));
+    ASSERT_TRUE(fs::exists(place / "db")) << "nobody was there to take it away";
+    ASSERT_TRUE(remove ? supervisor->remove("web") : supervisor->stop("web", seconds(5)));
+    EXPECT_FALSE(fs::exists(place)) << remove;
+  }
+}
+
+TEST_F(NativeSupervisorTest, ACredentialThatIsNotThereLeavesNoOther) {
+  ASSERT_TRUE(write_file_atomic(folder.path() / "password", "first\n", 0600));
+  DaemonSpec spec = shell("web", "exec sleep 1000");
+  spec.credentials = {{"a", (folder.path() / "password").string()},
+                      {"b", (folder.path() / "nowhere").string()}};
+  ASSERT_FALSE(supervisor->ensure(spec));
+  EXPECT_FALSE(fs::exists(folder.path() / "daemons/web/credentials"));
+}
+
+TEST_F(NativeSupervisorTest, TheShimKeepsNothingOfAnEnvironmentFileInItsMemory) {
+  const std::string poison = "Poison-7d1e-" + std::string(30, 'x') + "-that-nobody-may-see";
+  const fs::path file = folder.path() / "environment";
+  ASSERT_TRUE(write_file_atomic(
+      file, "PASSWORD='" + poison + "'\nKEY='first line\n" + poison + "'\n", 0600));
+  DaemonSpec spec = shell("web", "test -n \"$PASSWORD$KEY\" && echo it is there; exec sleep 1000");
+  spec.environment_file = file.string();
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(eventually([&] { return supervisor->log_tail("web", 1) == "it is there"; }));
+  const std::string memory = memory_of(shim());
+  if (memory.empty()) GTEST_SKIP() << "only a privileged root may look";
+  EXPECT_NE(memory.find(folder.path().string()), std::string::npos) << "all of it was read";
+  EXPECT_EQ(memory.find(poison), std::string::npos);
+}
+
+TEST_F(NativeSupervisorTest, TheShimLeavesNoCoreDump) {
+  const rlimit all{RLIM_INFINITY, RLIM_INFINITY};
+  int how = 0;
+  const pid_t plain = ::fork();
+  if (plain == 0) {
+    if (::chdir(folder.path().c_str()) == 0 && ::setrlimit(RLIMIT_CORE, &all) == 0) std::abort();
+    ::_exit(1);
+  }
+  ASSERT_EQ(::waitpid(plain, &how, 0), plain);
+  if (!WIFSIGNALED(how) || !WCOREDUMP(how)) GTEST_SKIP() << "this machine writes no core dumps";
+  // The shim becomes our child, so that we are told how it ended.
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), 0);
+  ASSERT_TRUE(supervisor->ensure(shell("web", "exec sleep 1000")));
+  const pid_t pid = shim();
+  ASSERT_EQ(::prlimit(pid, RLIMIT_CORE, &all, nullptr), 0);
+  ::kill(pid, SIGABRT);
+  ASSERT_EQ(::waitpid(pid, &how, 0), pid);
+  EXPECT_TRUE(WIFSIGNALED(how));
+  EXPECT_FALSE(WCOREDUMP(how));
+  ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
+}
+
+TEST_F(NativeSupervisorTest, AServiceCannotGetAFileOfRootsAsItsOwn) {
+  // Given a daemon whose user can write in the folder that its files are in.
+  const fs::path data = folder.path() / "data";
+  fs::create_directories(data);
+  ASSERT_EQ(::chmod(data.c_str(), 0777), 0);
+  ASSERT_TRUE(write_file_atomic(folder.path() / "key.pem", "KEY=of-the-host\n", 0600));
+  ASSERT_TRUE(write_file_atomic(data / "own", "KEY=its-own\n", 0600));
+  DaemonSpec spec = shell("web", "exec sleep 1000");
+  spec.credentials = {{"db", (data / "own").string()}};
+  spec.environment_file = (data / "own").string();
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(supervisor->stop("web", seconds(5)));
+  // When it puts a link in the place of the file.
+  fs::create_symlink(folder.path() / "key.pem", data / "link");
+  DaemonSpec by_credential = shell("web", "cat $CREDENTIALS_DIRECTORY/db; exec sleep 1000");
+  by_credential.credentials = {{"db", (data / "link").string()}};
+  DaemonSpec by_environment = shell("web", "echo $KEY; exec sleep 1000");
+  by_environment.environment_file = (data / "link").string();
+  for (const DaemonSpec& greedy : {by_credential, by_environment}) {
+    const auto outcome = supervisor->ensure(greedy);
+    // Then the daemon is not started, and the message says why.
+    ASSERT_FALSE(outcome);
+    EXPECT_THAT(outcome.error().message(), HasSubstr("symlink"));
+    EXPECT_THAT(supervisor->log_tail("web", 20), Not(HasSubstr("of-the-host")));
+  }
 }
 
 TEST_F(NativeSupervisorTest, StartsKeepsAndRestartsByConfigurationDigest) {
@@ -205,9 +337,7 @@ TEST_F(NativeSupervisorTest, AKilledShimTakesItsDaemonAlongAndEnsureStartsBoth) 
   const DaemonSpec spec = shell("web", "exec sleep 1000");
   ASSERT_TRUE(supervisor->ensure(spec));
   const pid_t first = status().pid;
-  const Json state =
-      parse_json(read_file(folder.path() / "daemons/web/state.json").value()).value();
-  ::kill(static_cast<pid_t>(state.int_or("shim")), SIGKILL);
+  ::kill(shim(), SIGKILL);
   ASSERT_TRUE(eventually([&] { return process_start_time(first) == 0; }));
   EXPECT_FALSE(status().running);
   EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::started);

@@ -61,6 +61,39 @@ TEST_F(SecretsTest, VersionsFollowEachOtherAndTheLastThreeStay) {
   EXPECT_THAT(readers_of(registry, *record.version(5)), ElementsAre("web1"));
 }
 
+TEST_F(SecretsTest, EachVersionKeepsTheServicesThatItWasFor) {
+  SealedSecret first = sealed(1);
+  first.services = {"cron", "shop"};
+  keep(put(first));
+  SealedSecret second = sealed(2);
+  second.services = {"shop"};
+  keep(put(second));
+  const SecretRecord& record = *find_secret(registry, "db").value();
+  EXPECT_THAT(record.version(1)->services, ElementsAre("cron", "shop"))
+      << "a rollback to what cron used needs it";
+  EXPECT_THAT(record.version(2)->services, ElementsAre("shop"));
+  EXPECT_THAT(record.services, ElementsAre("shop"));
+  // Sealed anew for a service that came later.
+  second.services = {"mail", "shop"};
+  keep(put(second));
+  EXPECT_THAT(find_secret(registry, "db").value()->version(2)->services,
+              ElementsAre("mail", "shop"));
+  EXPECT_THAT(find_secret(registry, "db").value()->version(1)->services,
+              ElementsAre("cron", "shop"));
+}
+
+TEST_F(SecretsTest, VersionsOfAnOlderRecordAreForItsServices) {
+  keep(put(sealed(1)));
+  keep(put(sealed(2)));
+  Json json = secret_record_to_json(*find_secret(registry, "db").value());
+  for (Json& version : json["versions"].as_array()) version.as_object().erase("services");
+  const auto record = secret_record_from_json(json);
+  ASSERT_TRUE(record) << render_error(record.error());
+  EXPECT_EQ(*record, *find_secret(registry, "db").value());
+  json["versions"].as_array()[0]["services"] = Json::array();
+  EXPECT_FALSE(secret_record_from_json(json));
+}
+
 TEST_F(SecretsTest, TwoWhoSetItAtOnceDoNotOverwriteEachOther) {
   keep(put(sealed(1)));
   keep(put(sealed(2)));

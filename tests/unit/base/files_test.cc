@@ -102,6 +102,60 @@ TEST_F(Files, OnlyAFileIsReadAsAFile) {
   EXPECT_EQ(read_file("/dev/zero").error().code(), ErrorCode::invalid_input);
 }
 
+TEST_F(Files, OwnLinksAreFollowedWhereNobodyElseWrites) {
+  fs::create_directories(at("real/deep"));
+  ASSERT_TRUE(write_file_atomic(at("real/deep/a"), "text"));
+  fs::create_symlink("real", at("relative"));
+  fs::create_symlink(at("relative"), at("absolute"));
+  fs::create_symlink("../relative/deep/a", at("real/file"));
+  for (const char* path :
+       {"real/deep/a", "absolute/deep/a", "relative/deep/../deep/a", "real/file"})
+    EXPECT_EQ(read_file_no_foreign_links(at(path)).value_or("(refused)"), "text") << path;
+  EXPECT_EQ(read_file_no_foreign_links(at("real/deep")).error().code(), ErrorCode::invalid_input);
+  EXPECT_EQ(read_file_no_foreign_links(at("nowhere")).error().code(), ErrorCode::not_found);
+  EXPECT_EQ(read_file_no_foreign_links(at("real/deep/a/b")).error().code(), ErrorCode::io);
+  EXPECT_EQ(read_file_no_foreign_links(at("real/deep/a"), 3).error().code(), ErrorCode::too_large);
+  fs::create_symlink("round", at("round"));
+  EXPECT_EQ(read_file_no_foreign_links(at("round")).error().code(), ErrorCode::io);
+  ASSERT_EQ(::mkfifo(at("fifo").c_str(), 0600), 0);
+  EXPECT_THAT(read_file_no_foreign_links(at("fifo")).error().message(), HasSubstr("is a FIFO"));
+}
+
+TEST_F(Files, WhoWritesInAFolderCannotLeadTheReaderOutOfIt) {
+  ASSERT_TRUE(write_file_atomic(at("key"), "of root"));
+  fs::create_directories(at("data/below"));
+  ASSERT_TRUE(write_file_atomic(at("data/below/own"), "of the service"));
+  fs::create_symlink(at("key"), at("data/link"));
+  fs::create_symlink(folder.path(), at("data/folder"));
+  fs::create_symlink("own", at("data/below/near"));
+  fs::create_hard_link(at("key"), at("data/name"));
+  EXPECT_EQ(read_file_no_foreign_links(at("data/link")).value_or("(refused)"), "of root");
+  // Now another user may have put all of these there.
+  ASSERT_EQ(::chmod(at("data").c_str(), 0777), 0);
+  EXPECT_EQ(read_file_no_foreign_links(at("data/below/own")).value_or("(refused)"),
+            "of the service");
+  for (const char* path :
+       {"data/link", "data/folder/key", "data/below/near", "data/name", "data/below/../../key"}) {
+    const auto read = read_file_no_foreign_links(at(path));
+    ASSERT_FALSE(read) << path;
+    EXPECT_EQ(read.error().code(), ErrorCode::refused) << path;
+  }
+}
+
+TEST_F(Files, ALinkOrAFolderOfAnotherUserIsNotFollowed) {
+  if (::geteuid() != 0) GTEST_SKIP() << "giving files away needs root";
+  ASSERT_TRUE(write_file_atomic(at("key"), "of root"));
+  fs::create_symlink("key", at("theirs"));
+  ASSERT_EQ(::lchown(at("theirs").c_str(), 65534, 65534), 0);
+  EXPECT_EQ(read_file_no_foreign_links(at("theirs")).error().code(), ErrorCode::refused);
+  fs::create_directories(at("data"));
+  fs::create_symlink(at("key"), at("data/link"));
+  ASSERT_TRUE(write_file_atomic(at("data/own"), "of the service"));
+  ASSERT_EQ(::lchown(at("data").c_str(), 65534, 65534), 0);
+  EXPECT_EQ(read_file_no_foreign_links(at("data/link")).error().code(), ErrorCode::refused);
+  EXPECT_EQ(read_file_no_foreign_links(at("data/own")).value_or("(refused)"), "of the service");
+}
+
 TEST_F(Files, AStampChangesWithTheContentAndSaysWhatIsAbsent) {
   EXPECT_EQ(file_stamp(at("a")), "absent");
   ASSERT_TRUE(write_file_atomic(at("a"), "one"));
