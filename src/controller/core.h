@@ -163,6 +163,9 @@ class Core {
  private:
   Core() = default;
   [[nodiscard]] Status check_locks(const std::set<std::string>& services) const;
+  [[nodiscard]] std::set<std::string> changed_by(const plan::Plan& plan,
+                                                 const plan::Generation& candidate) const;
+  [[nodiscard]] const plan::Generation* started_at(std::uint64_t number) const;
   [[nodiscard]] std::vector<plan::Need> shrinking(const DeployRequest& request) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         std::uint64_t started_from,

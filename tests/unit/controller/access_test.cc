@@ -268,6 +268,67 @@ TEST_F(ControllerHoldback, ItDoesNotWaitForEver) {
   EXPECT_TRUE(core->target_of("w3").has_value());
 }
 
+// Two databases: one is upgraded while the other serves.
+class ControllerSideBySide : public ControllerHoldback {
+ protected:
+  static Model pair(int webs, const std::string& database, plan::AccessMode mode) {
+    Model model = site(webs);
+    model.host("d2", "db");
+    model.generation.hosts.at("d2").address = "10.0.0.12";
+    model.service("db", "db", database);
+    model.generation.services.at("db").endpoints["e"] = {5432, mode, {}};
+    return model;
+  }
+};
+
+TEST_F(ControllerSideBySide, WhoIsLetInIsNotChangedWhileSomebodyElseChangesTheService) {
+  given(pair(2, "v1", plan::AccessMode::off));
+  const auto upgrade = deploy(request(pair(2, "v2", plan::AccessMode::off)));
+  ASSERT_TRUE(upgrade) << render_error(upgrade.error());
+  const auto access = deploy(request(pair(2, "v1", plan::AccessMode::enforce)));
+  ASSERT_FALSE(access) << "the upgrade would take it back when it ends";
+  EXPECT_EQ(access.error().code(), ErrorCode::locked);
+  EXPECT_THAT(render_error(access.error()), HasSubstr("service db is being changed by rollout"));
+  settle();
+  ASSERT_EQ(result_of(*upgrade), Result::done);
+  ASSERT_TRUE(deploy(request(pair(2, "v2", plan::AccessMode::enforce))));
+  settle();
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2"));
+}
+
+TEST_F(ControllerSideBySide, AServiceIsNotChangedWhileSomebodyElseChangesWhomItLetsIn) {
+  given(pair(2, "v1", plan::AccessMode::off));
+  d1_says({true, "", Digest()});
+  const auto access = deploy(request(pair(2, "v1", plan::AccessMode::enforce)));
+  ASSERT_TRUE(access) << render_error(access.error());
+  ASSERT_EQ(result_of(*access), Result::open) << "it waits for the rules of d1";
+  const auto upgrade = deploy(request(pair(2, "v2", plan::AccessMode::off)));
+  ASSERT_FALSE(upgrade);
+  EXPECT_EQ(upgrade.error().code(), ErrorCode::locked);
+  d1_says({true, "", plan::admissions_digest(*core->target_of("d1")->admissions)});
+  settle();
+  EXPECT_EQ(result_of(*access), Result::done);
+  EXPECT_EQ(core->current()->services.at("db").endpoints.at("e").access, plan::AccessMode::enforce);
+}
+
+TEST_F(ControllerSideBySide, AHostThatJoinsDoesNotWaitForTheUpgradeOfWhatItReaches) {
+  given(pair(2, "v1", plan::AccessMode::enforce));
+  const auto upgrade = deploy(request(pair(2, "v2", plan::AccessMode::enforce)));
+  ASSERT_TRUE(upgrade) << render_error(upgrade.error());
+  const Model grown = pair(3, "v1", plan::AccessMode::enforce);
+  report("w3");
+  ASSERT_EQ(result_of(*upgrade), Result::open);
+  controller::DeployRequest join = request(grown);
+  join.only = {"web"};
+  const auto joined = deploy(join);
+  ASSERT_TRUE(joined) << render_error(joined.error());
+  settle();
+  EXPECT_EQ(result_of(*upgrade), Result::done);
+  EXPECT_EQ(result_of(*joined), Result::done);
+  EXPECT_EQ(version_on("d1", "db"), "v2");
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"));
+}
+
 TEST_F(ControllerHoldback, WhatAHostCannotEnforceIsRefusedBeforeAnythingIsTouched) {
   given(site(2, "v1", plan::AccessMode::off));
   d1_says({false, "there is no program nft on it", Digest()});
