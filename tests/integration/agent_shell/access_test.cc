@@ -308,6 +308,40 @@ TEST_F(FirewallTest, WhatSomebodyChangesIsRepairedAndNamed) {
   EXPECT_FALSE(stranger.reaches(sql.port()));
 }
 
+TEST_F(FirewallTest, WhatIsFlushedWhileItIsWrittenIsWrittenAgain) {
+  const StandInForNft boot(
+      "case \"$*\" in *list*) rm flush 2>/dev/null && $NFT flush ruleset;; esac");
+  if (!boot.placed()) GTEST_SKIP() << "mount namespaces are not permitted here";
+  const Client stranger(9);
+  const Echo sql;
+  ASSERT_TRUE(write_file_atomic(boot.folder() / "flush", "", 0600));
+  const plan::Admissions admitted = {admission(sql.port(), {"10.77.0.2"})};
+  const plan::AccessReport report = firewall.set(admitted);
+  EXPECT_FALSE(fs::exists(boot.folder() / "flush")) << "it was flushed before it was listed";
+  EXPECT_EQ(report.problem, "");
+  EXPECT_EQ(report.admitted, plan::admissions_digest(admitted));
+  EXPECT_FALSE(stranger.reaches(sql.port()));
+}
+
+TEST_F(FirewallTest, RulesThatDoNotStayAreNotSaidToBeInForce) {
+  const Client stranger(9);
+  const Echo sql;
+  const plan::Admissions admitted = {admission(sql.port(), {"10.77.0.2"})};
+  {
+    const StandInForNft other("case \"$*\" in *list*) $NFT flush ruleset;; esac");
+    if (!other.placed()) GTEST_SKIP() << "mount namespaces are not permitted here";
+    const plan::AccessReport report = firewall.set(admitted);
+    EXPECT_TRUE(report.able);
+    EXPECT_TRUE(report.admitted.is_none());
+    EXPECT_THAT(report.problem, HasSubstr("the whole table is not there"));
+    EXPECT_THAT(firewall.check(now).report.problem, HasSubstr("the whole table is not there"));
+  }
+  const Firewall::Finding finding = firewall.check(now);
+  EXPECT_EQ(finding.report.problem, "");
+  EXPECT_EQ(finding.report.admitted, plan::admissions_digest(admitted));
+  EXPECT_FALSE(stranger.reaches(sql.port()));
+}
+
 TEST_F(FirewallTest, WithoutAdmissionsNothingIsLeftAndOthersTablesAreNotOurs) {
   ASSERT_TRUE(tool({"nft", "add", "table", "inet", "others"}));
   ASSERT_EQ(firewall.set({admission(5432, {"0.0.0.0/0", "::/0"})}).problem, "");
