@@ -86,6 +86,9 @@ struct DeployRequest {
   std::function<Status(const plan::Plan&, const plan::Generation& candidate)> permit{};
 };
 
+// Whether it says of every host whom it lets in: what ends the doubt about access.
+[[nodiscard]] bool says_all_of_access(const DeployRequest& request);
+
 class Core {
  public:
   // Errors: corrupt, with the key.
@@ -205,7 +208,8 @@ class Core {
   void hold_for_admission(const std::string& rollout, std::set<std::string> hosts, Instant now);
   bool waits_for_admission(const std::string& rollout, Instant now);
   void doubt_access(Output& out);
-  void trust_access(Output& out);
+  void settle_access(const DeployRequest& request, const std::string& rollout, Instant now,
+                     Output& out);
   void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
@@ -246,7 +250,7 @@ class Core {
   };
   std::map<std::string, Holdback> held_back_;
   bool guarded_ = false;  // not stored: some port is guarded
-  // This store is older than its hosts: whom they admit stays until the next deploy.
+  // This store is older than its hosts: whom they admit stays until the whole site is deployed.
   bool access_in_doubt_ = false;
   std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };

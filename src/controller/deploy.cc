@@ -186,7 +186,7 @@ Result<plan::Plan> Core::plan(const DeployRequest& request) const {
   input.backwards = request.candidate.rollback_of != 0;
   input.allow_outage = request.allow_outage;
   input.allow_unsafe_removal = request.allow_unsafe_removal;
-  input.access_in_doubt = access_in_doubt_;
+  input.access_in_doubt = access_in_doubt_ && says_all_of_access(request);
   input.access_left = ports_are_guarded();
   plan::Plan plan = TRY(plan::make_plan(input));
   for (plan::Need& need : shrinking(request)) plan.needs.push_back(std::move(need));
@@ -302,7 +302,7 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   auto [it, made] = rollouts_.emplace(
       id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
   save_plan(it->second, out);
-  trust_access(out);
+  settle_access(request, id, now, out);
   hold_for_admission(id, refresh_access(out), now);
   tell(out, {0, now, "rollout", id, "", "",
              fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});

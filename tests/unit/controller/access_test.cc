@@ -186,6 +186,69 @@ TEST_F(ControllerAccess, AStoreThatIsOlderThanItsHostsCutsNobodyOff) {
   EXPECT_TRUE(core->plan(request(grown)).value().empty());
 }
 
+TEST_F(ControllerAccess, OnlyTheWholeSiteEndsTheDoubtThatABackupLeaves) {
+  given(site(2));
+  Model newer = site(2, "v2");
+  ASSERT_TRUE(deploy(request(newer)));
+  settle();
+  const Store copy = store;
+  const Model grown = site(3, "v2");
+  hosts_join(grown);
+  ASSERT_TRUE(deploy(request(grown)));
+  settle();
+  store = copy;
+  restart();
+  settle();
+  ASSERT_FALSE(core->target_of("d1")->admissions.has_value());
+  // Whoever asked for it knows of w3 as little as the copy does.
+  controller::DeployRequest part = request(site(2, "v3"));
+  part.only = {"web"};
+  ASSERT_TRUE(deploy(part));
+  settle();
+  EXPECT_EQ(version_on("w1", "web"), "v3");
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value()) << "w3 would be cut off";
+  EXPECT_THAT(story, ::testing::Contains("access-in-doubt")) << "and the operator is told";
+  controller::DeployRequest but_db = request(site(2, "v4"));
+  but_db.except = {"db"};
+  ASSERT_TRUE(deploy(but_db));
+  settle();
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value());
+  controller::DeployRequest back;
+  back.candidate = core->rollback_candidate(1).value();
+  back.manifests = manifests;
+  const auto rolled = deploy(back);
+  ASSERT_TRUE(rolled) << render_error(rolled.error());
+  settle();
+  EXPECT_EQ(version_on("w1", "web"), "v1");
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value());
+  restart();
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value());
+  ASSERT_TRUE(deploy(request(grown)));
+  settle();
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"));
+}
+
+TEST_F(ControllerAccess, ADoubtThatArisesWhileARolloutIsUnderWayIsNotEndedByIt) {
+  given(site(2));
+  const Store copy = store;
+  const Model grown = site(3);
+  hosts_join(grown);
+  ASSERT_TRUE(deploy(request(grown)));
+  settle();
+  store = copy;
+  restart();
+  // Nobody has called in yet, so the copy passes for the truth.
+  const auto id = deploy(request(site(2, "v2")));
+  ASSERT_TRUE(id) << render_error(id.error());
+  settle();
+  ASSERT_EQ(result_of(*id), Result::done);
+  EXPECT_EQ(version_on("w1", "web"), "v2");
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value()) << "w3 would be cut off";
+  ASSERT_TRUE(deploy(request(site(3, "v2"))));
+  settle();
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"));
+}
+
 TEST_F(ControllerAccess, RulesOfALifeThatIsLostAreTakenAwayWhenTheSiteSaysSo) {
   const Model open = site(2, "v1", plan::AccessMode::off);
   given(open);
