@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <set>
 
 #include "base/text.h"
 
@@ -12,6 +14,7 @@ namespace {
 
 constexpr std::size_t kMostStrangers = 1024;  // remembered per address family
 constexpr std::size_t kShown = 8;             // of a difference
+constexpr std::string_view kFirstChain = "admit";
 constexpr std::string_view kStrangers4 = "strangers_v4";
 constexpr std::string_view kStrangers6 = "strangers_v6";
 
@@ -77,6 +80,56 @@ const Json::Array& elements_of(const Json& set) {
   return elements != nullptr && elements->is_array() ? elements->as_array() : nothing;
 }
 
+// Does any member of that name, however deep, hold what is asked for?
+bool holds(const Json& json, std::string_view member, const std::function<bool(const Json&)>& is) {
+  if (json.is_array()) {
+    return std::any_of(json.as_array().begin(), json.as_array().end(),
+                       [&](const Json& item) { return holds(item, member, is); });
+  }
+  if (!json.is_object()) return false;
+  return std::any_of(json.as_object().begin(), json.as_object().end(), [&](const auto& item) {
+    return (item.first == member && is(item.second)) || holds(item.second, member, is);
+  });
+}
+
+// What is there of our table, by what it is for.
+struct Listed {
+  bool at_input = false;
+  std::set<std::string> chains;
+  std::set<std::string> jumps;                         // chains that the first one leads to
+  std::set<std::string> refusing;                      // chains
+  std::map<std::string, bool> sets;                    // name → has elements
+  std::map<std::string, std::set<std::string>> asked;  // chain → sets that it looks into
+};
+
+Listed read_listing(const Json& listing) {
+  Listed out;
+  for (const Json& item : items_of(listing)) {
+    if (const Json* chain = item.find("chain")) {
+      out.chains.insert(chain->string_or("name"));
+      if (chain->string_or("name") == kFirstChain)
+        out.at_input = chain->string_or("hook") == "input";
+    } else if (const Json* set = item.find("set")) {
+      out.sets[set->string_or("name")] = !elements_of(*set).empty();
+    } else if (const Json* rule = item.find("rule")) {
+      const std::string place = rule->string_or("chain");
+      const Json nothing = Json::array();
+      const Json* found = rule->find("expr");
+      const Json& what = found == nullptr ? nothing : *found;
+      holds(what, "jump", [&](const Json& jump) {
+        if (place == kFirstChain) out.jumps.insert(jump.string_or("target"));
+        return false;
+      });
+      holds(what, "right", [&](const Json& right) {
+        if (right.is_string()) out.asked[place].insert(right.as_string());
+        return false;
+      });
+      if (holds(what, "reject", [](const Json&) { return true; })) out.refusing.insert(place);
+    }
+  }
+  return out;
+}
+
 std::string element_text(const Json& element) {
   if (element.is_string()) return element.as_string();
   if (const Json* prefix = element.find("prefix"))
@@ -98,13 +151,13 @@ std::string access_rules(const plan::Admissions& admissions) {
     jumps.push_back(fmt::format("{0} : jump port_{0}", admission.port));
   }
   return out + fmt::format(
-                   "  chain admit {{\n"
+                   "  chain {} {{\n"
                    "    type filter hook input priority filter - 10; policy accept;\n"
                    "    iifname \"lo\" return\n"
                    "    tcp flags & (fin | syn | rst | ack) != syn return\n"
                    "    tcp dport vmap {{ {} }}\n"
                    "  }}\n}}\n",
-                   join(jumps, ", "));
+                   kFirstChain, join(jumps, ", "));
 }
 
 std::vector<std::string> listed_rules(const Json& listing) {
@@ -133,6 +186,34 @@ std::vector<std::string> listed_rules(const Json& listing) {
   }
   std::sort(out.begin(), out.end());
   return out;
+}
+
+std::string missing_rules(const Json& listing, const plan::Admissions& admissions) {
+  if (admissions.empty()) return {};
+  const Listed there = read_listing(listing);
+  if (there.chains.empty() && there.sets.empty()) return "the whole table";
+  if (!there.at_input) return fmt::format("the chain {}", kFirstChain);
+  for (const plan::Admission& admission : admissions) {
+    const std::string chain = fmt::format("port_{}", admission.port);
+    if (!there.jumps.contains(chain))
+      return fmt::format("the way to {} in the chain {}", chain, kFirstChain);
+    if (!there.chains.contains(chain)) return fmt::format("the chain {}", chain);
+    if (admission.mode == plan::AccessMode::enforce && !there.refusing.contains(chain))
+      return fmt::format("the refusal in the chain {}", chain);
+    for (const bool v6 : {false, true}) {
+      const std::string name = fmt::format("from_{}_v{}", admission.port, v6 ? 6 : 4);
+      const bool some =
+          std::any_of(admission.sources.begin(), admission.sources.end(),
+                      [&](const auto& source) { return (source.find(':') != source.npos) == v6; });
+      const auto set = there.sets.find(name);
+      const auto asked = there.asked.find(chain);
+      if (set == there.sets.end() || asked == there.asked.end() ||
+          !asked->second.contains("@" + name))
+        return fmt::format("the set {}", name);
+      if (some && !set->second) return fmt::format("the addresses of the set {}", name);
+    }
+  }
+  return {};
 }
 
 std::string rules_difference(const std::vector<std::string>& wanted,

@@ -27,6 +27,10 @@ inline constexpr std::string_view kAccessTable = "consort";
 // itself (handles, counters, strangers); sorted where order means nothing. Two listings of the same
 // rules are equal.
 [[nodiscard]] std::vector<std::string> listed_rules(const Json& listing);
+// What a listing lacks to keep what these admissions promise: the chain at the host's input, the
+// way from it to every port, what is refused there, the sets of those who may. "" when all of it is
+// there. Of the addresses in a set only that there are some: nft joins and splits them as it likes.
+[[nodiscard]] std::string missing_rules(const Json& listing, const plan::Admissions& admissions);
 // What `now` lacks and has too much, for people; "" when they are equal.
 [[nodiscard]] std::string rules_difference(const std::vector<std::string>& wanted,
                                            const std::vector<std::string>& now);

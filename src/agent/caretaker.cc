@@ -266,6 +266,12 @@ void Caretaker::carry_out(Output output) {
     position_ = {core_.target().epoch, core_.target().seq};
   }
   note_transitions();
+  // The rules of an earlier target may still be on their way: nothing overtakes them.
+  if (guarding_ && !output.work.empty()) {
+    if (std::exchange(output.report, false)) tell();
+    behind_guard_.push_back(std::move(output));
+    return;
+  }
   if (!output.work.empty() && std::holds_alternative<GuardPorts>(output.work.front())) {
     const GuardPorts work = std::get<GuardPorts>(std::move(output.work.front()));
     output.work.erase(output.work.begin());

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -99,6 +100,7 @@ class Caretaker {
   void note_transitions();
   void guard_at_start();
   void guard(const GuardPorts& work, Output rest);
+  void guarded(Output rest);
   void accept_access(const plan::AccessReport& report);
   void watch_firewall();
   void check_access();
@@ -142,7 +144,9 @@ class Caretaker {
   std::function<void(plan::HostReport)> tell_;
   std::map<std::string, ServicePtr> services_;
   Reserve reserve_;
-  std::vector<Output> deferred_;  // the disk would not take them
+  std::vector<Output> deferred_;     // the disk would not take them
+  bool guarding_ = false;            // GuardPorts is under way
+  std::deque<Output> behind_guard_;  // what came with work meanwhile
   std::atomic<bool> closing_ = false;
   mutable std::mutex position_mutex_;
   std::pair<std::uint64_t, std::uint64_t> position_{0, 0};

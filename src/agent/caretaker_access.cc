@@ -37,8 +37,10 @@ void Caretaker::guard_at_start() {
   }
 }
 
-// `rest` begins when the ports are guarded, or when it is known that they cannot be.
+// `rest`, and whatever comes meanwhile, begins when the ports are guarded, or when it is known that
+// they cannot be.
 void Caretaker::guard(const GuardPorts& work, Output rest) {
+  guarding_ = true;
   work_.submit(kStrand, [this, admissions = work.admissions, rest = std::move(rest)]() mutable {
     if (closing_) return;
     const plan::AccessReport report = firewall_.set(admissions);
@@ -48,9 +50,19 @@ void Caretaker::guard(const GuardPorts& work, Output rest) {
           if (report.problem.empty())
             shop_.note(make_event(SystemClock().now(), "access", "", "", access_text(admissions)));
           accept_access(report);
-          carry_out(std::move(rest));
+          guarded(std::move(rest));
         });
   });
+}
+
+void Caretaker::guarded(Output rest) {
+  guarding_ = false;
+  carry_out(std::move(rest));
+  while (!guarding_ && !behind_guard_.empty()) {
+    Output next = std::move(behind_guard_.front());
+    behind_guard_.pop_front();
+    carry_out(std::move(next));
+  }
 }
 
 void Caretaker::accept_access(const plan::AccessReport& report) {

@@ -37,7 +37,8 @@ struct PerformStep {
 };
 
 // Let these in and no others, then answer with on_access(). What stands behind it in the same
-// Output begins only then: nothing of a target starts before its ports are guarded.
+// Output, and the work of every later one, begins only then: nothing of a target starts before its
+// ports are guarded, whichever target brought the rules.
 struct GuardPorts {
   plan::Admissions admissions;
 };

@@ -12,6 +12,7 @@ namespace consort::agent {
 namespace {
 
 constexpr Duration kNftLimit = seconds(20);
+constexpr int kWrites = 3;  // one after the other, before it is said that they do not stay
 constexpr Duration kToldAgain = std::chrono::hours(1);
 constexpr std::size_t kListingBytes = 256U << 20U;
 constexpr unsigned kNetAdmin = 12;  // CAP_NET_ADMIN, capabilities(7)
@@ -95,13 +96,26 @@ plan::AccessReport Firewall::set(const plan::Admissions& admissions) {
   return report(write());
 }
 
+// Believed is only what a listing shows: others may flush the ruleset at this very moment, as
+// nftables.service does at boot.
 Status Firewall::write() {
   in_force_ = false;
-  const ProcessOutcome outcome = TRY(run_nft({"-f", "-"}, access_rules(*wanted_)));
-  if (!outcome.ok()) return nft_failed(outcome);
-  expected_ = listed_rules(TRY(list()));
-  in_force_ = true;
-  return {};
+  std::string missing;
+  for (int i = 0; i < kWrites; ++i) {
+    const ProcessOutcome outcome = TRY(run_nft({"-f", "-"}, access_rules(*wanted_)));
+    if (!outcome.ok()) return nft_failed(outcome);
+    const Json listing = TRY(list());
+    missing = missing_rules(listing, *wanted_);
+    if (!missing.empty()) continue;
+    expected_ = listed_rules(listing);
+    in_force_ = true;
+    return {};
+  }
+  return fail(ErrorCode::conflict,
+              fmt::format("somebody takes the rules away as soon as they are written: {} is not "
+                          "there",
+                          missing))
+      .hint("see who writes to the table inet consort: nft monitor");
 }
 
 // An empty listing when there is no such table.

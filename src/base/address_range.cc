@@ -71,8 +71,7 @@ bool AddressRange::contains(const AddressRange& other) const {
 std::string AddressRange::str() const {
   std::array<char, INET6_ADDRSTRLEN> text{};
   ::inet_ntop(v6_ ? AF_INET6 : AF_INET, bytes_.data(), text.data(), text.size());
-  return prefix_ == (v6_ ? 128 : 32) ? std::string(text.data())
-                                     : fmt::format("{}/{}", text.data(), prefix_);
+  return is_one_address() ? std::string(text.data()) : fmt::format("{}/{}", text.data(), prefix_);
 }
 
 std::vector<AddressRange> without_overlaps(std::vector<AddressRange> ranges) {

@@ -20,6 +20,7 @@ class AddressRange {
   [[nodiscard]] static Result<AddressRange> parse(std::string_view text);
 
   [[nodiscard]] bool is_v6() const { return v6_; }
+  [[nodiscard]] bool is_one_address() const { return prefix_ == (v6_ ? 128 : 32); }
   [[nodiscard]] bool contains(const AddressRange& other) const;
   // Canonical: one text per range; a single address has no "/32".
   [[nodiscard]] std::string str() const;

@@ -202,9 +202,26 @@ void Core::doubt_access(Output& out) {
   out.writes["access-in-doubt"] = "1";
 }
 
-void Core::trust_access(Output& out) {
-  if (!std::exchange(access_in_doubt_, false)) return;
-  out.writes["access-in-doubt"] = std::nullopt;
+// The word of the whole site is needed: a part of it, or a generation of this very store, knows
+// nothing of those who have joined in the life that is lost. What is found later, while that
+// rollout is under way, is a doubt of its own.
+bool says_all_of_access(const DeployRequest& request) {
+  return request.only.empty() && request.except.empty() && request.candidate.broken.empty() &&
+         request.candidate.rollback_of == 0;
+}
+
+void Core::settle_access(const DeployRequest& request, const std::string& rollout, Instant now,
+                         Output& out) {
+  if (!access_in_doubt_) return;
+  if (says_all_of_access(request)) {
+    access_in_doubt_ = false;
+    out.writes["access-in-doubt"] = std::nullopt;
+    return;
+  }
+  if (!guarded_ && !ports_are_guarded() && !plan::guards_access(candidates_.at(rollout))) return;
+  tell(out, {0, now, "access-in-doubt", rollout, "", "",
+             "whom hosts let in stays as it is: this store is older than its hosts; deploy the "
+             "whole site, without --only and --except, to say it anew"});
 }
 
 }  // namespace consort::controller

@@ -87,6 +87,9 @@ struct DeployRequest {
   std::function<Status(const plan::Plan&, const plan::Generation& candidate)> permit{};
 };
 
+// Whether it says of every host whom it lets in: what ends the doubt about access.
+[[nodiscard]] bool says_all_of_access(const DeployRequest& request);
+
 class Core {
  public:
   // Errors: corrupt, with the key.
@@ -164,6 +167,9 @@ class Core {
  private:
   Core() = default;
   [[nodiscard]] Status check_locks(const std::set<std::string>& services) const;
+  [[nodiscard]] std::set<std::string> changed_by(const plan::Plan& plan,
+                                                 const plan::Generation& candidate) const;
+  [[nodiscard]] const plan::Generation* started_at(std::uint64_t number) const;
   [[nodiscard]] std::vector<plan::Need> shrinking(const DeployRequest& request) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         std::uint64_t started_from,
@@ -203,7 +209,8 @@ class Core {
   void hold_for_admission(const std::string& rollout, std::set<std::string> hosts, Instant now);
   bool waits_for_admission(const std::string& rollout, Instant now);
   void doubt_access(Output& out);
-  void trust_access(Output& out);
+  void settle_access(const DeployRequest& request, const std::string& rollout, Instant now,
+                     Output& out);
   void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
@@ -244,7 +251,7 @@ class Core {
   };
   std::map<std::string, Holdback> held_back_;
   bool guarded_ = false;  // not stored: some port is guarded
-  // This store is older than its hosts: whom they admit stays until the next deploy.
+  // This store is older than its hosts: whom they admit stays until the whole site is deployed.
   bool access_in_doubt_ = false;
   std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };

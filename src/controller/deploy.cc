@@ -132,6 +132,15 @@ std::optional<plan::Need> no_slot_left(const plan::Plan& plan) {
 
 }  // namespace
 
+// What was current when something began: nothing before the first deploy, null when the store does
+// not know it.
+const plan::Generation* Core::started_at(std::uint64_t number) const {
+  static const plan::Generation nothing;
+  if (number == 0) return &nothing;
+  const auto it = generations_.find(number);
+  return it == generations_.end() ? nullptr : &it->second;
+}
+
 // What holds when this rollout has succeeded: what its steps change, and of the other services what
 // the candidate says (they run it already: that is why they have no steps), unless another rollout
 // has changed them meanwhile. The candidate is confined to what was asked for. A host that has left
@@ -140,11 +149,7 @@ plan::Generation Core::merged(const plan::Generation& candidate, std::uint64_t s
                               const std::set<std::string>& changed) const {
   const plan::Generation* base = current();
   if (base == nullptr) return candidate;
-  static const plan::Generation nothing;
-  const auto kept = generations_.find(started_from);
-  const plan::Generation* start = started_from == 0            ? &nothing
-                                  : kept == generations_.end() ? nullptr
-                                                               : &kept->second;
+  const plan::Generation* start = started_at(started_from);
   plan::Generation out = candidate;
   if (start != nullptr && start != base) merge_fleet(*start, *base, out);
   for (const std::string& name : names_in(candidate, *base)) {
@@ -181,7 +186,7 @@ Result<plan::Plan> Core::plan(const DeployRequest& request) const {
   input.backwards = request.candidate.rollback_of != 0;
   input.allow_outage = request.allow_outage;
   input.allow_unsafe_removal = request.allow_unsafe_removal;
-  input.access_in_doubt = access_in_doubt_;
+  input.access_in_doubt = access_in_doubt_ && says_all_of_access(request);
   input.access_left = ports_are_guarded();
   plan::Plan plan = TRY(plan::make_plan(input));
   for (plan::Need& need : shrinking(request)) plan.needs.push_back(std::move(need));
@@ -215,22 +220,47 @@ std::vector<plan::Need> Core::shrinking(const DeployRequest& request) const {
   return out;
 }
 
+// A service is being changed by whoever has a step for it, and by whoever says something else of
+// it: whom it lets in changes without a step, and the record of a service is taken as a whole.
 Status Core::check_locks(const std::set<std::string>& services) const {
+  const auto locked = [](const std::string& service, const rollout::Rollout& rollout) {
+    return fail(ErrorCode::locked,
+                fmt::format("service {} is being changed by rollout {} of {}, since {}{}", service,
+                            rollout.id, rollout.by.empty() ? "somebody" : rollout.by,
+                            format_instant(rollout.started),
+                            rollout.message.empty() ? "" : " (" + rollout.message + ")"))
+        .hint(fmt::format("watch it: consort status; wait for it: --wait; stop it: consort rollout "
+                          "abort {}",
+                          rollout.id));
+  };
   for (const auto& [id, rollout] : rollouts_) {
     if (rollout.result != rollout::Result::open) continue;
     for (const plan::Step& step : rollout.forward.steps) {
-      if (!services.contains(step.service)) continue;
-      return fail(ErrorCode::locked,
-                  fmt::format("service {} is being changed by rollout {} of {}, since {}{}",
-                              step.service, id, rollout.by.empty() ? "somebody" : rollout.by,
-                              format_instant(rollout.started),
-                              rollout.message.empty() ? "" : " (" + rollout.message + ")"))
-          .hint(fmt::format(
-              "watch it: consort status; wait for it: --wait; stop it: consort rollout abort {}",
-              id));
+      if (services.contains(step.service)) return locked(step.service, rollout);
+    }
+    const auto candidate = candidates_.find(id);
+    if (candidate == candidates_.end()) continue;
+    const plan::Generation* start = started_at(rollout.plan.base);
+    for (const std::string& name : services) {
+      if (!say_the_same(record_in(start, name), record_in(&candidate->second, name),
+                        candidate->second.hosts))
+        return locked(name, rollout);
     }
   }
   return {};
+}
+
+// Those with steps, and those of which it says something else than what holds now.
+std::set<std::string> Core::changed_by(const plan::Plan& plan,
+                                       const plan::Generation& candidate) const {
+  std::set<std::string> out = plan.services();
+  const plan::Generation* base = started_at(current_);
+  if (base == nullptr) return out;
+  for (const std::string& name : names_in(candidate, *base)) {
+    if (!say_the_same(record_in(base, name), record_in(&candidate, name), candidate.hosts))
+      out.insert(name);
+  }
+  return out;
 }
 
 void Core::size_budgets(const plan::Generation& generation) {
@@ -261,7 +291,7 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   plan::Generation candidate =
       plan::confined(request.candidate, current(), request.only, request.except);
   if (request.permit) TRYV(request.permit(plan, candidate));
-  TRYV(check_locks(plan.services()));
+  TRYV(check_locks(changed_by(plan, candidate)));
   TRYV(check_signing(request, plan));
   // Attempts are named after it: a host must not remember the name from a life of the store that
   // was lost, and no two lives share an epoch.
@@ -276,7 +306,7 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   auto [it, made] = rollouts_.emplace(
       id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
   save_plan(it->second, out);
-  trust_access(out);
+  settle_access(request, id, now, out);
   hold_for_admission(id, refresh_access(out), now);
   tell(out, {0, now, "rollout", id, "", "",
              fmt::format("started by {}", request.by.empty() ? "somebody" : request.by)});

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/address_range.h"
 #include "base/json_reader.h"
@@ -19,6 +20,12 @@ struct Presence {
   const ServiceRecord* record;
   const std::vector<std::string>* hosts;
 };
+
+// A host has an address, not a network: what it says of itself must not let others in.
+std::optional<AddressRange> address_in(const std::string& text) {
+  const auto range = AddressRange::parse(text);
+  return range && range->is_one_address() ? std::optional(*range) : std::nullopt;
+}
 
 class Derivation {
  public:
@@ -91,11 +98,11 @@ class Derivation {
     for (const Generation* generation : in_.generations) {
       const auto record = generation->hosts.find(host);
       if (record == generation->hosts.end()) continue;
-      if (auto range = AddressRange::parse(record->second.address)) it->second.push_back(*range);
+      if (auto own = address_in(record->second.address)) it->second.push_back(*own);
     }
     const auto told = in_.told.find(host);
     if (it->second.empty() && told != in_.told.end()) {
-      if (auto range = AddressRange::parse(told->second)) it->second.push_back(*range);
+      if (auto own = address_in(told->second)) it->second.push_back(*own);
     }
     return it->second;
   }

@@ -24,7 +24,8 @@ struct AccessInput {
   // that ends his need has ended, so what one of them allows is allowed.
   std::vector<const Generation*> generations;
   std::vector<StillRunning> still;
-  // host → the address that its agent tells: for those whose inventory knows only a name.
+  // host → the address that its agent tells: for those whose inventory knows only a name. One
+  // address; a network is nobody's.
   std::map<std::string, std::string> told;
 };
 

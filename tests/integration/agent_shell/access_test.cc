@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
@@ -188,6 +189,42 @@ plan::Admission admission(int port, std::vector<std::string> sources,
 
 bool has_table() { return tool({"nft", "list", "table", "inet", "consort"}).has_value(); }
 
+// In the place of nft(8), seen only from here and by agents that are started from here: a script
+// that does what `before` says, then what it was asked for. $NFT is the real one.
+class StandInForNft {
+ public:
+  explicit StandInForNft(const std::string& before) {
+    std::error_code ec;
+    place_ = fs::canonical("/usr/sbin/nft", ec);
+    if (ec) return;
+    const fs::path script = folder_.path() / "script";
+    fs::copy_file(place_, real(), ec);
+    if (ec ||
+        !write_file_atomic(script,
+                           "#!/bin/sh\nNFT=" + real().string() + "\ncd " + folder_.path().string() +
+                               "\n" + before + "\nexec $NFT \"$@\"\n",
+                           0755))
+      return;
+    placed_ = ::unshare(CLONE_NEWNS) == 0 &&
+              ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0 &&
+              ::mount(script.c_str(), place_.c_str(), nullptr, MS_BIND, nullptr) == 0;
+  }
+  ~StandInForNft() {
+    if (placed_) ::umount2(place_.c_str(), MNT_DETACH);
+  }
+  StandInForNft(const StandInForNft&) = delete;
+  StandInForNft& operator=(const StandInForNft&) = delete;
+  [[nodiscard]] bool placed() const { return placed_; }
+  [[nodiscard]] fs::path real() const { return folder_.path() / "nft"; }
+  // `before` runs in this folder.
+  [[nodiscard]] fs::path folder() const { return folder_.path(); }
+
+ private:
+  TempFolder folder_ = TempFolder::create("consort-nft-").value();
+  fs::path place_;
+  bool placed_ = false;
+};
+
 #define NEEDS_A_NETWORK() \
   if (!move_into_own_network()) GTEST_SKIP() << "network namespaces are not permitted here"
 
@@ -268,6 +305,40 @@ TEST_F(FirewallTest, WhatSomebodyChangesIsRepairedAndNamed) {
   ASSERT_TRUE(tool({"nft", "flush", "ruleset"}));
   ASSERT_TRUE(stranger.reaches(sql.port()));
   EXPECT_EQ(firewall.check(now).repaired, "the whole table was gone");
+  EXPECT_FALSE(stranger.reaches(sql.port()));
+}
+
+TEST_F(FirewallTest, WhatIsFlushedWhileItIsWrittenIsWrittenAgain) {
+  const StandInForNft boot(
+      "case \"$*\" in *list*) rm flush 2>/dev/null && $NFT flush ruleset;; esac");
+  if (!boot.placed()) GTEST_SKIP() << "mount namespaces are not permitted here";
+  const Client stranger(9);
+  const Echo sql;
+  ASSERT_TRUE(write_file_atomic(boot.folder() / "flush", "", 0600));
+  const plan::Admissions admitted = {admission(sql.port(), {"10.77.0.2"})};
+  const plan::AccessReport report = firewall.set(admitted);
+  EXPECT_FALSE(fs::exists(boot.folder() / "flush")) << "it was flushed before it was listed";
+  EXPECT_EQ(report.problem, "");
+  EXPECT_EQ(report.admitted, plan::admissions_digest(admitted));
+  EXPECT_FALSE(stranger.reaches(sql.port()));
+}
+
+TEST_F(FirewallTest, RulesThatDoNotStayAreNotSaidToBeInForce) {
+  const Client stranger(9);
+  const Echo sql;
+  const plan::Admissions admitted = {admission(sql.port(), {"10.77.0.2"})};
+  {
+    const StandInForNft other("case \"$*\" in *list*) $NFT flush ruleset;; esac");
+    if (!other.placed()) GTEST_SKIP() << "mount namespaces are not permitted here";
+    const plan::AccessReport report = firewall.set(admitted);
+    EXPECT_TRUE(report.able);
+    EXPECT_TRUE(report.admitted.is_none());
+    EXPECT_THAT(report.problem, HasSubstr("the whole table is not there"));
+    EXPECT_THAT(firewall.check(now).report.problem, HasSubstr("the whole table is not there"));
+  }
+  const Firewall::Finding finding = firewall.check(now);
+  EXPECT_EQ(finding.report.problem, "");
+  EXPECT_EQ(finding.report.admitted, plan::admissions_digest(admitted));
   EXPECT_FALSE(stranger.reaches(sql.port()));
 }
 
@@ -392,6 +463,39 @@ TEST_F(AccessTest, PortsAreGuardedBeforeTheirServiceStarts) {
   own.service = "late";
   controller.admit_with({own}, "late",
                         plan::InstanceState{controller.publish(late), plan::Mode::running}, "l1");
+  ASSERT_TRUE(controller.outcome("late", "l1"));
+  EXPECT_THAT(text_of(service("late") / "data/seen"), HasSubstr("reject with tcp reset"));
+}
+
+TEST_F(AccessTest, ALaterTargetDoesNotOvertakeTheRulesOfAnEarlierOne) {
+  kill_agent();
+  const StandInForNft slow("while [ -e hold ]; do sleep 0.02; done");
+  if (!slow.placed()) GTEST_SKIP() << "mount namespaces are not permitted here";
+  start_agent();
+  plan::Manifest late = heart("1");
+  late.service = "late";
+  late.resources.clear();
+  late.daemon.reset();
+  late.hooks.clear();
+  late.data_version = 0;
+  late.hooks["start"] = controller.script(
+      slow.real().string() + " list chain inet consort port_7777 > $CONSORT_DATA/seen 2>&1");
+  late.hooks["stop"] = controller.script("true");
+  const Digest digest = controller.publish(late);
+  plan::Admission own = shop(7777, {"10.77.0.2"});
+  own.service = "late";
+  const auto before = controller.wait([](const plan::HostReport&) { return true; });
+  ASSERT_TRUE(before);
+  ASSERT_TRUE(write_file_atomic(slow.folder() / "hold", "", 0600));
+  // As a controller does that waits for the rules, but not for ever.
+  controller.admit({own});
+  ASSERT_TRUE(controller.wait(
+      [&](const plan::HostReport& report) { return report.seq == before->seq + 1; }));
+  controller.admit_with({own}, "late", plan::InstanceState{digest, plan::Mode::running}, "l1");
+  ASSERT_TRUE(controller.wait(
+      [&](const plan::HostReport& report) { return report.seq == before->seq + 2; }));
+  EXPECT_FALSE(controller.outcome("late", "l1", seconds(2))) << "nft has not answered yet";
+  fs::remove(slow.folder() / "hold");
   ASSERT_TRUE(controller.outcome("late", "l1"));
   EXPECT_THAT(text_of(service("late") / "data/seen"), HasSubstr("reject with tcp reset"));
 }

@@ -98,6 +98,49 @@ TEST(AccessRules, ADifferenceNamesWhatIsMissingAndWhatIsNotOurs) {
   EXPECT_EQ(rules_difference(wanted, {}), "the whole table was gone");
 }
 
+// As nft 1.0.6 lists what access_rules({sql()}) makes, less what nobody asks for.
+constexpr std::string_view kWhole = R"({"nftables": [
+  {"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
+  {"table": {"family": "inet", "name": "consort", "handle": 2}},
+  {"set": {"name": "strangers_v4", "table": "consort", "type": ["ipv4_addr", "inet_service"], "handle": 3}},
+  {"set": {"name": "from_5432_v4", "table": "consort", "type": "ipv4_addr", "flags": ["interval"], "elem": ["10.0.0.7", {"prefix": {"addr": "10.1.0.0", "len": 16}}]}},
+  {"set": {"name": "from_5432_v6", "table": "consort", "type": "ipv6_addr", "flags": ["interval"], "elem": [{"prefix": {"addr": "fd00::", "len": 8}}]}},
+  {"chain": {"table": "consort", "name": "port_5432", "handle": 1}},
+  {"chain": {"table": "consort", "name": "admit", "type": "filter", "hook": "input", "prio": -10, "policy": "accept"}},
+  {"rule": {"chain": "port_5432", "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": "@from_5432_v4"}}, {"return": null}]}},
+  {"rule": {"chain": "port_5432", "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip6", "field": "saddr"}}, "right": "@from_5432_v6"}}, {"return": null}]}},
+  {"rule": {"chain": "port_5432", "expr": [{"counter": {"packets": 0, "bytes": 0}}, {"reject": {"type": "tcp reset"}}]}},
+  {"rule": {"chain": "admit", "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "lo"}}, {"return": null}]}},
+  {"rule": {"chain": "admit", "expr": [{"vmap": {"key": {"payload": {"protocol": "tcp", "field": "dport"}}, "data": {"set": [[5432, {"jump": {"target": "port_5432"}}]]}}}]}}]})";
+
+// The listing without the objects in whose text this stands.
+Json whole_without(std::string_view text) {
+  Json out = listing(kWhole);
+  std::erase_if(out["nftables"].as_array(),
+                [&](const Json& item) { return item.dump().find(text) != std::string::npos; });
+  return out;
+}
+
+TEST(AccessRules, WhatWasWrittenIsBelievedOnlyWhenAllOfItIsListed) {
+  EXPECT_EQ(missing_rules(listing(kWhole), {sql()}), "");
+  EXPECT_EQ(missing_rules(Json::object(), {sql()}), "the whole table");
+  EXPECT_EQ(missing_rules(whole_without("input"), {sql()}), "the chain admit");
+  EXPECT_EQ(missing_rules(whole_without("vmap"), {sql()}),
+            "the way to port_5432 in the chain admit");
+  EXPECT_EQ(missing_rules(whole_without("reject"), {sql()}), "the refusal in the chain port_5432");
+  EXPECT_EQ(missing_rules(whole_without("from_5432_v6"), {sql()}), "the set from_5432_v6");
+  EXPECT_EQ(missing_rules(whole_without("@from_5432_v4"), {sql()}), "the set from_5432_v4");
+  Json emptied = listing(kWhole);
+  emptied["nftables"].as_array()[3]["set"].as_object().erase("elem");
+  EXPECT_EQ(missing_rules(emptied, {sql()}), "the addresses of the set from_5432_v4");
+  EXPECT_EQ(missing_rules(whole_without("reject"), {sql(plan::AccessMode::audit)}), "")
+      << "an audit refuses nobody";
+  plan::Admission other = sql();
+  other.port = 5433;
+  EXPECT_THAT(missing_rules(listing(kWhole), {sql(), other}), HasSubstr("port_5433"));
+  EXPECT_EQ(missing_rules(Json::object(), {}), "") << "nothing is promised";
+}
+
 TEST(AccessRules, StrangersAreReadFromTheirSets) {
   EXPECT_THAT(listed_strangers(listing(R"({"nftables": [
     {"set": {"name": "from_5432_v4", "elem": ["10.0.0.7"]}},

@@ -186,6 +186,69 @@ TEST_F(ControllerAccess, AStoreThatIsOlderThanItsHostsCutsNobodyOff) {
   EXPECT_TRUE(core->plan(request(grown)).value().empty());
 }
 
+TEST_F(ControllerAccess, OnlyTheWholeSiteEndsTheDoubtThatABackupLeaves) {
+  given(site(2));
+  Model newer = site(2, "v2");
+  ASSERT_TRUE(deploy(request(newer)));
+  settle();
+  const Store copy = store;
+  const Model grown = site(3, "v2");
+  hosts_join(grown);
+  ASSERT_TRUE(deploy(request(grown)));
+  settle();
+  store = copy;
+  restart();
+  settle();
+  ASSERT_FALSE(core->target_of("d1")->admissions.has_value());
+  // Whoever asked for it knows of w3 as little as the copy does.
+  controller::DeployRequest part = request(site(2, "v3"));
+  part.only = {"web"};
+  ASSERT_TRUE(deploy(part));
+  settle();
+  EXPECT_EQ(version_on("w1", "web"), "v3");
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value()) << "w3 would be cut off";
+  EXPECT_THAT(story, ::testing::Contains("access-in-doubt")) << "and the operator is told";
+  controller::DeployRequest but_db = request(site(2, "v4"));
+  but_db.except = {"db"};
+  ASSERT_TRUE(deploy(but_db));
+  settle();
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value());
+  controller::DeployRequest back;
+  back.candidate = core->rollback_candidate(1).value();
+  back.manifests = manifests;
+  const auto rolled = deploy(back);
+  ASSERT_TRUE(rolled) << render_error(rolled.error());
+  settle();
+  EXPECT_EQ(version_on("w1", "web"), "v1");
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value());
+  restart();
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value());
+  ASSERT_TRUE(deploy(request(grown)));
+  settle();
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"));
+}
+
+TEST_F(ControllerAccess, ADoubtThatArisesWhileARolloutIsUnderWayIsNotEndedByIt) {
+  given(site(2));
+  const Store copy = store;
+  const Model grown = site(3);
+  hosts_join(grown);
+  ASSERT_TRUE(deploy(request(grown)));
+  settle();
+  store = copy;
+  restart();
+  // Nobody has called in yet, so the copy passes for the truth.
+  const auto id = deploy(request(site(2, "v2")));
+  ASSERT_TRUE(id) << render_error(id.error());
+  settle();
+  ASSERT_EQ(result_of(*id), Result::done);
+  EXPECT_EQ(version_on("w1", "web"), "v2");
+  EXPECT_FALSE(core->target_of("d1")->admissions.has_value()) << "w3 would be cut off";
+  ASSERT_TRUE(deploy(request(site(3, "v2"))));
+  settle();
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"));
+}
+
 TEST_F(ControllerAccess, RulesOfALifeThatIsLostAreTakenAwayWhenTheSiteSaysSo) {
   const Model open = site(2, "v1", plan::AccessMode::off);
   given(open);
@@ -266,6 +329,67 @@ TEST_F(ControllerHoldback, ItDoesNotWaitForEver) {
   now += seconds(11);
   take(core->tick(now));
   EXPECT_TRUE(core->target_of("w3").has_value());
+}
+
+// Two databases: one is upgraded while the other serves.
+class ControllerSideBySide : public ControllerHoldback {
+ protected:
+  static Model pair(int webs, const std::string& database, plan::AccessMode mode) {
+    Model model = site(webs);
+    model.host("d2", "db");
+    model.generation.hosts.at("d2").address = "10.0.0.12";
+    model.service("db", "db", database);
+    model.generation.services.at("db").endpoints["e"] = {5432, mode, {}};
+    return model;
+  }
+};
+
+TEST_F(ControllerSideBySide, WhoIsLetInIsNotChangedWhileSomebodyElseChangesTheService) {
+  given(pair(2, "v1", plan::AccessMode::off));
+  const auto upgrade = deploy(request(pair(2, "v2", plan::AccessMode::off)));
+  ASSERT_TRUE(upgrade) << render_error(upgrade.error());
+  const auto access = deploy(request(pair(2, "v1", plan::AccessMode::enforce)));
+  ASSERT_FALSE(access) << "the upgrade would take it back when it ends";
+  EXPECT_EQ(access.error().code(), ErrorCode::locked);
+  EXPECT_THAT(render_error(access.error()), HasSubstr("service db is being changed by rollout"));
+  settle();
+  ASSERT_EQ(result_of(*upgrade), Result::done);
+  ASSERT_TRUE(deploy(request(pair(2, "v2", plan::AccessMode::enforce))));
+  settle();
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2"));
+}
+
+TEST_F(ControllerSideBySide, AServiceIsNotChangedWhileSomebodyElseChangesWhomItLetsIn) {
+  given(pair(2, "v1", plan::AccessMode::off));
+  d1_says({true, "", Digest()});
+  const auto access = deploy(request(pair(2, "v1", plan::AccessMode::enforce)));
+  ASSERT_TRUE(access) << render_error(access.error());
+  ASSERT_EQ(result_of(*access), Result::open) << "it waits for the rules of d1";
+  const auto upgrade = deploy(request(pair(2, "v2", plan::AccessMode::off)));
+  ASSERT_FALSE(upgrade);
+  EXPECT_EQ(upgrade.error().code(), ErrorCode::locked);
+  d1_says({true, "", plan::admissions_digest(*core->target_of("d1")->admissions)});
+  settle();
+  EXPECT_EQ(result_of(*access), Result::done);
+  EXPECT_EQ(core->current()->services.at("db").endpoints.at("e").access, plan::AccessMode::enforce);
+}
+
+TEST_F(ControllerSideBySide, AHostThatJoinsDoesNotWaitForTheUpgradeOfWhatItReaches) {
+  given(pair(2, "v1", plan::AccessMode::enforce));
+  const auto upgrade = deploy(request(pair(2, "v2", plan::AccessMode::enforce)));
+  ASSERT_TRUE(upgrade) << render_error(upgrade.error());
+  const Model grown = pair(3, "v1", plan::AccessMode::enforce);
+  report("w3");
+  ASSERT_EQ(result_of(*upgrade), Result::open);
+  controller::DeployRequest join = request(grown);
+  join.only = {"web"};
+  const auto joined = deploy(join);
+  ASSERT_TRUE(joined) << render_error(joined.error());
+  settle();
+  EXPECT_EQ(result_of(*upgrade), Result::done);
+  EXPECT_EQ(result_of(*joined), Result::done);
+  EXPECT_EQ(version_on("d1", "db"), "v2");
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"));
 }
 
 TEST_F(ControllerHoldback, WhatAHostCannotEnforceIsRefusedBeforeAnythingIsTouched) {

@@ -120,6 +120,24 @@ TEST(Access, AHostThatTheInventoryKnowsByNameCountsWithTheAddressItTells) {
       << "what the inventory says of an address is not for the host to change";
 }
 
+TEST(Access, AHostIsOneAddressAndNoNetworkWhoeverSaysSo) {
+  Shop shop({"web1"});
+  shop.generation().hosts.at("web1").address = "web1.example";
+  AccessInput input = input_of({&shop.generation()});
+  for (const char* network : {"0.0.0.0/0", "::/0", "10.7.0.0/16", "10.7.7.6/31", "::ffff:0:0/96"}) {
+    input.told = {{"web1", network}};
+    EXPECT_THAT(sources(input), ElementsAre("10.0.0.4")) << network;
+  }
+  input.told = {{"web1", "10.7.7.7/32"}};
+  EXPECT_THAT(sources(input), ElementsAre("10.0.0.4", "10.7.7.7"));
+  input.told = {{"web1", "fd00::7"}};
+  EXPECT_THAT(sources(input), ElementsAre("10.0.0.4", "fd00::7"));
+  // An inventory may come from a program that others feed.
+  shop.generation().hosts.at("web1").address = "10.0.0.0/8";
+  input.told.clear();
+  EXPECT_THAT(sources(input), ElementsAre("10.0.0.4"));
+}
+
 TEST(Access, AdmissionsSurviveTheWireAndAreMadeCanonicalOnIt) {
   Shop shop;
   const Admissions admitted = admissions(input_of({&shop.generation()})).at("db1");
