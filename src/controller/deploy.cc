@@ -130,6 +130,31 @@ std::optional<plan::Need> no_slot_left(const plan::Plan& plan) {
   return std::nullopt;
 }
 
+// Of two services that claim one port of a host the more lenient would decide: a site says so by
+// mistake only, and a candidate that was made by hand on purpose.
+std::vector<plan::Need> contradictions(const plan::Generation& wanted) {
+  std::map<std::pair<std::string, std::int64_t>, std::pair<std::string, plan::AccessMode>> first;
+  std::vector<plan::Need> out;
+  for (const auto& [name, record] : wanted.services) {
+    for (const auto& [endpoint, value] : record.endpoints) {
+      if (value.port == 0) continue;
+      for (const std::string& host : record.hosts) {
+        const auto [it, made] = first.try_emplace({host, value.port}, name, value.access);
+        if (made || it->second.second == value.access || it->second.first == name) continue;
+        out.push_back({"",
+                       fmt::format("{} and {} both offer port {} on {}, and access to it is {} for "
+                                   "one and {} for the other",
+                                   it->second.first, name, value.port, host,
+                                   plan::access_mode_name(it->second.second),
+                                   plan::access_mode_name(value.access)),
+                       "let one of them have another port, or say the same access for both"});
+        return out;
+      }
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 // What was current when something began: nothing before the first deploy, null when the store does
@@ -193,9 +218,10 @@ Result<plan::Plan> Core::plan(const DeployRequest& request) const {
   for (auto& need : {too_many_away(plan), no_slot_left(plan)}) {
     if (need) plan.needs.push_back(*need);
   }
-  for (plan::Need& need :
-       unenforceable(plan::confined(request.candidate, current(), request.only, request.except)))
-    plan.needs.push_back(std::move(need));
+  const plan::Generation wanted =
+      plan::confined(request.candidate, current(), request.only, request.except);
+  for (plan::Need& need : unenforceable(wanted)) plan.needs.push_back(std::move(need));
+  for (plan::Need& need : contradictions(wanted)) plan.needs.push_back(std::move(need));
   return plan;
 }
 

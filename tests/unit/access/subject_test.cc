@@ -76,6 +76,26 @@ TEST_F(DeploySubject, LeavesOutAServiceThatOnlyLosesAHostThatHasLeft) {
   EXPECT_EQ(changed(), (std::vector<std::string>{"bank", "shop"})) << "it was moved away";
 }
 
+TEST_F(DeploySubject, IncludesAServiceWhosePortsAnInventoryOpensOrCloses) {
+  plan::Plan plan = plan_of({"shop"});
+  plan::AccessChange change;
+  change.service = "bank";
+  change.before = change.after = plan::AccessMode::enforce;
+  change.gained = {"web1 (10.0.0.7)"};
+  plan.access = {change};
+  const auto names = [&] {
+    std::vector<std::string> out;
+    for (const auto& subject : services_changed(plan, &base, candidate))
+      out.push_back(subject.name);
+    return out;
+  };
+  EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"})) << "shop does not declare it";
+  candidate.services["shop"].edges = {{plan::Edge::Kind::needs, "bank", "bank", "e", 0}};
+  EXPECT_EQ(names(), (std::vector<std::string>{"shop"})) << "a dependent that grows";
+  plan.access[0].lost = {"web9 (10.0.0.9)"};
+  EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"})) << "somebody else's host";
+}
+
 TEST_F(DeploySubject, KnowsWhatComesAndGoes) {
   candidate = base;
   candidate.services.erase("bank");

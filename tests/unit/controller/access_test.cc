@@ -45,6 +45,17 @@ TEST_F(ControllerAccess, HostsAreToldWithTheFirstDeployAndOnlyThoseWhoOffer) {
   EXPECT_TRUE(core->plan(request(site(2))).value().empty());
 }
 
+TEST_F(ControllerAccess, AnotherServiceDoesNotOpenAGuardedPortByClaimingItToo) {
+  given(site(2));
+  Model claimed = site(2);
+  claimed.service("mine", "db", "v1");
+  claimed.generation.services.at("mine").endpoints["x"] = {5432, plan::AccessMode::off, {}};
+  const auto plan = core->plan(request(claimed)).value();
+  ASSERT_FALSE(plan.needs.empty());
+  EXPECT_THAT(plan.needs.back().reason, HasSubstr("db and mine both offer port 5432 on d1"));
+  EXPECT_FALSE(deploy(request(claimed)));
+}
+
 TEST_F(ControllerAccess, AHostThatJoinsIsLetInAtOnceAndTheDatabaseIsNotTouched) {
   given(site(2));
   const auto before = agents["d1"].instances;
