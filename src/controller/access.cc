@@ -108,6 +108,10 @@ std::set<std::string> Core::refresh_access(Output& out) {
     if (wanted == table.end() && !told && !guards_ports(host)) continue;
     plan::Admissions admissions = wanted == table.end() ? plan::Admissions() : wanted->second;
     if (told && *target->second.admissions == admissions) continue;
+    for (auto& [id, holdback] : held_back_) {
+      if (const auto held = holdback.hosts.find(host); held != holdback.hosts.end())
+        held->second = plan::admissions_digest(admissions);
+    }
     targets_[host].admissions = std::move(admissions);
     save_target(host, out);
     changed.insert(host);
@@ -137,14 +141,15 @@ bool Core::moves_access(const plan::HostReport& before, const plan::HostReport& 
 bool Core::waits_for_admission(const std::string& rollout, Instant now) {
   const auto held = held_back_.find(rollout);
   if (held == held_back_.end()) return false;
-  std::erase_if(held->second.hosts, [&](const std::string& name) {
+  std::erase_if(held->second.hosts, [&](const auto& item) {
+    const auto& [name, digest] = item;
     const auto host = hosts_.find(name);
     const auto target = targets_.find(name);
     if (host == hosts_.end() || !host->second.reachable || target == targets_.end()) return true;
     const auto& access = host->second.report.access;
     if (!access || !access->able || !access->problem.empty() || !target->second.admissions)
       return true;
-    return access->admitted == plan::admissions_digest(*target->second.admissions);
+    return access->admitted == digest;
   });
   if (held->second.hosts.empty() || now >= held->second.until) {
     held_back_.erase(held);
@@ -154,9 +159,15 @@ bool Core::waits_for_admission(const std::string& rollout, Instant now) {
   return true;
 }
 
-void Core::hold_for_admission(const std::string& rollout, std::set<std::string> hosts,
+void Core::hold_for_admission(const std::string& rollout, const std::set<std::string>& hosts,
                               Instant now) {
-  if (!hosts.empty()) held_back_[rollout] = {std::move(hosts), now + kAdmissionPatience};
+  if (hosts.empty()) return;
+  Holdback& holdback = held_back_[rollout];
+  holdback.until = now + kAdmissionPatience;
+  for (const std::string& host : hosts) {
+    if (const auto& admissions = targets_.at(host).admissions)
+      holdback.hosts.emplace(host, plan::admissions_digest(*admissions));
+  }
 }
 
 // A promise that its host cannot keep is in the way of a deploy. What it was promised before, an

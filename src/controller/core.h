@@ -206,7 +206,8 @@ class Core {
   [[nodiscard]] bool ports_are_guarded() const;
   [[nodiscard]] bool moves_access(const plan::HostReport& before,
                                   const plan::HostReport& after) const;
-  void hold_for_admission(const std::string& rollout, std::set<std::string> hosts, Instant now);
+  void hold_for_admission(const std::string& rollout, const std::set<std::string>& hosts,
+                          Instant now);
   bool waits_for_admission(const std::string& rollout, Instant now);
   void doubt_access(Output& out);
   void settle_access(const DeployRequest& request, const std::string& rollout, Instant now,
@@ -244,9 +245,10 @@ class Core {
   std::optional<Instant> wake_;
   std::optional<Instant> patient_until_;  // after a stall: until then no host is judged
   // Rollouts that have not begun, and whose rules they wait for. Not stored: a new leader does not
-  // wait.
+  // wait. The digests are those of the targets: every report asks for them, and in a mesh a single
+  // one takes long.
   struct Holdback {
-    std::set<std::string> hosts;
+    std::map<std::string, Digest> hosts;
     Instant until{};
   };
   std::map<std::string, Holdback> held_back_;

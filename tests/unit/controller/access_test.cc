@@ -1,4 +1,6 @@
 // When hosts are told whom to let in: with a rollout, without one, after a restart, from a backup.
+#include <ctime>
+
 #include "unit/controller/stage.h"
 
 namespace consort::controller {
@@ -328,6 +330,78 @@ TEST_F(ControllerHoldback, ARolloutBeginsWhenThoseWhoMustLetItInDo) {
   EXPECT_FALSE(core->target_of("w3").has_value()) << "d1 would not let it in yet";
   d1_says({true, "", plan::admissions_digest(*core->target_of("d1")->admissions)});
   ASSERT_TRUE(core->target_of("w3").has_value());
+}
+
+TEST_F(ControllerHoldback, ItWaitsForWhatTheTargetSaysNowNotForWhatItSaidThen) {
+  Model model = site(2);
+  model.generation.hosts.at("w2").address = "w2.example";
+  given(model);
+  d1_says({true, "", plan::admissions_digest(*core->target_of("d1")->admissions)});
+  Model grown = site(3);
+  grown.generation.hosts.at("w2").address = "w2.example";
+  report("w3");
+  const auto id = deploy(request(grown));
+  ASSERT_TRUE(id);
+  const Digest then = plan::admissions_digest(*core->target_of("d1")->admissions);
+  plan::HostReport moved;
+  moved.host = "w2";
+  moved.boot_id = "boot";
+  moved.number = ++agents["w2"].reports;
+  moved.epoch = agents["w2"].epoch;
+  moved.seq = agents["w2"].seq;
+  moved.instances = agents["w2"].instances;
+  moved.facts["address"] = "10.9.9.9";
+  take(core->on_report(moved, now));
+  ASSERT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.3", "10.9.9.9"));
+  d1_says({true, "", then});
+  EXPECT_FALSE(core->target_of("w3").has_value()) << "d1 is not there yet";
+  d1_says({true, "", plan::admissions_digest(*core->target_of("d1")->admissions)});
+  EXPECT_TRUE(core->target_of("w3").has_value());
+}
+
+// What a report costs is measured against the digests themselves, so it holds on every machine.
+TEST_F(ControllerHoldback, AReportDoesNotCostTheDigestsOfAllWhoAreWaitedFor) {
+  constexpr int kHosts = 40;
+  constexpr int kSources = 2000;
+  const auto mesh = [](plan::AccessMode mode) {
+    Model model;
+    for (int i = 0; i < kHosts; ++i) {
+      const std::string name = "n" + std::to_string(100 + i);
+      model.host(name, "mesh");
+      model.generation.hosts.at(name).address = "10.1." + std::to_string(i) + ".1";
+    }
+    model.service("node", "mesh", "v1");
+    plan::EndpointRecord& endpoint = model.generation.services.at("node").endpoints["e"];
+    endpoint = {7000, mode, {}};
+    for (int i = 0; i < kSources; ++i)
+      endpoint.also.push_back("172.16." + std::to_string(i / 250) + "." + std::to_string(i % 250));
+    return model;
+  };
+  given(mesh(plan::AccessMode::off));
+  const auto says = [&](const std::string& host, const Digest& admitted) {
+    plan::HostReport report;
+    report.host = host;
+    report.boot_id = "boot";
+    report.number = ++agents[host].reports;
+    report.epoch = agents[host].epoch;
+    report.seq = agents[host].seq;
+    report.instances = agents[host].instances;
+    report.access = plan::AccessReport{true, "", admitted};
+    take(core->on_report(report, now));
+  };
+  for (const auto& [host, agent] : agents) says(host, Digest());
+  const auto id = deploy(request(mesh(plan::AccessMode::enforce)));
+  ASSERT_TRUE(id) << render_error(id.error());
+  ASSERT_EQ(result_of(*id), Result::open);
+  const std::clock_t begun = std::clock();
+  for (const auto& [host, agent] : agents)
+    EXPECT_FALSE(plan::admissions_digest(*core->target_of(host)->admissions).is_none());
+  const std::clock_t digests = std::clock() - begun;
+  constexpr int kReports = 20;
+  const std::clock_t start = std::clock();
+  for (int i = 0; i < kReports; ++i) says("n100", Digest());
+  EXPECT_LT(std::clock() - start, kReports * digests / 2);
+  ASSERT_EQ(result_of(*id), Result::open) << "they were all waited for";
 }
 
 TEST_F(ControllerHoldback, ItDoesNotWaitForEver) {
