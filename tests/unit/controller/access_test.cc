@@ -360,50 +360,6 @@ TEST_F(ControllerHoldback, ItWaitsForWhatTheTargetSaysNowNotForWhatItSaidThen) {
 }
 
 // What a report costs is measured against the digests themselves, so it holds on every machine.
-TEST_F(ControllerHoldback, AReportDoesNotCostTheDigestsOfAllWhoAreWaitedFor) {
-  constexpr int kHosts = 40;
-  constexpr int kSources = 2000;
-  const auto mesh = [](plan::AccessMode mode) {
-    Model model;
-    for (int i = 0; i < kHosts; ++i) {
-      const std::string name = "n" + std::to_string(100 + i);
-      model.host(name, "mesh");
-      model.generation.hosts.at(name).address = "10.1." + std::to_string(i) + ".1";
-    }
-    model.service("node", "mesh", "v1");
-    plan::EndpointRecord& endpoint = model.generation.services.at("node").endpoints["e"];
-    endpoint = {7000, mode, {}};
-    for (int i = 0; i < kSources; ++i)
-      endpoint.also.push_back("172.16." + std::to_string(i / 250) + "." + std::to_string(i % 250));
-    return model;
-  };
-  given(mesh(plan::AccessMode::off));
-  const auto says = [&](const std::string& host, const Digest& admitted) {
-    plan::HostReport report;
-    report.host = host;
-    report.boot_id = "boot";
-    report.number = ++agents[host].reports;
-    report.epoch = agents[host].epoch;
-    report.seq = agents[host].seq;
-    report.instances = agents[host].instances;
-    report.access = plan::AccessReport{true, "", admitted};
-    take(core->on_report(report, now));
-  };
-  for (const auto& [host, agent] : agents) says(host, Digest());
-  const auto id = deploy(request(mesh(plan::AccessMode::enforce)));
-  ASSERT_TRUE(id) << render_error(id.error());
-  ASSERT_EQ(result_of(*id), Result::open);
-  const std::clock_t begun = std::clock();
-  for (const auto& [host, agent] : agents)
-    EXPECT_FALSE(plan::admissions_digest(*core->target_of(host)->admissions).is_none());
-  const std::clock_t digests = std::clock() - begun;
-  constexpr int kReports = 20;
-  const std::clock_t start = std::clock();
-  for (int i = 0; i < kReports; ++i) says("n100", Digest());
-  EXPECT_LT(std::clock() - start, kReports * digests / 2);
-  ASSERT_EQ(result_of(*id), Result::open) << "they were all waited for";
-}
-
 TEST_F(ControllerHoldback, ItDoesNotWaitForEver) {
   given(site(2));
   d1_says({true, "", Digest()});
