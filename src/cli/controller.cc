@@ -41,6 +41,21 @@ crypto::ExtraNames names_of(const Arguments& arguments) {
   return out;
 }
 
+// Where a credential goes must be known before there is something to lose.
+Status check_context(const Context& context, const std::string& file, const std::string& admin) {
+  if (file.empty()) return check_replaceable(context, admin, "--context-name");
+  std::error_code ec;
+  if (!fs::exists(fs::symlink_status(file, ec))) return {};
+  return fail(ErrorCode::conflict, fmt::format("{} is there already", file))
+      .hint("name another --context-file, or remove it if nobody needs it any more");
+}
+
+void fill_in(Context& context, const controller::Initialised& made) {
+  context.authority_pem = made.authority_pem;
+  context.certificate_pem = made.certificate_pem;
+  context.key_pem = made.key_pem;
+}
+
 Status keep_context(const Context& context, const std::string& file) {
   if (!file.empty()) return save_context(context, file);
   TRYV(save_context(context));
@@ -67,13 +82,15 @@ Result<int> run_init(const Arguments& arguments) {
                                                                   : options.names.ips.front()));
   const std::string admin = arguments.value("--admin", "admin");
   const SystemClock clock;
-  // Where it goes must be known before there is something to lose.
+  TRYV(controller::AuthorityFolder::check_absent(data));
   const std::string file = arguments.value("--context-file");
-  if (file.empty()) TRYV(config_folder().map([](const fs::path&) {}));
+  Context context;
+  context.name = arguments.value("--context-name", options.partition);
+  context.controller = url;
+  TRYV(check_context(context, file, admin));
   const controller::Initialised made =
       TRY(controller::initialise_controller(data, options, admin, clock));
-  Context context{options.partition,    url,          made.authority_pem,
-                  made.certificate_pem, made.key_pem, ""};
+  fill_in(context, made);
   TRYV(keep_context(context, file));
   if (arguments.json()) {
     print(Json::object({{"partition", options.partition},
@@ -110,19 +127,24 @@ Result<int> run_admin(const Arguments& arguments) {
         .hint("say --data DIR, for example --data /var/lib/consort-controller");
   const std::string admin = arguments.value("--admin", "admin");
   const std::string file = arguments.value("--context-file");
-  if (file.empty()) TRYV(config_folder().map([](const fs::path&) {}));
   const SystemClock clock;
   const auto folder = TRY(controller::AuthorityFolder::open(data, arguments.value("--unlock")));
-  const controller::Initialised made =
-      TRY(controller::recover_admin(data, arguments.value("--unlock"), admin, clock));
-  const Context context{folder.partition(), arguments.value("--url", "https://127.0.0.1:8440"),
-                        made.authority_pem, made.certificate_pem,
-                        made.key_pem,       ""};
+  Context context;
+  context.name = arguments.value("--context-name", folder.partition());
+  context.controller = arguments.value("--url", "https://127.0.0.1:8440");
+  context.authority_pem = folder.trust_pem();
+  TRYV(check_context(context, file, admin));
+  auto made = controller::recover_admin(data, arguments.value("--unlock"), admin, clock);
+  if (!made && made.error().code() == ErrorCode::locked)
+    return fail(ErrorCode::locked, made.error().message())
+        .hint("stop the controller first; it can start again afterwards");
+  if (!made) return fail(std::move(made).error());
+  fill_in(context, *made);
   TRYV(keep_context(context, file));
   const std::string where = file.empty() ? context.name : file;
   print(arguments.json()
             ? Json::object({{"partition", folder.partition()},
-                            {"fingerprint", made.fingerprint},
+                            {"fingerprint", made->fingerprint},
                             {"admin", admin},
                             {"context", where},
                             {"controller", context.controller}})
@@ -145,6 +167,9 @@ Command controller_admin_command() {
       {{"--data", "DIR", "The controller's folder."},
        {"--admin", "NAME", "Who; made when there is none of that name; default admin."},
        {"--url", "URL", "What the context calls; default https://127.0.0.1:8440."},
+       {"--context-name", "NAME",
+        "What to call the context; default the partition's name. Nobody else's credential is "
+        "replaced."},
        {"--context-file", "FILE", "Where the credential goes, instead of the contexts."},
        {"--unlock", "FILE",
         "The passphrase of the authority's key; default DIR/authority/unlock."}},
@@ -171,6 +196,9 @@ Command controller_init_command() {
         true},
        {"--url", "URL", "What the admin's context calls; default https://ADDRESS:8440."},
        {"--admin", "NAME", "The first admin; default admin."},
+       {"--context-name", "NAME",
+        "What to call the admin's context; default the partition's name. One that is there is not "
+        "replaced."},
        {"--context-file", "FILE", "Where the admin's credential goes, instead of the contexts."},
        {"--unlock", "FILE", "The passphrase of the authority's key, kept by you."},
        {"--authority-certificate", "FILE",

@@ -1,6 +1,7 @@
 // consort login and consort context: what this person has in hand to be let in.
 #include <fmt/format.h>
 
+#include "access/tokens.h"
 #include "base/text.h"
 #include "cli/context.h"
 #include "cli/credentials.h"
@@ -39,6 +40,11 @@ Result<int> run_login(const Arguments& arguments) {
   context.name = arguments.value("--name", name_from(url));
   context.token = TRY(read_token(arguments));
   context.authority_pem = TRY(fetch_authority(url, context.token));
+  const std::string who =
+      TRY(TRY(client_of(context)).get_json("/v1/whoami")).string_or("name");
+  // Before there is a certificate that nobody keeps.
+  TRYV(check_replaceable(context, who, "--name"));
+  const std::string token = context.token;
   if (arguments.has("--certificate")) context = TRY(with_certificate(std::move(context)));
   http::Client client = TRY(client_of(context));
   const Json me = TRY(client.get_json("/v1/whoami"));
@@ -49,6 +55,10 @@ Result<int> run_login(const Arguments& arguments) {
   } else {
     print(fmt::format("you are {}, {}; the context is called {}\n", me.string_or("name"),
                       me.string_or("may"), context.name));
+    if (arguments.has("--certificate"))
+      print(fmt::format("the token is still good; have an admin end it: consort operator revoke {} "
+                        "--token {}\n",
+                        who, TRY(access::OperatorTokenText::parse(token)).id));
   }
   return kOk;
 }

@@ -24,6 +24,15 @@ Result<Json> grants_of(const Arguments& arguments) {
 
 std::string path_of(const std::string& name) { return "/v1/operators/" + url_encode(name); }
 
+// What lies there may be the only copy of a credential.
+Status check_file_is_free(const Arguments& arguments) {
+  const fs::path file = arguments.value("--token-file");
+  std::error_code ec;
+  if (file.empty() || arguments.json() || !fs::exists(fs::symlink_status(file, ec))) return {};
+  return fail(ErrorCode::conflict, fmt::format("{} is there already", file.string()))
+      .hint("name another file, or remove it if nobody needs it any more");
+}
+
 // Writes a credential where only its owner can read it, or prints it for a pipe.
 Status hand_over(const Arguments& arguments, const std::string& name, const std::string& token) {
   const std::string file = arguments.value("--token-file");
@@ -47,6 +56,7 @@ Result<Json> new_token(http::Client& client, const Arguments& arguments, const s
 }
 
 Result<int> run_create(const Arguments& arguments) {
+  TRYV(check_file_is_free(arguments));
   http::Client client = TRY(controller_client(arguments));
   const std::string name = arguments.word(0);
   TRYV(client
@@ -63,6 +73,7 @@ Result<int> run_create(const Arguments& arguments) {
 }
 
 Result<int> run_token(const Arguments& arguments) {
+  TRYV(check_file_is_free(arguments));
   http::Client client = TRY(controller_client(arguments));
   const Json answer = TRY(new_token(client, arguments, arguments.word(0)));
   if (arguments.json()) {

@@ -403,6 +403,34 @@ class Operators(Controller):
         self.consort("operator", "revoke", "ann")
         self.assertIn("hint", self.refused("status", "--context", "prod", environment=environment))
 
+    def test_a_credential_is_not_overwritten_by_somebody_elses(self):
+        main = self.folder / "config/consort/contexts/main.json"
+        admins = main.read_text()
+        second = str(self.folder / "second")
+        self.assertIn("--context-name", self.refused("controller", "init", "--data", second))
+        self.assertFalse(os.path.exists(second + "/authority"))
+        self.consort("controller", "init", "--data", second, "--context-name", "second")
+        self.consort("context", "use", "main")
+        self.assertEqual(main.read_text(), admins)
+        self.assertIn("for admin at", self.refused("controller", "admin", "--data", second, "--admin", "dora", "--context-name", "main"))
+        file = self.folder / "t"
+        environment = {**self.environment, "XDG_CONFIG_HOME": str(self.folder / "people")}
+        environment.pop("CONSORT_CONTROLLER")
+        login = ["login", self.url, "--token-file", str(file)]
+        file.write_text(self.operator("ann", "--role", "viewer"))
+        self.consort(*login, environment=environment)
+        self.consort(*login, environment=environment)  # her own may be replaced
+        self.consort("operator", "create", "ben")
+        self.assertIn("is there already", self.refused("operator", "token", "ben", "--token-file", str(file)))
+        file.write_text(self.consort("operator", "token", "ben")["token"])
+        said = self.refused(*login, environment=environment)
+        self.assertIn("for ann at", said)
+        self.assertIn("--name NAME", said)
+        self.assertEqual(self.consort("context", "show", environment=environment)["name"], "ann")
+        # What lets nobody in any more may go.
+        self.consort("operator", "revoke", "ann")
+        self.assertEqual(self.consort(*login, environment=environment)["name"], "ben")
+
     def test_a_token_for_another_controller_is_not_sent(self):
         token = self.operator("ann", "--role", "viewer")
         parts = token.split(".")
