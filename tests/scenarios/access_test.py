@@ -431,6 +431,19 @@ class Operators(Controller):
         self.consort("operator", "revoke", "ann")
         self.assertEqual(self.consort(*login, environment=environment)["name"], "ben")
 
+    def test_a_site_is_checked_without_the_controller(self):
+        site = self.folder / "site.json"
+        site.write_text(json.dumps({"name": "s", "hostClasses": {"all": {"inventory": {"type": "hosts", "hosts": {"h1": {"address": "127.0.0.1"}}}}},
+                                    "services": {"web": {"on": "all", "resources": {"f": {"type": "file", "path": "/f", "content": "${secret.db}"}}}}}))
+        said = self.refused("check", "--site", str(site))
+        self.assertIn("db", said)  # which is not set
+        self.end(self.controller)
+        nobody = {**self.environment, "XDG_CONFIG_HOME": str(self.folder / "nobody")}
+        for environment in (self.environment, nobody):
+            done = self.run_consort("check", "--site", str(site), environment=environment)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("checked without the controller", done.stderr)
+
     def test_a_token_for_another_controller_is_not_sent(self):
         token = self.operator("ann", "--role", "viewer")
         parts = token.split(".")
@@ -494,6 +507,9 @@ class Operators(Controller):
         self.operator("ann", "--role", "viewer")
         checked = self.consort("audit", "--verify")
         self.assertGreater(checked["entries"], 2)
+        self.consort("audit", "--head", checked["head"])
+        self.assertIn("written anew", self.refused("audit", "--head", "sha256:" + "0" * 64))
+        self.assertIn("this is no hash", self.refused("audit", "--verify", "--head", checked["head"][:-1]))
         lines = self.run_consort("audit", "--json").stdout
         self.assertIn("create_operator", lines)
         self.assertIn("operator admin", lines)
