@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "cli/credentials.h"
@@ -9,6 +10,7 @@
 #include "cli/terminal.h"
 #include "controller/init.h"
 #include "controller/server.h"
+#include "http/url.h"
 
 namespace consort::cli {
 namespace {
@@ -62,6 +64,27 @@ Status keep_context(const Context& context, const std::string& file) {
   return use_context(context.name);
 }
 
+// Where the controller listens so that its URL leads there: everywhere, or on loopback when its
+// certificate is for nothing else.
+Result<std::string> listen_address(const std::string& url, const crypto::ExtraNames& names) {
+  const http::HostPort at = TRY(http::parse_url(url)).at;
+  const auto is_local = [](const std::string& name) {
+    return name == "localhost" || name == "::1" || name.starts_with("127.");
+  };
+  const bool local = std::all_of(names.ips.begin(), names.ips.end(), is_local) &&
+                     std::all_of(names.dns.begin(), names.dns.end(), is_local);
+  if (at.host.find(':') != std::string::npos)
+    return fmt::format("[{}]:{}", local ? at.host : "::", at.port);
+  if (!local) return fmt::format("0.0.0.0:{}", at.port);
+  return fmt::format("{}:{}", at.host.starts_with("127.") ? at.host : "127.0.0.1", at.port);
+}
+
+std::string default_url(const crypto::ExtraNames& names) {
+  const std::string& host = names.ips.empty() ? names.dns.front() : names.ips.front();
+  if (host.find(':') != std::string::npos) return fmt::format("https://[{}]:8440", host);
+  return fmt::format("https://{}:8440", host);
+}
+
 Result<int> run_init(const Arguments& arguments) {
   const fs::path data = arguments.value("--data");
   if (data.empty())
@@ -76,10 +99,8 @@ Result<int> run_init(const Arguments& arguments) {
   options.unlock = arguments.value("--unlock");
   options.chain = arguments.value("--authority-certificate");
   options.key = arguments.value("--authority-key");
-  const std::string url =
-      arguments.value("--url", fmt::format("https://{}:8440", options.names.ips.empty()
-                                                                  ? options.names.dns.front()
-                                                                  : options.names.ips.front()));
+  const std::string url = arguments.value("--url", default_url(options.names));
+  const std::string listen = TRY(listen_address(url, options.names));
   const std::string admin = arguments.value("--admin", "admin");
   const SystemClock clock;
   TRYV(controller::AuthorityFolder::check_absent(data));
@@ -106,11 +127,12 @@ Result<int> run_init(const Arguments& arguments) {
       "the authority of partition {} is made: {}\n"
       "{} may do everything; the credential is in the context {}, for {}\n\n"
       "next:\n"
-      "  consort controller --data {}{} --listen 0.0.0.0:8440\n"
+      "  consort controller --data {}{} --listen {}\n"
       "  consort token create --uses 3     # for machines: consort agent --join-file FILE\n"
       "  consort operator create NAME --role deployer --service '*'\n",
       options.partition, made.fingerprint, admin, file.empty() ? context.name : file, url,
-      data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string()));
+      data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string(),
+      listen));
   if (options.unlock.empty())
     print(
         fmt::format("\nThe authority's key is encrypted; its passphrase is beside it, in {}. Who "
