@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ import sqlite3
 import ssl
 import subprocess
 import tempfile
+import termios
 import time
 import unittest
 
@@ -237,6 +239,13 @@ class Certificates(Controller):
         self.assertEqual(done.returncode, 6)
         self.assertIn("passphrase", done.stderr)
 
+    def test_init_names_the_address_to_listen_on(self):
+        for i, (arguments, expected) in enumerate((([], "127.0.0.1:8440"), (["--url", "https://127.0.0.1:21440"], "127.0.0.1:21440"), (["--address", "10.0.0.1", "--url", "https://10.0.0.1:9"], "0.0.0.0:9"),
+                                                   (["--address", "::1"], "[::1]:8440"))):
+            with self.subTest(arguments):
+                done = self.run_consort("controller", "init", "--data", str(self.folder / f"c{i}"), "--context-file", str(self.folder / f"c{i}.json"), *arguments)
+                self.assertIn(f"--listen {expected}\n", done.stdout, done.stderr)
+
     def test_without_an_authority_only_insecure_and_only_on_loopback(self):
         empty = str(self.folder / "empty")
         said = self.refused("controller", "--data", empty, "--listen", "127.0.0.1:0")
@@ -279,6 +288,17 @@ class Joining(Controller):
         self.assertNotIn("x", self.hosts())
         self.assertNotIn("joined", stranger.log.read_text())
         self.assertNotIn(parts[2], self.controller.log.read_text())
+
+    def test_files_that_are_not_there_are_told_before_the_token_is_used(self):
+        data = str(self.folder / "agent-web1")
+        said = self.refused("agent", "--data", data, "--controller", self.url, "--join-file", str(self.folder / "nofile"))
+        self.assertIn("nofile", said)
+        token = self.folder / "join"
+        token.write_text(self.token())
+        said = self.refused("agent", "--data", data, "--controller", self.url, "--name", "web1", "--join-file", str(token), "--trust", str(self.folder / "nolist"))
+        self.assertIn("nolist", said)
+        self.assertNotIn("web1", self.hosts())
+        self.assertEqual(self.consort("token", "list")["tokens"][0]["usesLeft"], 1)
 
     def test_a_name_is_the_first_machines(self):
         token = self.token("--uses", "9")
@@ -443,6 +463,34 @@ class Operators(Controller):
             done = self.run_consort("check", "--site", str(site), environment=environment)
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertIn("checked without the controller", done.stderr)
+
+    def key_create_on_a_terminal(self, *typed):
+        """(exit status, what it said)."""
+        terminal, its = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        process = subprocess.Popen([CONSORT, "key", "create", "ann", "--passphrase"], stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
+        os.close(its)
+        said = b""
+        for line in typed:
+            prompt = b""
+            while not prompt.endswith(b": "):
+                byte = process.stderr.read(1)
+                self.assertTrue(byte, said + prompt)
+                prompt += byte
+            said += prompt
+            self.wait_until("it shows nothing", lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO)
+            os.write(terminal, line.encode() + b"\n")
+        said += process.communicate(timeout=20)[1]
+        return process.returncode, said.decode()
+
+    def test_a_new_passphrase_is_asked_twice_and_not_in_vain(self):
+        status, said = self.key_create_on_a_terminal("correct horse", "correct hoarse")
+        self.assertEqual(status, 64)
+        self.assertIn("differ", said)
+        self.assertEqual(self.key_create_on_a_terminal("correct horse", "correct horse")[0], 0)
+        status, said = self.key_create_on_a_terminal()
+        self.assertEqual(status, 1)
+        self.assertIn("already", said)
 
     def test_a_token_for_another_controller_is_not_sent(self):
         token = self.operator("ann", "--role", "viewer")
