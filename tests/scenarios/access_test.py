@@ -419,6 +419,16 @@ class Operators(Controller):
         self.assertLessEqual(ends()["short"], short["expires"])
         said = self.run_consort("status", "--context", "short", environment=environment)
         self.assertIn("consort context renew short", said.stderr)
+        # One that is lost is taken away alone, named as the list shows it.
+        serial = lambda: {c["id"] for o in self.consort("operator", "list")["operators"] if o["name"] == "ann" for c in o["credentials"] if c["kind"] == "certificate"}
+        others = serial()
+        self.consort("login", self.url, "--token-file", str(self.folder / "t"), "--name", "lost", "--certificate", environment=environment)
+        [lost] = serial() - others
+        self.assertIn("no certificate", self.refused("operator", "revoke", "ann", "--certificate", "nonsense"))
+        self.consort("operator", "revoke", "ann", "--certificate", lost[:16])
+        self.assertEqual(serial(), others)
+        self.assertIn("hint", self.refused("status", "--context", "lost", environment=environment))
+        self.consort("status", "--context", "prod", environment=environment)
         # Revoked with everything she has.
         self.consort("operator", "revoke", "ann")
         self.assertIn("hint", self.refused("status", "--context", "prod", environment=environment))
