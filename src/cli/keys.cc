@@ -34,9 +34,11 @@ Status check_mode(const fs::path& file) {
 Result<crypto::SecretText> ask_passphrase(const fs::path& file) {
   if (const char* path = std::getenv("CONSORT_KEY_PASSPHRASE_FILE");
       path != nullptr && *path != '\0') {
-    std::string text = TRY(read_file(path, 4096));
-    crypto::SecretText out(trim(text));
-    crypto::wipe(text);
+    auto text = read_file(path, 4096);
+    if (!text)
+      return fail(std::move(text).error().context("reading CONSORT_KEY_PASSPHRASE_FILE"));
+    crypto::SecretText out(trim(*text));
+    crypto::wipe(*text);
     return out;
   }
   if (!stdin_is_terminal())

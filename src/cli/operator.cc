@@ -34,17 +34,21 @@ Status check_file_is_free(const Arguments& arguments) {
 }
 
 // Writes a credential where only its owner can read it, or prints it for a pipe.
-Status hand_over(const Arguments& arguments, const std::string& name, const std::string& token) {
+Status hand_over(const Arguments& arguments, const http::Client& client, const std::string& name,
+                 const std::string& token) {
   const std::string file = arguments.value("--token-file");
   if (file.empty()) {
     print(token + "\n");
     if (stderr_is_terminal())
       print_to_stderr(fmt::format(
-          "shown this once. {} logs in with: consort login URL --token-file FILE\n", name));
+          "shown this once. {} logs in with: consort login {} --token-file FILE\n", name,
+          client.url()));
     return {};
   }
   TRYV(write_file_atomic(file, token + "\n", 0600));
-  print(fmt::format("the token of {} is in {}\n", name, file));
+  print(fmt::format("the token of {0} is in {2}; {0} logs in with: consort login {1} --token-file "
+                    "{2}\n",
+                    name, client.url(), file));
   return {};
 }
 
@@ -68,7 +72,7 @@ Result<int> run_create(const Arguments& arguments) {
     print(answer.dump() + "\n");
     return kOk;
   }
-  TRYV(hand_over(arguments, name, answer.string_or("token")));
+  TRYV(hand_over(arguments, client, name, answer.string_or("token")));
   return kOk;
 }
 
@@ -80,7 +84,7 @@ Result<int> run_token(const Arguments& arguments) {
     print(answer.dump() + "\n");
     return kOk;
   }
-  TRYV(hand_over(arguments, arguments.word(0), answer.string_or("token")));
+  TRYV(hand_over(arguments, client, arguments.word(0), answer.string_or("token")));
   return kOk;
 }
 
