@@ -265,6 +265,8 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
         .hint("--data /var/lib/consort");
   TRYV(make_layout(options.data));
   FileLock lock = TRY(acquire_lock(options.data));
+  // Before a token is used up for a start that comes to nothing.
+  Trust trust = TRY(Trust::open(options.data, options.trust));
   Membership membership = TRY(take_part(options, stopped));
   HostIdentity host = TRY(identify(options));
   const fs::path data = host.data;
@@ -273,7 +275,6 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
   auto supervisor = TRY(make_supervisor(options, host));
   auto nothing = [](const Json&) {};
   const std::string name = host.name;
-  Trust trust = TRY(Trust::open(data, options.trust));
   Workshop workshop{std::move(host),
                     options.confirm_time,
                     options.fetch_patience,

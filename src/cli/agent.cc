@@ -42,7 +42,10 @@ Status read_join(const Arguments& arguments, agent::AgentOptions& options) {
   if (file.empty()) return {};
   auto text = read_file(file, 4096);
   // Once a host has joined its token is worth nothing; nobody needs to keep the file.
-  if (!text && text.error().code() == ErrorCode::not_found) return {};
+  std::error_code ec;
+  if (!text && text.error().code() == ErrorCode::not_found &&
+      fs::exists(options.data / "identity/joined.json", ec))
+    return {};
   if (!text) return fail(std::move(text).error());
   options.join_token = crypto::SecretText(trim(*text));
   crypto::wipe(*text);

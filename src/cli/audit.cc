@@ -78,8 +78,12 @@ Result<int> verify_all(http::Client& client, const Arguments& arguments) {
 }
 
 Result<int> run(const Arguments& arguments) {
+  if (arguments.has("--head") && !Digest::parse(arguments.value("--head")))
+    return fail(ErrorCode::usage,
+                fmt::format("--head {}: this is no hash", arguments.value("--head").substr(0, 80)))
+        .hint("sha256: and 64 hex digits, as `consort audit --verify` printed it at the time");
   http::Client client = TRY(controller_client(arguments));
-  if (arguments.has("--verify")) return verify_all(client, arguments);
+  if (arguments.has("--verify") || arguments.has("--head")) return verify_all(client, arguments);
   const auto entries = TRY(fetch(client, 0, SIZE_MAX));
   if (arguments.json()) {
     for (const Json& entry : entries) print(entry.dump() + "\n");
@@ -109,7 +113,7 @@ Command audit_command() {
       {},
       {{"--verify", "", "Check the whole chain."},
        {"--head", "DIGEST",
-        "With --verify: a hash from an earlier time, which must still be there."}},
+        "A hash from an earlier time, which must still be there; implies --verify."}},
       run,
       false,
       false,

@@ -67,9 +67,26 @@ std::vector<Error> mistakes_together(const plan::Compiled& compiled) {
   return out;
 }
 
+// The controller that can be asked now; nullopt, and a word about it, where there is one that does
+// not answer: whoever writes a site may be offline, or not let in.
+std::optional<http::Client> reachable_controller(const Arguments& arguments) {
+  if (!controller_url(arguments)) return std::nullopt;
+  auto client = controller_client(arguments);
+  std::optional<Error> why;
+  if (!client) {
+    why = std::move(client).error();
+  } else if (auto placement = previous_placement(&*client); !placement) {
+    why = std::move(placement).error();
+  }
+  if (!why) return std::optional(std::move(*client));
+  print_to_stderr(fmt::format(
+      "{} checked without the controller, so not whether secrets are set: {}\n",
+      paint_for_stderr(Colour::yellow, "warning:"), why->message()));
+  return std::nullopt;
+}
+
 Result<int> run(const Arguments& arguments) {
-  std::optional<http::Client> client;
-  if (controller_url(arguments)) client.emplace(TRY(controller_client(arguments)));
+  std::optional<http::Client> client = reachable_controller(arguments);
   std::vector<Error> mistakes;
   auto prepared = prepare(arguments, client ? &*client : nullptr, &mistakes);
   if (!prepared) return refuse(arguments, std::move(prepared).error(), mistakes);
@@ -119,8 +136,10 @@ Command check_command() {
       "check",
       "Check a site: evaluate it, ask its inventories, compile every service.",
       "Finds what a host would refuse, too, and tells all mistakes that it can find. Touches no "
-      "host and no controller (unless an inventory asks its registry). Exit status 0: sound; "
-      "1: mistakes; 3: mistakes in single services, with --keep-going.",
+      "host. A controller, where there is one, is asked for its registry, for the secrets that are "
+      "set and for where things run now; without it the rest is checked (and a warning says so "
+      "where it does not answer). Exit status 0: sound; 1: mistakes; 3: mistakes in single "
+      "services, with --keep-going.",
       {},
       {site_option(),
        {"--keep-going", "", "Exit status 3 instead of 1 where only single services are broken."}},

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 
 #include "cli/credentials.h"
@@ -9,6 +10,7 @@
 #include "cli/terminal.h"
 #include "controller/init.h"
 #include "controller/server.h"
+#include "http/url.h"
 
 namespace consort::cli {
 namespace {
@@ -41,10 +43,46 @@ crypto::ExtraNames names_of(const Arguments& arguments) {
   return out;
 }
 
+// Where a credential goes must be known before there is something to lose.
+Status check_context(const Context& context, const std::string& file, const std::string& admin) {
+  if (file.empty()) return check_replaceable(context, admin, "--context-name");
+  std::error_code ec;
+  if (!fs::exists(fs::symlink_status(file, ec))) return {};
+  return fail(ErrorCode::conflict, fmt::format("{} is there already", file))
+      .hint("name another --context-file, or remove it if nobody needs it any more");
+}
+
+void fill_in(Context& context, const controller::Initialised& made) {
+  context.authority_pem = made.authority_pem;
+  context.certificate_pem = made.certificate_pem;
+  context.key_pem = made.key_pem;
+}
+
 Status keep_context(const Context& context, const std::string& file) {
   if (!file.empty()) return save_context(context, file);
   TRYV(save_context(context));
   return use_context(context.name);
+}
+
+// Where the controller listens so that its URL leads there: everywhere, or on loopback when its
+// certificate is for nothing else.
+Result<std::string> listen_address(const std::string& url, const crypto::ExtraNames& names) {
+  const http::HostPort at = TRY(http::parse_url(url)).at;
+  const auto is_local = [](const std::string& name) {
+    return name == "localhost" || name == "::1" || name.starts_with("127.");
+  };
+  const bool local = std::all_of(names.ips.begin(), names.ips.end(), is_local) &&
+                     std::all_of(names.dns.begin(), names.dns.end(), is_local);
+  if (at.host.find(':') != std::string::npos)
+    return fmt::format("[{}]:{}", local ? at.host : "::", at.port);
+  if (!local) return fmt::format("0.0.0.0:{}", at.port);
+  return fmt::format("{}:{}", at.host.starts_with("127.") ? at.host : "127.0.0.1", at.port);
+}
+
+std::string default_url(const crypto::ExtraNames& names) {
+  const std::string& host = names.ips.empty() ? names.dns.front() : names.ips.front();
+  if (host.find(':') != std::string::npos) return fmt::format("https://[{}]:8440", host);
+  return fmt::format("https://{}:8440", host);
 }
 
 Result<int> run_init(const Arguments& arguments) {
@@ -61,19 +99,19 @@ Result<int> run_init(const Arguments& arguments) {
   options.unlock = arguments.value("--unlock");
   options.chain = arguments.value("--authority-certificate");
   options.key = arguments.value("--authority-key");
-  const std::string url =
-      arguments.value("--url", fmt::format("https://{}:8440", options.names.ips.empty()
-                                                                  ? options.names.dns.front()
-                                                                  : options.names.ips.front()));
+  const std::string url = arguments.value("--url", default_url(options.names));
+  const std::string listen = TRY(listen_address(url, options.names));
   const std::string admin = arguments.value("--admin", "admin");
   const SystemClock clock;
-  // Where it goes must be known before there is something to lose.
+  TRYV(controller::AuthorityFolder::check_absent(data));
   const std::string file = arguments.value("--context-file");
-  if (file.empty()) TRYV(config_folder().map([](const fs::path&) {}));
+  Context context;
+  context.name = arguments.value("--context-name", options.partition);
+  context.controller = url;
+  TRYV(check_context(context, file, admin));
   const controller::Initialised made =
       TRY(controller::initialise_controller(data, options, admin, clock));
-  Context context{options.partition,    url,          made.authority_pem,
-                  made.certificate_pem, made.key_pem, ""};
+  fill_in(context, made);
   TRYV(keep_context(context, file));
   if (arguments.json()) {
     print(Json::object({{"partition", options.partition},
@@ -89,11 +127,12 @@ Result<int> run_init(const Arguments& arguments) {
       "the authority of partition {} is made: {}\n"
       "{} may do everything; the credential is in the context {}, for {}\n\n"
       "next:\n"
-      "  consort controller --data {}{} --listen 0.0.0.0:8440\n"
+      "  consort controller --data {}{} --listen {}\n"
       "  consort token create --uses 3     # for machines: consort agent --join-file FILE\n"
       "  consort operator create NAME --role deployer --service '*'\n",
       options.partition, made.fingerprint, admin, file.empty() ? context.name : file, url,
-      data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string()));
+      data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string(),
+      listen));
   if (options.unlock.empty())
     print(
         fmt::format("\nThe authority's key is encrypted; its passphrase is beside it, in {}. Who "
@@ -110,19 +149,24 @@ Result<int> run_admin(const Arguments& arguments) {
         .hint("say --data DIR, for example --data /var/lib/consort-controller");
   const std::string admin = arguments.value("--admin", "admin");
   const std::string file = arguments.value("--context-file");
-  if (file.empty()) TRYV(config_folder().map([](const fs::path&) {}));
   const SystemClock clock;
   const auto folder = TRY(controller::AuthorityFolder::open(data, arguments.value("--unlock")));
-  const controller::Initialised made =
-      TRY(controller::recover_admin(data, arguments.value("--unlock"), admin, clock));
-  const Context context{folder.partition(), arguments.value("--url", "https://127.0.0.1:8440"),
-                        made.authority_pem, made.certificate_pem,
-                        made.key_pem,       ""};
+  Context context;
+  context.name = arguments.value("--context-name", folder.partition());
+  context.controller = arguments.value("--url", "https://127.0.0.1:8440");
+  context.authority_pem = folder.trust_pem();
+  TRYV(check_context(context, file, admin));
+  auto made = controller::recover_admin(data, arguments.value("--unlock"), admin, clock);
+  if (!made && made.error().code() == ErrorCode::locked)
+    return fail(ErrorCode::locked, made.error().message())
+        .hint("stop the controller first; it can start again afterwards");
+  if (!made) return fail(std::move(made).error());
+  fill_in(context, *made);
   TRYV(keep_context(context, file));
   const std::string where = file.empty() ? context.name : file;
   print(arguments.json()
             ? Json::object({{"partition", folder.partition()},
-                            {"fingerprint", made.fingerprint},
+                            {"fingerprint", made->fingerprint},
                             {"admin", admin},
                             {"context", where},
                             {"controller", context.controller}})
@@ -145,6 +189,9 @@ Command controller_admin_command() {
       {{"--data", "DIR", "The controller's folder."},
        {"--admin", "NAME", "Who; made when there is none of that name; default admin."},
        {"--url", "URL", "What the context calls; default https://127.0.0.1:8440."},
+       {"--context-name", "NAME",
+        "What to call the context; default the partition's name. Nobody else's credential is "
+        "replaced."},
        {"--context-file", "FILE", "Where the credential goes, instead of the contexts."},
        {"--unlock", "FILE",
         "The passphrase of the authority's key; default DIR/authority/unlock."}},
@@ -171,6 +218,9 @@ Command controller_init_command() {
         true},
        {"--url", "URL", "What the admin's context calls; default https://ADDRESS:8440."},
        {"--admin", "NAME", "The first admin; default admin."},
+       {"--context-name", "NAME",
+        "What to call the admin's context; default the partition's name. One that is there is not "
+        "replaced."},
        {"--context-file", "FILE", "Where the admin's credential goes, instead of the contexts."},
        {"--unlock", "FILE", "The passphrase of the authority's key, kept by you."},
        {"--authority-certificate", "FILE",

@@ -29,6 +29,29 @@ Result<fs::path> file_of(const std::string& name) {
   return TRY(config_folder()) / "contexts" / (name + ".json");
 }
 
+// Whose credential is there; `worthless` when nobody is let in with it any more.
+struct Holder {
+  std::string name;  // "": not known
+  bool worthless = false;
+};
+
+Holder holder_of(const Context& there, const Context& fresh) {
+  if (!there.certificate_pem.empty()) {
+    const auto chain = crypto::certificates_from_pem(there.certificate_pem);
+    if (!chain || chain->empty()) return {};
+    const auto identity = chain->front().identity();
+    return {identity ? identity->name : "", chain->front().not_after() <= SystemClock().now()};
+  }
+  if (there.token.empty()) return {"", true};
+  // A token does not say whose it is. Of another authority's controller nobody is asked.
+  if (there.authority_pem != fresh.authority_pem) return {};
+  auto client = client_of(there);
+  if (!client) return {};
+  const auto me = client->get_json("/v1/whoami");
+  if (me) return {me->string_or("name"), false};
+  return {"", me.error().code() == ErrorCode::unauthenticated};
+}
+
 // A key that others can read is no secret any more.
 Status check_mode(const fs::path& file) {
   struct stat info {};
@@ -99,6 +122,26 @@ Status save_context(const Context& context) {
   const fs::path file = TRY(file_of(context.name));
   TRYV(make_folders(file.parent_path(), 0700));
   return save_context(context, file);
+}
+
+Status check_replaceable(const Context& fresh, const std::string& who, std::string_view option) {
+  std::error_code ec;
+  if (!fs::exists(TRY(file_of(fresh.name)), ec)) return {};
+  const auto there = load_context(fresh.name);
+  std::string what = "which cannot be read";
+  if (there) {
+    const Holder holder = holder_of(*there, fresh);
+    const bool same = holder.name == who && there->authority_pem == fresh.authority_pem;
+    if (same || holder.worthless) return {};
+    what = fmt::format("for {} at {}", holder.name.empty() ? "somebody" : holder.name,
+                       there->controller);
+  }
+  return fail(ErrorCode::conflict,
+              fmt::format("there is a context '{}' already, {}; its credential would be lost",
+                          fresh.name, what))
+      .hint(fmt::format("choose another name: {} NAME; or, if nobody needs it any more: consort "
+                        "context remove {}",
+                        option, fresh.name));
 }
 
 Status remove_context(const std::string& name) {

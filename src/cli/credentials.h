@@ -38,6 +38,12 @@ struct Context {
 [[nodiscard]] Status save_context(const Context& context);  // below config_folder()
 [[nodiscard]] Status save_context(const Context& context, const fs::path& file);
 [[nodiscard]] Status remove_context(const std::string& name);
+// Whether a credential of the operator `who` may be kept as `fresh.name`, by the authority of
+// `fresh`: no context is there, or one of the same operator and authority, or one that is worth
+// nothing any more (its certificate has ended, its controller refuses its token). Error conflict;
+// `option` is what the hint names to give it another name.
+[[nodiscard]] Status check_replaceable(const Context& fresh, const std::string& who,
+                                       std::string_view option);
 [[nodiscard]] Result<std::vector<std::string>> context_names();  // sorted
 [[nodiscard]] Result<std::optional<std::string>> current_context_name();
 [[nodiscard]] Status use_context(const std::string& name);

@@ -102,6 +102,16 @@ struct Signer {
   std::map<std::string, std::uint64_t> secrets{};  // what was compiled goes by these versions
 };
 
+// What others say to add their signatures to the proposal, and then whoever proposed it.
+std::string next_of_proposal(const Arguments& arguments, const std::string& file, bool is_rollback) {
+  std::string last = is_rollback ? "consort rollback" : "consort deploy";
+  for (const std::string_view option : {"--site", "--to"}) {
+    if (arguments.has(option)) last += fmt::format(" {} {}", option, arguments.value(option));
+  }
+  return fmt::format("others add theirs: consort key sign {}{}; then: {} --signatures {}", file,
+                     is_rollback ? " --rollback" : "", last, file);
+}
+
 // Puts the signed statement into the request. False: it was only written to the file of --propose.
 Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer& signer,
                           Json& request) {
@@ -133,12 +143,16 @@ Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer
                               {"needed", signer.list->needed}})
                         .dump() +
                     "\n"
-              : fmt::format("{} of {} needed signatures are in {}; others add theirs: consort key "
-                            "sign {}; then deploy with --signatures {}\n",
-                            found, signer.list->needed, file, file, file));
+              : fmt::format("{} of {} needed signatures are in {}; {}\n", found,
+                            signer.list->needed, file,
+                            next_of_proposal(arguments, file, signer.compiled == nullptr)));
     return false;
   }
-  TRYV(signing::check_signed(*signer.list, head, proposal.proposed.signatures));
+  // Nothing was changed, so it is told as other plans that are not permitted.
+  if (const auto enough =
+          signing::check_signed(*signer.list, head, proposal.proposed.signatures);
+      !enough)
+    return fail(ErrorCode::refused, enough.error().message()).hint(enough.error().hint_text());
   if (proposal.before) TRYV(remember_statement(*signer.list, proposal.before->statement.sequence));
   signer.sequence = head.sequence;
   request["statement"] = plan::signed_statement_to_json(proposal.proposed);

@@ -24,6 +24,8 @@ constexpr ExitMeaning kBack{kReverted, "reverted: a step failed, all is as it wa
 constexpr ExitMeaning kMixed{kInconsistent, "inconsistent: the way back failed, too"};
 constexpr ExitMeaning kNot{kRefused,
                            "refused, nothing was changed: stale, locked, or not permitted"};
+constexpr ExitMeaning kInUse{kRefused,
+                             "refused: another process uses the folder, or a wrong passphrase"};
 constexpr ExitMeaning kLeft{kInterrupted, "interrupted; the rollout goes on"};
 
 std::vector<ExitMeaning> of_rollout() {
@@ -69,6 +71,18 @@ const std::vector<OwnExits>& own_exits() {
         {2, "something was changed or repaired"},
         {4, "something failed"},
         {6, "something was changed or repaired, something failed"},
+        kWrongUsage}},
+      {"controller",
+       {{kOk, "it was told to end"},
+        kFailed,
+        {kRefused,
+         "refused: another process uses the folder, a wrong passphrase, or --insecure elsewhere "
+         "than on loopback"},
+        kWrongUsage}},
+      {"controller init", {kDone, kFailed, kInUse, kWrongUsage}},
+      {"controller admin", {kDone, kFailed, kInUse, kWrongUsage}},
+      {"key sign",
+       {kDone, kFailed, {kRefused, "refused: a wrong passphrase, or what others may read"},
         kWrongUsage}},
       {"lab exec",
        {{kError, "an error before the command ran; else its own exit status"}, kWrongUsage}},

@@ -16,16 +16,31 @@ Json key_json(const KeyName& key) {
   return Json::object({{"name", key.name}, {"key", key.key.to_text()}});
 }
 
+// On a terminal twice: nobody sees what was typed.
+Result<crypto::SecretText> ask_new_passphrase() {
+  const bool asks = stdin_is_terminal();
+  if (asks) print_to_stderr("passphrase (it is not shown): ");
+  std::string line = TRY(read_secret_line());
+  crypto::SecretText first = crypto::SecretText::take(line);
+  if (!asks) return first;
+  print_to_stderr("once more: ");
+  line = TRY(read_secret_line());
+  const crypto::SecretText second = crypto::SecretText::take(line);
+  if (first.reveal() != second.reveal())
+    return fail(ErrorCode::usage, "the two passphrases differ; no key was made")
+        .hint("say the command again");
+  return first;
+}
+
 Result<int> run_create(const Arguments& arguments) {
+  TRYV(check_key_is_free(arguments.word(0)));
   std::optional<crypto::SecretText> passphrase;
   if (const std::string file = arguments.value("--passphrase-file"); !file.empty()) {
     std::string text = TRY(read_file(file, 4096));
     passphrase = crypto::SecretText(trim(text));
     crypto::wipe(text);
   } else if (arguments.has("--passphrase")) {
-    if (stdin_is_terminal()) print_to_stderr("passphrase (it is not shown): ");
-    std::string line = TRY(read_secret_line());
-    passphrase = crypto::SecretText::take(line);
+    passphrase = TRY(ask_new_passphrase());
   }
   const KeyName key = TRY(create_key(arguments.word(0), passphrase ? &*passphrase : nullptr));
   print(arguments.json() ? key_json(key).dump() + "\n"

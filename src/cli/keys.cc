@@ -36,9 +36,11 @@ Status check_mode(const fs::path& file) {
 Result<crypto::SecretText> ask_passphrase(const fs::path& file) {
   if (const char* path = std::getenv("CONSORT_KEY_PASSPHRASE_FILE");
       path != nullptr && *path != '\0') {
-    std::string text = TRY(read_file(path, 4096));
-    crypto::SecretText out(trim(text));
-    crypto::wipe(text);
+    auto text = read_file(path, 4096);
+    if (!text)
+      return fail(std::move(text).error().context("reading CONSORT_KEY_PASSPHRASE_FILE"));
+    crypto::SecretText out(trim(*text));
+    crypto::wipe(*text);
     return out;
   }
   if (!stdin_is_terminal())
@@ -65,12 +67,16 @@ Result<fs::path> seen_file(const signing::TrustList& list) {
 
 }  // namespace
 
-Result<KeyName> create_key(const std::string& name, const crypto::SecretText* passphrase) {
-  const fs::path file = TRY(key_file(name));
+Status check_key_is_free(const std::string& name) {
   std::error_code ec;
-  if (fs::exists(file, ec))
-    return fail(ErrorCode::conflict, fmt::format("there is a key '{}' already", name))
-        .hint("choose another name; what it signed is worth nothing without it");
+  if (!fs::exists(TRY(key_file(name)), ec)) return {};
+  return fail(ErrorCode::conflict, fmt::format("there is a key '{}' already", name))
+      .hint("choose another name; what it signed is worth nothing without it");
+}
+
+Result<KeyName> create_key(const std::string& name, const crypto::SecretText* passphrase) {
+  TRYV(check_key_is_free(name));
+  const fs::path file = TRY(key_file(name));
   const auto key = crypto::PrivateKey::generate(crypto::KeyKind::ed25519);
   TRYV(make_folders(file.parent_path(), 0700));
   if (passphrase != nullptr) {

@@ -21,6 +21,7 @@ struct KeyName {
 
 // `passphrase`: null for a key in the clear. Errors: conflict (there is one of that name),
 // invalid_input (name, passphrase).
+[[nodiscard]] Status check_key_is_free(const std::string& name);  // errors as the next
 [[nodiscard]] Result<KeyName> create_key(const std::string& name,
                                          const crypto::SecretText* passphrase);
 [[nodiscard]] Result<std::vector<KeyName>> own_keys();  // sorted by name

@@ -39,6 +39,9 @@ Result<int> run_login(const Arguments& arguments) {
   context.name = arguments.value("--name", name_from(url));
   context.token = TRY(read_token(arguments));
   context.authority_pem = TRY(fetch_authority(url, context.token));
+  const std::string who = TRY(TRY(client_of(context)).get_json("/v1/whoami")).string_or("name");
+  // Before there is a certificate that nobody keeps.
+  TRYV(check_replaceable(context, who, "--name"));
   if (arguments.has("--certificate")) context = TRY(with_certificate(std::move(context)));
   http::Client client = TRY(client_of(context));
   const Json me = TRY(client.get_json("/v1/whoami"));
@@ -49,6 +52,10 @@ Result<int> run_login(const Arguments& arguments) {
   } else {
     print(fmt::format("you are {}, {}; the context is called {}\n", me.string_or("name"),
                       me.string_or("may"), context.name));
+    if (arguments.has("--certificate"))
+      print(
+          "the token is still good, and the certificate ends with it: keep or remove its file, as "
+          "you would a password\n");
   }
   return kOk;
 }

@@ -24,18 +24,31 @@ Result<Json> grants_of(const Arguments& arguments) {
 
 std::string path_of(const std::string& name) { return "/v1/operators/" + url_encode(name); }
 
+// What lies there may be the only copy of a credential.
+Status check_file_is_free(const Arguments& arguments) {
+  const fs::path file = arguments.value("--token-file");
+  std::error_code ec;
+  if (file.empty() || arguments.json() || !fs::exists(fs::symlink_status(file, ec))) return {};
+  return fail(ErrorCode::conflict, fmt::format("{} is there already", file.string()))
+      .hint("name another file, or remove it if nobody needs it any more");
+}
+
 // Writes a credential where only its owner can read it, or prints it for a pipe.
-Status hand_over(const Arguments& arguments, const std::string& name, const std::string& token) {
+Status hand_over(const Arguments& arguments, const http::Client& client, const std::string& name,
+                 const std::string& token) {
   const std::string file = arguments.value("--token-file");
   if (file.empty()) {
     print(token + "\n");
     if (stderr_is_terminal())
       print_to_stderr(fmt::format(
-          "shown this once. {} logs in with: consort login URL --token-file FILE\n", name));
+          "shown this once. {} logs in with: consort login {} --token-file FILE\n", name,
+          client.url()));
     return {};
   }
   TRYV(write_file_atomic(file, token + "\n", 0600));
-  print(fmt::format("the token of {} is in {}\n", name, file));
+  print(fmt::format("the token of {0} is in {2}; {0} logs in with: consort login {1} --token-file "
+                    "{2}\n",
+                    name, client.url(), file));
   return {};
 }
 
@@ -47,6 +60,7 @@ Result<Json> new_token(http::Client& client, const Arguments& arguments, const s
 }
 
 Result<int> run_create(const Arguments& arguments) {
+  TRYV(check_file_is_free(arguments));
   http::Client client = TRY(controller_client(arguments));
   const std::string name = arguments.word(0);
   TRYV(client
@@ -58,18 +72,19 @@ Result<int> run_create(const Arguments& arguments) {
     print(answer.dump() + "\n");
     return kOk;
   }
-  TRYV(hand_over(arguments, name, answer.string_or("token")));
+  TRYV(hand_over(arguments, client, name, answer.string_or("token")));
   return kOk;
 }
 
 Result<int> run_token(const Arguments& arguments) {
+  TRYV(check_file_is_free(arguments));
   http::Client client = TRY(controller_client(arguments));
   const Json answer = TRY(new_token(client, arguments, arguments.word(0)));
   if (arguments.json()) {
     print(answer.dump() + "\n");
     return kOk;
   }
-  TRYV(hand_over(arguments, arguments.word(0), answer.string_or("token")));
+  TRYV(hand_over(arguments, client, arguments.word(0), answer.string_or("token")));
   return kOk;
 }
 
@@ -108,16 +123,53 @@ Result<int> run_list(const Arguments& arguments) {
   return kOk;
 }
 
+// The list shows the beginning of a serial only; that is enough where it is of one certificate.
+Result<std::string> serial_of(http::Client& client, const std::string& name,
+                              const std::string& given) {
+  std::vector<std::string> found;
+  const Json answer = TRY(client.get_json("/v1/operators"));
+  const Json* operators = answer.find("operators");
+  if (given.empty() || operators == nullptr || !operators->is_array()) return std::string();
+  for (const Json& one : operators->as_array()) {
+    const Json* credentials = one.find("credentials");
+    if (one.string_or("name") != name || credentials == nullptr || !credentials->is_array())
+      continue;
+    for (const Json& credential : credentials->as_array()) {
+      const std::string serial = credential.string_or("id");
+      if (credential.string_or("kind") == "certificate" && serial.starts_with(given))
+        found.push_back(serial);
+    }
+  }
+  if (found.size() > 1)
+    return fail(ErrorCode::usage,
+                fmt::format("{} certificates of {} begin with {}", found.size(), name, given))
+        .hint("say more of the serial: consort operator list --json");
+  if (found.empty())
+    return fail(ErrorCode::not_found, fmt::format("{} has no certificate {}", name, given))
+        .hint("see them with: consort operator list");
+  return found.front();
+}
+
 Result<int> run_revoke(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const std::string name = arguments.word(0);
-  const std::string token = arguments.value("--token");
+  if (arguments.has("--token") && arguments.has("--certificate"))
+    return fail(ErrorCode::usage, "a token or a certificate?").hint("one at a time");
+  const bool is_certificate = arguments.has("--certificate");
+  const std::string kind = is_certificate ? "certificate" : "token";
+  const bool all = !arguments.has("--" + kind);
+  const std::string id =
+      is_certificate ? TRY(serial_of(client, name, arguments.value("--certificate")))
+                     : arguments.value("--token");
+  if (!all && id.empty())
+    return fail(ErrorCode::usage, fmt::format("which {}?", kind))
+        .hint("see them with: consort operator list");
   const Json answer = TRY(client.send_json(
-      "DELETE", path_of(name) + (token.empty() ? "" : "/tokens/" + url_encode(token)),
+      "DELETE", path_of(name) + (all ? "" : fmt::format("/{}s/{}", kind, url_encode(id))),
       Json::object()));
   print(arguments.json() ? answer.dump() + "\n"
-        : token.empty()  ? fmt::format("{} is let in no more\n", name)
-                         : fmt::format("token {} of {} is worth nothing now\n", token, name));
+        : all            ? fmt::format("{} is let in no more\n", name)
+                         : fmt::format("{} {} of {} is worth nothing now\n", kind, id, name));
   return kOk;
 }
 
@@ -172,11 +224,16 @@ Command operator_list_command() {
 }
 Command operator_revoke_command() {
   return {"operator revoke",
-          "Let an operator in no more, or take one token away.",
+          "Let an operator in no more, or take one token or certificate away.",
           "",
           {{"NAME", "Who.", Positional::Count::one}},
-          {{"--token", "ID", "Only this token."}},
-          run_revoke};
+          {{"--token", "ID", "Only this token."},
+           {"--certificate", "SERIAL",
+            "Only this certificate; as much of its serial as `operator list` shows is enough."}},
+          run_revoke,
+          false,
+          false,
+          "consort operator revoke ann --certificate 5f1c0a9e"};
 }
 
 }  // namespace consort::cli

@@ -16,12 +16,16 @@ namespace {
 
 bool colour_forbidden = false;
 
+// It shows escape sequences as they are.
+bool is_dumb() {
+  const char* term = std::getenv("TERM");
+  return term != nullptr && std::string_view(term) == "dumb";
+}
+
 bool colours(int fd) {
   const char* no_color = std::getenv("NO_COLOR");
-  const char* term = std::getenv("TERM");
-  const bool dumb = term != nullptr && std::string_view(term) == "dumb";
   return !colour_forbidden && ::isatty(fd) == 1 && (no_color == nullptr || *no_color == '\0') &&
-         !dumb;
+         !is_dumb();
 }
 
 std::string paint_on(int fd, Colour colour, std::string_view text) {
@@ -107,7 +111,7 @@ std::string table(const std::vector<std::vector<std::string>>& rows, Header head
   return out;
 }
 
-LiveBlock::LiveBlock() : live_(stderr_is_terminal()) {}
+LiveBlock::LiveBlock() : live_(stderr_is_terminal() && !is_dumb()) {}
 LiveBlock::~LiveBlock() { clear(); }
 
 void LiveBlock::erase() {

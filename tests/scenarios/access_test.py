@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import pathlib
+import pty
 import re
 import shutil
 import signal
@@ -15,6 +16,7 @@ import sqlite3
 import ssl
 import subprocess
 import tempfile
+import termios
 import time
 import unittest
 
@@ -237,6 +239,13 @@ class Certificates(Controller):
         self.assertEqual(done.returncode, 6)
         self.assertIn("passphrase", done.stderr)
 
+    def test_init_names_the_address_to_listen_on(self):
+        for i, (arguments, expected) in enumerate((([], "127.0.0.1:8440"), (["--url", "https://127.0.0.1:21440"], "127.0.0.1:21440"), (["--address", "10.0.0.1", "--url", "https://10.0.0.1:9"], "0.0.0.0:9"),
+                                                   (["--address", "::1"], "[::1]:8440"))):
+            with self.subTest(arguments):
+                done = self.run_consort("controller", "init", "--data", str(self.folder / f"c{i}"), "--context-file", str(self.folder / f"c{i}.json"), *arguments)
+                self.assertIn(f"--listen {expected}\n", done.stdout, done.stderr)
+
     def test_without_an_authority_only_insecure_and_only_on_loopback(self):
         empty = str(self.folder / "empty")
         said = self.refused("controller", "--data", empty, "--listen", "127.0.0.1:0")
@@ -279,6 +288,17 @@ class Joining(Controller):
         self.assertNotIn("x", self.hosts())
         self.assertNotIn("joined", stranger.log.read_text())
         self.assertNotIn(parts[2], self.controller.log.read_text())
+
+    def test_files_that_are_not_there_are_told_before_the_token_is_used(self):
+        data = str(self.folder / "agent-web1")
+        said = self.refused("agent", "--data", data, "--controller", self.url, "--join-file", str(self.folder / "nofile"))
+        self.assertIn("nofile", said)
+        token = self.folder / "join"
+        token.write_text(self.token())
+        said = self.refused("agent", "--data", data, "--controller", self.url, "--name", "web1", "--join-file", str(token), "--trust", str(self.folder / "nolist"))
+        self.assertIn("nolist", said)
+        self.assertNotIn("web1", self.hosts())
+        self.assertEqual(self.consort("token", "list")["tokens"][0]["usesLeft"], 1)
 
     def test_a_name_is_the_first_machines(self):
         token = self.token("--uses", "9")
@@ -399,9 +419,88 @@ class Operators(Controller):
         self.assertLessEqual(ends()["short"], short["expires"])
         said = self.run_consort("status", "--context", "short", environment=environment)
         self.assertIn("consort context renew short", said.stderr)
+        # One that is lost is taken away alone, named as the list shows it.
+        serial = lambda: {c["id"] for o in self.consort("operator", "list")["operators"] if o["name"] == "ann" for c in o["credentials"] if c["kind"] == "certificate"}
+        others = serial()
+        self.consort("login", self.url, "--token-file", str(self.folder / "t"), "--name", "lost", "--certificate", environment=environment)
+        [lost] = serial() - others
+        self.assertIn("no certificate", self.refused("operator", "revoke", "ann", "--certificate", "nonsense"))
+        self.consort("operator", "revoke", "ann", "--certificate", lost[:16])
+        self.assertEqual(serial(), others)
+        self.assertIn("hint", self.refused("status", "--context", "lost", environment=environment))
+        self.consort("status", "--context", "prod", environment=environment)
         # Revoked with everything she has.
         self.consort("operator", "revoke", "ann")
         self.assertIn("hint", self.refused("status", "--context", "prod", environment=environment))
+
+    def test_a_credential_is_not_overwritten_by_somebody_elses(self):
+        main = self.folder / "config/consort/contexts/main.json"
+        admins = main.read_text()
+        second = str(self.folder / "second")
+        self.assertIn("--context-name", self.refused("controller", "init", "--data", second))
+        self.assertFalse(os.path.exists(second + "/authority"))
+        self.consort("controller", "init", "--data", second, "--context-name", "second")
+        self.consort("context", "use", "main")
+        self.assertEqual(main.read_text(), admins)
+        self.assertIn("for admin at", self.refused("controller", "admin", "--data", second, "--admin", "dora", "--context-name", "main"))
+        file = self.folder / "t"
+        environment = {**self.environment, "XDG_CONFIG_HOME": str(self.folder / "people")}
+        environment.pop("CONSORT_CONTROLLER")
+        login = ["login", self.url, "--token-file", str(file)]
+        file.write_text(self.operator("ann", "--role", "viewer"))
+        self.consort(*login, environment=environment)
+        self.consort(*login, environment=environment)  # her own may be replaced
+        self.consort("operator", "create", "ben")
+        self.assertIn("is there already", self.refused("operator", "token", "ben", "--token-file", str(file)))
+        file.write_text(self.consort("operator", "token", "ben")["token"])
+        said = self.refused(*login, environment=environment)
+        self.assertIn("for ann at", said)
+        self.assertIn("--name NAME", said)
+        self.assertEqual(self.consort("context", "show", environment=environment)["name"], "ann")
+        # What lets nobody in any more may go.
+        self.consort("operator", "revoke", "ann")
+        self.assertEqual(self.consort(*login, environment=environment)["name"], "ben")
+
+    def test_a_site_is_checked_without_the_controller(self):
+        site = self.folder / "site.json"
+        site.write_text(json.dumps({"name": "s", "hostClasses": {"all": {"inventory": {"type": "hosts", "hosts": {"h1": {"address": "127.0.0.1"}}}}},
+                                    "services": {"web": {"on": "all", "resources": {"f": {"type": "file", "path": "/f", "content": "${secret.db}"}}}}}))
+        said = self.refused("check", "--site", str(site))
+        self.assertIn("db", said)  # which is not set
+        self.end(self.controller)
+        nobody = {**self.environment, "XDG_CONFIG_HOME": str(self.folder / "nobody")}
+        for environment in (self.environment, nobody):
+            done = self.run_consort("check", "--site", str(site), environment=environment)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertIn("checked without the controller", done.stderr)
+
+    def key_create_on_a_terminal(self, *typed):
+        """(exit status, what it said)."""
+        terminal, its = pty.openpty()
+        self.addCleanup(os.close, terminal)
+        process = subprocess.Popen([CONSORT, "key", "create", "ann", "--passphrase"], stdin=its, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment)
+        os.close(its)
+        said = b""
+        for line in typed:
+            prompt = b""
+            while not prompt.endswith(b": "):
+                byte = process.stderr.read(1)
+                self.assertTrue(byte, said + prompt)
+                prompt += byte
+            said += prompt
+            self.wait_until("it shows nothing", lambda: not termios.tcgetattr(terminal)[3] & termios.ECHO)
+            os.write(terminal, line.encode() + b"\n")
+        said += process.communicate(timeout=20)[1]
+        return process.returncode, said.decode()
+
+    def test_a_new_passphrase_is_asked_twice_and_not_in_vain(self):
+        status, said = self.key_create_on_a_terminal("correct horse", "correct hoarse")
+        self.assertEqual(status, 64)
+        self.assertIn("differ", said)
+        self.assertEqual(self.key_create_on_a_terminal("correct horse", "correct horse")[0], 0)
+        status, said = self.key_create_on_a_terminal()
+        self.assertEqual(status, 1)
+        self.assertIn("already", said)
 
     def test_a_token_for_another_controller_is_not_sent(self):
         token = self.operator("ann", "--role", "viewer")
@@ -466,6 +565,9 @@ class Operators(Controller):
         self.operator("ann", "--role", "viewer")
         checked = self.consort("audit", "--verify")
         self.assertGreater(checked["entries"], 2)
+        self.consort("audit", "--head", checked["head"])
+        self.assertIn("written anew", self.refused("audit", "--head", "sha256:" + "0" * 64))
+        self.assertIn("this is no hash", self.refused("audit", "--verify", "--head", checked["head"][:-1]))
         lines = self.run_consort("audit", "--json").stdout
         self.assertIn("create_operator", lines)
         self.assertIn("operator admin", lines)

@@ -1,6 +1,4 @@
 // When hosts are told whom to let in: with a rollout, without one, after a restart, from a backup.
-#include <ctime>
-
 #include "unit/controller/stage.h"
 
 namespace consort::controller {
