@@ -289,7 +289,7 @@ std::vector<JsonRecord> records_of_state() {
        "host show",
        {{"name", "string", ""},
         {"reachable", "bool", ""},
-        {"joined", "string", "Time."},
+        {"joined", "string or null", "Time; null before its first report."},
         {"lastContact", "string or null", "Time; null since the controller started."},
         {"inventory", "inventoryHost or null", "What the current generation says of it."},
         {"identity", "hostIdentity or null", "Its place in the registry; null with --insecure."},
