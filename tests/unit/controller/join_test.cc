@@ -162,6 +162,7 @@ TEST_F(Joining, AfterItsCertificateHasExpiredAHostComesBackByItsKey) {
   EXPECT_EQ(as_agent(identity).status, 200);
   const access::AuditEntry last = audit().back();
   EXPECT_EQ(last.note.action, "renew_certificate");
+  EXPECT_EQ(last.note.who, "host w1 (by its key)");
   EXPECT_THAT(last.note.from, HasSubstr("127.0.0.1")) << "from where is known even so";
 }
 
