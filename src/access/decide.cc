@@ -73,8 +73,9 @@ std::string doing_text(const ActionRow& row, const Subject& subject) {
       if (!subject.services) return fmt::format("{} services", row.doing);
       std::vector<std::string> names;
       for (const ServiceSubject& service : *subject.services) names.push_back(service.name);
-      return names.empty() ? std::string(row.doing)
-                           : fmt::format("{} {}", row.doing, listed(names));
+      if (!names.empty()) return fmt::format("{} {}", row.doing, listed(names));
+      // Which ones is not asked yet: "setting a secret of a service", but "deploying".
+      return fmt::format("{}{}", row.doing, row.doing.ends_with(" of") ? " a service" : "");
     }
     case On::host:
       return fmt::format("{} host '{}'", row.doing, subject.name);
@@ -157,7 +158,7 @@ Decision for_deployer(const ActionRow& row, const Principal& who, const Grants& 
     return refuse(fmt::format("{} needs the role deployer{}; you are {}", doing_text(row, subject),
                               scope, grants_text(grants)),
                   fmt::format("an admin can give it: consort operator grant {} --role deployer "
-                              "--services '{}'",
+                              "--service '{}'",
                               who.name, services));
   };
   if (covers_site(grants)) return allow(grants_text(grants));

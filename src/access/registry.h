@@ -81,6 +81,9 @@ struct HostIdentity {
   friend bool operator==(const HostIdentity&, const HostIdentity&) = default;
 };
 
+// What its join token gave it; the class is the label "class" unless that was given, too.
+[[nodiscard]] std::map<std::string, std::string> labels_of(const HostIdentity& host);
+
 // Kept until the certificate would have expired by itself.
 struct RevokedCertificate {
   std::string serial;

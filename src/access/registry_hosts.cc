@@ -238,6 +238,12 @@ Result<Writes> revoke_host(const Registry& registry, const std::string& name, co
   return out;
 }
 
+std::map<std::string, std::string> labels_of(const HostIdentity& host) {
+  std::map<std::string, std::string> out = host.labels;
+  if (!host.host_class.empty()) out.try_emplace("class", host.host_class);
+  return out;
+}
+
 Result<Writes> remove_host(const Registry& registry, const std::string& name, const std::string& by,
                            Instant now) {
   const auto it = registry.hosts.find(name);

@@ -52,7 +52,9 @@ void Renewal::run() {
       backoff.reset();
       continue;
     }
-    log_warn("the certificate is not renewed: {}", status.error().message());
+    const std::string& hint = status.error().hint_text();
+    log_warn("the certificate is not renewed: {}{}{}", status.error().message(),
+             hint.empty() ? "" : "; ", hint);
     // Who asks too often is no more welcome: what was refused meanwhile waits, too.
     changed_.wait_for(lock, backoff.next(), [this] { return stop_; });
   }

@@ -70,13 +70,15 @@ void print_change(const Json& change) {
   }
 }
 
-void print_rows(const Json::Array& rows) {
+void print_rows(const Json::Array& rows, const std::vector<plan::AccessChange>& access) {
   for (const Json& row : rows) {
     print(fmt::format("{} {}\n", paint(Colour::bold, row.string_or("service")),
                       row.string_or("change")));
     for (const Json& change : row.find("changes")->as_array()) print_change(change);
   }
-  if (rows.empty()) print("no difference\n");
+  for (const plan::AccessChange& change : access)
+    print(fmt::format("{} {}\n", paint(Colour::bold, "access"), plan::access_change_text(change)));
+  if (rows.empty() && access.empty()) print("no difference\n");
 }
 
 Result<int> run_diff(const Arguments& arguments) {
@@ -91,16 +93,22 @@ Result<int> run_diff(const Arguments& arguments) {
   for (const std::string& name : names) {
     if (auto row = TRY(difference(client, store, pair, name))) rows.push_back(std::move(*row));
   }
+  // Who may reach what is part of no manifest.
+  const auto access = plan::access_changes(&pair.before, pair.after);
   if (arguments.json()) {
+    Json access_json = Json::array();
+    for (const plan::AccessChange& change : access)
+      access_json.push_back(plan::access_change_to_json(change));
     print(Json::object({{"before", pair.before.number},
                         {"after", pair.after.number == 0 ? Json() : Json(pair.after.number)},
-                        {"services", rows}})
+                        {"services", rows},
+                        {"access", access_json}})
               .dump() +
           "\n");
   } else {
-    print_rows(rows);
+    print_rows(rows, access);
   }
-  return rows.empty() ? kOk : kChanges;
+  return rows.empty() && access.empty() ? kOk : kChanges;
 }
 
 }  // namespace

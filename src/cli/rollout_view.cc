@@ -110,10 +110,7 @@ std::string render_failure(const plan::Step& step, const StepRun& run, std::size
   } else if (!run.outcome) {
     head += run.waiting;
   } else {
-    head += run.outcome->message;
-    if (!run.outcome->step.empty()) head += " at step " + run.outcome->step;
-    if (run.outcome->exit_status != 0)
-      head += fmt::format(", exit status {}", run.outcome->exit_status);
+    head += rollout::outcome_text(*run.outcome);
     tail = run.outcome->tail;
   }
   std::string out = paint(Colour::red, wrap(head, width, 0, "  ")) + "\n";

@@ -1,6 +1,7 @@
 // What operators do: plan, deploy, roll back, steer rollouts.
 #include <fmt/format.h>
 
+#include "access/kept_secrets.h"
 #include "access/subject.h"
 #include "base/text.h"
 #include "controller/deploy_body.h"
@@ -116,16 +117,45 @@ void add_signing(const Core& core, const DeployRequest& request, const plan::Pla
       or_null(then == core.generations().end() ? nullptr : core.statement(then->second.statement));
 }
 
+// Service → the manifest that it had before the one of the current generation.
+std::map<std::string, Digest> manifests_before(const Core& core, const plan::Plan& plan) {
+  std::map<std::string, Digest> out;
+  const plan::Generation* current = core.current();
+  if (current == nullptr) return out;
+  for (const std::string& name : plan.services()) {
+    const auto now = current->services.find(name);
+    if (now == current->services.end()) continue;
+    for (auto it = core.generations().rbegin(); it != core.generations().rend(); ++it) {
+      const auto then = it->second.services.find(name);
+      if (then == it->second.services.end() || then->second.manifest == now->second.manifest)
+        continue;
+      out.emplace(name, then->second.manifest);
+      break;
+    }
+  }
+  return out;
+}
+
+// Of a rollback: whether the values of then can still be had. A deploy has asked for the newest.
+std::vector<plan::Need> secrets_gone(const Shell& shell, const DeployRequest& request,
+                                     const plan::Plan& plan) {
+  if (request.candidate.rollback_of == 0) return {};
+  return access::secrets_out_of_reach(shell.registry(), plan, request.manifests,
+                                      manifests_before(shell.core(), plan));
+}
+
 void add_plan_routes(Gate& gate, Shell& shell) {
   gate.route("POST", "/v1/plan",
              [&shell](const http::Request& request, const http::Responder& responder) {
                with_request(shell, request, responder,
                             [&shell, responder](const DeployRequest& deploy) {
-                              const auto plan = shell.core().plan(deploy);
+                              auto plan = shell.core().plan(deploy);
                               if (!plan) {
                                 responder.send(plan.error());
                                 return;
                               }
+                              for (plan::Need& need : secrets_gone(shell, deploy, *plan))
+                                plan->needs.push_back(std::move(need));
                               Json answer = plan::plan_to_json(*plan);
                               if (deploy.to_be_signed)
                                 add_signing(shell.core(), deploy, *plan, answer);
@@ -141,8 +171,12 @@ void add_plan_routes(Gate& gate, Shell& shell) {
             shell, request, responder,
             [&shell, &gate, responder, who = asker.known](DeployRequest deploy) {
               std::string touched;
-              deploy.permit = [&](const plan::Plan& plan, const plan::Generation& candidate) {
-                return permit_deploy(shell, gate, who, plan, candidate, touched);
+              deploy.permit = [&](const plan::Plan& plan,
+                                  const plan::Generation& candidate) -> Status {
+                TRYV(permit_deploy(shell, gate, who, plan, candidate, touched));
+                plan::Plan wanting;
+                wanting.needs = secrets_gone(shell, deploy, plan);
+                return plan::check_permitted(wanting);
               };
               // Nobody deploys in another's name; on loopback without TLS it is what the client
               // says.

@@ -168,6 +168,16 @@ Result<Issue> renewed(const Shell& shell, const AuthorityFolder& folder, const a
   return issue_for_host(shell, folder, asked.identity.name, asked.key);
 }
 
+// For the audit log: who has shown no certificate and got one is the host whose key signed.
+access::Known known_by_key(access::Known who, const crypto::Identity& identity) {
+  if (who.principal.kind != access::Principal::Kind::anonymous) return who;
+  who.principal.kind = access::Principal::Kind::host;
+  who.principal.name = identity.name;
+  who.principal.partition = identity.partition;
+  who.principal.how = "by its key";
+  return who;
+}
+
 void renew(Shell& shell, const http::Request& request, const http::Responder& responder,
            const Asker& asker) {
   const auto folder = authority_of(shell);
@@ -182,8 +192,9 @@ void renew(Shell& shell, const http::Request& request, const http::Responder& re
     return;
   }
   const auto identity = made->certificate.identity();
-  access::AuditNote note = note_of(asker.known, access::Action::renew_certificate,
-                                   identity ? identity->uri() : "", shell.now());
+  access::AuditNote note =
+      note_of(identity ? known_by_key(asker.known, *identity) : asker.known,
+              access::Action::renew_certificate, identity ? identity->uri() : "", shell.now());
   note.before = request.peer.serial.empty() ? "" : "certificate " + request.peer.serial;
   note.after = "certificate " + made->certificate.serial();
   shell.change_access(

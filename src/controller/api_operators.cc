@@ -28,7 +28,7 @@ Json host_to_json(const Core& core, const std::string& name, const HostState& ho
   return Json::object(
       {{"name", name},
        {"reachable", host.reachable},
-       {"joined", format_instant(host.joined)},
+       {"joined", host.joined == Instant{} ? Json() : Json(format_instant(host.joined))},
        {"lastContact", host.last_contact ? Json(format_instant(*host.last_contact)) : Json()},
        {"inventory", record},
        {"identity", identity},
@@ -41,7 +41,7 @@ Json identity_of(const access::Registry& registry, const std::string& name) {
   if (it == registry.hosts.end()) return {};
   const access::HostIdentity& host = it->second;
   Json labels = Json::object();
-  for (const auto& [key, value] : host.labels) labels[key] = value;
+  for (const auto& [key, value] : access::labels_of(host)) labels[key] = value;
   return Json::object(
       {{"state", access::host_state_name(host.state)},
        {"key", host.key.str()},
@@ -233,6 +233,43 @@ void add_history_routes(Gate& gate, Shell& shell) {
              });
 }
 
+// What an admin gave with the join token goes before what the host says of itself.
+std::map<std::string, std::string> labels_of_host(const Shell& shell, const std::string& name,
+                                                  const HostState& host) {
+  std::map<std::string, std::string> out;
+  const auto& identities = shell.registry().hosts;
+  if (const auto it = identities.find(name);
+      it != identities.end() && it->second.state == access::HostState::approved)
+    out = access::labels_of(it->second);
+  for (const auto& [key, value] : host.report.facts) {
+    if (key.starts_with("label.")) out.try_emplace(key.substr(6), value);
+  }
+  return out;
+}
+
+// The registry: hosts that have joined, by their labels and facts.
+Json inventory_of(const Shell& shell, const Selector& selector) {
+  Json out = Json::array();
+  for (const auto& [name, host] : shell.core().hosts()) {
+    const auto& facts = host.report.facts;
+    const auto labels = labels_of_host(shell, name, host);
+    const auto lookup = [&](std::string_view key) -> std::optional<std::string> {
+      for (const auto* values : {&labels, &facts}) {
+        if (const auto it = values->find(std::string(key)); it != values->end()) return it->second;
+      }
+      return std::nullopt;
+    };
+    if (!selector.matches(lookup)) continue;
+    Json labels_json = Json::object();
+    for (const auto& [key, value] : labels) labels_json[key] = value;
+    const auto address = facts.find("address");
+    out.push_back(Json::object({{"name", name},
+                                {"address", address == facts.end() ? name : address->second},
+                                {"labels", labels_json}}));
+  }
+  return out;
+}
+
 void add_state_routes(Gate& gate, Shell& shell) {
   gate.route("GET", "/v1/status", [&shell](const http::Request&, const http::Responder& responder) {
     responder.send(http::Response::json(status_json(shell.core())));
@@ -301,8 +338,13 @@ void add_state_routes(Gate& gate, Shell& shell) {
         }
         const std::string name = request.param("name");
         Output output;
-        const Status removed = shell.core().remove_host(name, shell.now(), output);
         // It may never have come further than to the door.
+        const bool came_in = shell.core().hosts().contains(name);
+        const Status removed = shell.core().remove_host(name, shell.now(), output);
+        if (came_in && !removed) {
+          responder.send(removed.error());
+          return;
+        }
         const auto access = access::remove_host(
             shell.registry(), name, access::principal_text(asker.known.principal), shell.now());
         if (!removed && !access) {
@@ -318,36 +360,12 @@ void add_state_routes(Gate& gate, Shell& shell) {
                                 : http::Response::error(status.error()));
         });
       });
-  // The registry: hosts that have joined, by label selector over their facts.
-  gate.route(
-      "GET", "/v1/registry",
-      [&shell](const http::Request& request, const http::Responder& responder) {
-        const auto selector = Selector::parse(request.query_value("selector").value_or(""));
-        if (!selector) {
-          responder.send(selector.error());
-          return;
-        }
-        Json::Array out;
-        for (const auto& [name, host] : shell.core().hosts()) {
-          const auto& facts = host.report.facts;
-          const auto lookup = [&](std::string_view key) -> std::optional<std::string> {
-            for (const std::string& candidate : {"label." + std::string(key), std::string(key)}) {
-              if (const auto it = facts.find(candidate); it != facts.end()) return it->second;
-            }
-            return std::nullopt;
-          };
-          if (!selector->matches(lookup)) continue;
-          Json labels = Json::object();
-          for (const auto& [key, value] : facts) {
-            if (key.starts_with("label.")) labels[key.substr(6)] = value;
-          }
-          const auto address = facts.find("address");
-          out.push_back(Json::object({{"name", name},
-                                      {"address", address == facts.end() ? name : address->second},
-                                      {"labels", labels}}));
-        }
-        responder.send(http::Response::json(out));
-      });
+  gate.route("GET", "/v1/registry",
+             [&shell](const http::Request& request, const http::Responder& responder) {
+               const auto selector = Selector::parse(request.query_value("selector").value_or(""));
+               responder.send(selector ? http::Response::json(inventory_of(shell, *selector))
+                                       : http::Response::error(selector.error()));
+             });
 }
 
 void add_event_routes(Gate& gate, Shell& shell) {

@@ -243,7 +243,10 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
         .hint("see the hosts with: consort host list");
   if (it->second.reachable)
     return fail(ErrorCode::refused, fmt::format("host {} is alive", name))
-        .hint("stop its agent first; then it can be removed");
+        .hint(
+            fmt::format("stop its agent first; then it can be removed. One that must not come back "
+                        "is locked out with: consort host revoke {}",
+                        name));
   const plan::Generation* generation = current();
   if (generation != nullptr && generation->hosts.contains(name)) {
     return fail(ErrorCode::refused, fmt::format("host {} is still in the inventory of {}", name,

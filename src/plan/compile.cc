@@ -278,22 +278,49 @@ class Secrets {
   // Fills in the versions; says what is in the way of using them.
   Status resolve(Manifest& manifest, const std::vector<std::string>& hosts) {
     if (!lookup_) return {};
+    std::set<std::string> unset;
     for (auto& [name, version] : manifest.secrets) {
       const auto it = known_.find(name);
       const std::optional<KnownSecret>& secret =
           it != known_.end() ? it->second : known_.emplace(name, TRY(lookup_(name))).first->second;
       if (!secret)
-        return fail(ErrorCode::not_found,
-                    fmt::format("the service {} uses the secret '{}', which nobody has set",
-                                manifest.service, name))
-            .hint(fmt::format("consort secret {} {}", has_source(name) ? "sync" : "set", name));
-      TRYV(check(manifest.service, name, *secret, hosts));
-      version = secret->version;
+        unset.insert(name);
+      else
+        version = secret->version;
     }
+    if (!unset.empty()) {
+      ++services_without_;
+      return nobody_has_set(manifest.service, unset);
+    }
+    for (const auto& [name, version] : manifest.secrets)
+      TRYV(check(manifest.service, name, *known_.at(name), hosts));
     return {};
+  }
+  // Of all services so far, where that is more than the error of one of them says.
+  [[nodiscard]] std::vector<std::string> unset_beside() const {
+    std::vector<std::string> out;
+    if (services_without_ < 2) return out;
+    for (const auto& [name, secret] : known_) {
+      if (!secret) out.push_back(name);
+    }
+    return out;
   }
 
  private:
+  [[nodiscard]] Failure nobody_has_set(const std::string& service,
+                                       const std::set<std::string>& names) const {
+    std::vector<std::string> quoted;
+    std::vector<std::string> commands;
+    for (const std::string& name : names) {
+      quoted.push_back("'" + name + "'");
+      commands.push_back(
+          fmt::format("consort secret {} {}", has_source(name) ? "sync" : "set", name));
+    }
+    return fail(ErrorCode::not_found,
+                fmt::format("the service {} uses the secret{} {}, which nobody has set", service,
+                            names.size() == 1 ? "" : "s", join(quoted, ", ")))
+        .hint(join(commands, "; "));
+  }
   // Whether the site says where its value comes from.
   [[nodiscard]] bool has_source(const std::string& name) const {
     return site_.secrets.contains(name);
@@ -332,6 +359,7 @@ class Secrets {
   const SecretLookup& lookup_;
   const site::Site& site_;
   std::map<std::string, std::optional<KnownSecret>> known_;
+  int services_without_ = 0;  // that use a secret which nobody has set
 };
 
 // The values of the inventory's hosts that decide what an instance is: those that it interpolates,
@@ -439,6 +467,8 @@ Result<Compiled> compile(const site::Site& site, const fleet::Fleet& fleet,
   }
   if (!out.broken.empty() && on_broken == OnBroken::refuse) {
     Error error = out.broken.begin()->second;
+    if (const std::vector<std::string> unset = secrets.unset_beside(); unset.size() > 1)
+      error.add_context(fmt::format("of the whole site, nobody has set: {}", join(unset, ", ")));
     error.add_context(fmt::format(
         "service {} is broken{}; with --keep-going the others are planned",
         out.broken.begin()->first,

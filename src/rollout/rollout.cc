@@ -61,16 +61,20 @@ std::string failure_in(const Course& course) {
     if (run.phase == StepPhase::unreachable) return where + ": the host does not answer";
     if (run.phase != StepPhase::failed) continue;
     if (!run.outcome) return where + ": " + run.waiting;
-    std::string out = where + ": " + run.outcome->message;
-    if (!run.outcome->step.empty()) out += " at step " + run.outcome->step;
-    if (run.outcome->exit_status != 0)
-      out += ", exit status " + std::to_string(run.outcome->exit_status);
-    return out;
+    return where + ": " + outcome_text(*run.outcome);
   }
   return "";
 }
 
 }  // namespace
+
+std::string outcome_text(const plan::Outcome& outcome) {
+  const std::size_t hint = outcome.message.find("; hint: ");
+  std::string out = outcome.message.substr(0, hint);
+  if (!outcome.step.empty()) out += " at step " + outcome.step;
+  if (outcome.exit_status != 0) out += ", exit status " + std::to_string(outcome.exit_status);
+  return hint == std::string::npos ? out : out + outcome.message.substr(hint);
+}
 
 std::string first_failure(const Rollout& rollout) {
   std::string out = failure_in(rollout.forward);

@@ -124,6 +124,10 @@ inline constexpr Duration kUnreachableGrace = seconds(20);
 [[nodiscard]] Status restore_runs(Rollout& rollout, const Json& runs);
 [[nodiscard]] Status restore_run(Rollout& rollout, RunKey key, const Json& run);
 
+// "… at step start, exit status 1; hint: …": the agent ends its message with the hint, and a
+// command that people copy is the last thing that they read.
+[[nodiscard]] std::string outcome_text(const plan::Outcome& outcome);
+
 // What went wrong first, in one line: "shop@web1: … at step start, exit status 1"; "" when nothing
 // did. Where the way back failed, too, what sent it back comes first.
 [[nodiscard]] std::string first_failure(const Rollout& rollout);

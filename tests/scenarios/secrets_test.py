@@ -166,6 +166,26 @@ class Secrets(SecretHosts):
         self.assertEqual(self.content("web2"), self.content("web1"))
         self.nowhere(POISON)
 
+    def test_a_rollback_to_a_value_that_is_gone_is_refused_before_any_step(self):
+        site = self.site("web1")
+        for value in ("first", "second", "third", "fourth", "fifth"):
+            self.set_secret(value)
+            self.consort("deploy", "--yes", "--site", site)
+        rollouts = json.loads(self.ask("GET", "/v1/rollouts", certificate=self.admin_file())[1])["rollouts"]
+        done = self.run_consort("rollback", "--to", "1", "--yes")
+        self.assertEqual(done.returncode, 6, done.stdout + done.stderr)
+        self.assertIn("version 1 of the secret 'db', which is no longer kept", done.stderr)
+        self.assertEqual(len(json.loads(self.ask("GET", "/v1/rollouts", certificate=self.admin_file())[1])["rollouts"]), len(rollouts))
+        self.consort("rollback", "--to", "3", "--yes")
+        self.assertIn("password=third\n", self.content("web1"))
+
+    def test_all_that_nobody_has_set_is_told_at_once(self):
+        said = self.refused("plan", "--site", self.site("web1", text="${secret.db} ${secret.tls-key}\n"))
+        self.assertIn("'db', 'tls-key'", said)
+        self.assertIn("consort secret set db; consort secret set tls-key", said)
+        other = {"other": {"on": "all", "resources": {"f": {"type": "file", "path": "${service.data}/f", "content": "${secret.mail}"}}}}
+        self.assertIn("nobody has set: db, mail", self.refused("plan", "--site", self.site("web1", **other)))
+
     def test_a_stolen_sealed_text_is_worth_nothing_on_another_host(self):
         self.site("web1")
         self.set_secret(POISON)

@@ -44,9 +44,17 @@ TEST(Decide, AViewerIsToldWhatDeployingWouldNeed) {
   EXPECT_FALSE(decision.allowed);
   EXPECT_EQ(decision.reason, "deploying 'shop' needs the role deployer for it; you are viewer");
   EXPECT_EQ(decision.hint,
-            "an admin can give it: consort operator grant ann --role deployer --services 'shop'");
+            "an admin can give it: consort operator grant ann --role deployer --service 'shop'");
   EXPECT_EQ(decision.status().error().code(), ErrorCode::forbidden);
   EXPECT_EQ(error_http_status(decision.status().error().code()), 403);
+}
+
+TEST(Decide, WhatIsRefusedBeforeItsServicesAreKnownIsAWholeSentence) {
+  const Decision decision = decide(kAnn, kViewer, Action::set_secret, services({}));
+  EXPECT_EQ(decision.reason,
+            "setting a secret of a service needs the role deployer; you are viewer");
+  EXPECT_EQ(decide(kAnn, kViewer, Action::deploy, services({})).reason,
+            "deploying needs the role deployer; you are viewer");
 }
 
 TEST(Decide, ADeployerChangesItsOwnServicesAndNothingElse) {

@@ -100,6 +100,14 @@ TEST(RolloutView, TheReasonOfAFailureIsOneLine) {
       "");
 }
 
+TEST(RolloutView, AHintStandsAtTheEndSoThatItCanBeCopied) {
+  plan::Outcome outcome;
+  outcome.step = "fetch";
+  outcome.message = "version 2 is not sealed for web1; hint: consort secret reseal tls-key";
+  EXPECT_EQ(rollout::outcome_text(outcome),
+            "version 2 is not sealed for web1 at step fetch; hint: consort secret reseal tls-key");
+}
+
 TEST(RolloutView, TheRecordHasTimesAndNulls) {
   const Json record = rollout_record(reverted());
   const Json& failed = record.find("steps")->as_array()[2];

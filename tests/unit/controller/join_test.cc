@@ -37,6 +37,17 @@ class Joining : public tests::ControllerAtHome {
     options.tls = identity->tls();
     return http::Client::create(url, options).value().get("/v1/whoami").value();
   }
+  void report_of(const std::shared_ptr<agent::Identity>& identity,
+                 const std::map<std::string, std::string>& facts) {
+    http::ClientOptions options;
+    options.tls = identity->tls();
+    plan::HostReport report;
+    report.host = "w1";
+    report.number = 1;
+    report.facts = facts;
+    order(http::Client::create(url, options).value(), "POST", "/v1/agents/w1/reports",
+          plan::host_report_to_json(report));
+  }
   Digest registered_key() {
     return look([](Shell& shell) { return shell.registry().hosts.at("w1").key; });
   }
@@ -151,6 +162,7 @@ TEST_F(Joining, AfterItsCertificateHasExpiredAHostComesBackByItsKey) {
   EXPECT_EQ(as_agent(identity).status, 200);
   const access::AuditEntry last = audit().back();
   EXPECT_EQ(last.note.action, "renew_certificate");
+  EXPECT_EQ(last.note.who, "host w1 (by its key)");
   EXPECT_THAT(last.note.from, HasSubstr("127.0.0.1")) << "from where is known even so";
 }
 
@@ -233,6 +245,38 @@ TEST_F(Joining, AHostThatIsAnotherMachineNowIsTold) {
   reports_from("machine-2");
   reports_from("machine-2");
   EXPECT_EQ(told(), 1);
+}
+
+TEST_F(Joining, WhatTheTokenSaysOfAHostIsInTheInventoryAndGoesBeforeItsOwnWords) {
+  start();
+  const std::string token =
+      order(admin(), "POST", "/v1/tokens",
+            Json::object({{"hostClass", "web"}, {"labels", Json::object({{"rack", "a"}})}}))
+          .string_or("token");
+  const auto identity = agent_joins(token);
+  ASSERT_TRUE(identity);
+  EXPECT_TRUE(admin().get_json("/v1/hosts/w1").value().find("joined")->is_null());
+  report_of(identity, {{"label.rack", "b"}, {"label.disk", "fast"}});
+
+  const auto found = [&](const std::string& selector) {
+    return admin().get_json("/v1/registry?selector=" + selector).value().as_array().size();
+  };
+  EXPECT_EQ(found("class%3Dweb"), 1U);
+  EXPECT_EQ(found("rack%3Da,disk%3Dfast"), 1U);
+  EXPECT_EQ(found("rack%3Db"), 0U);
+  const Json host = admin().get_json("/v1/hosts/w1").value();
+  EXPECT_EQ(host.find("identity")->find("labels")->string_or("class"), "web");
+  EXPECT_TRUE(host.find("joined")->is_string());
+}
+
+TEST_F(Joining, AHostThatIsAliveIsNotRemovedAndKeepsItsIdentity) {
+  start();
+  const auto identity = agent_joins(join_token());
+  ASSERT_TRUE(identity);
+  report_of(identity, {});
+  EXPECT_EQ(refusal(admin(), "DELETE", "/v1/hosts/w1"), ErrorCode::refused);
+  EXPECT_EQ(as_agent(identity).status, 200);
+  EXPECT_TRUE(look([](Shell& shell) { return shell.registry().hosts.contains("w1"); }));
 }
 
 TEST_F(Joining, DamagedRequestsAreRefusedAndChangeNothing) {
