@@ -40,8 +40,7 @@ Result<int> run_login(const Arguments& arguments) {
   context.name = arguments.value("--name", name_from(url));
   context.token = TRY(read_token(arguments));
   context.authority_pem = TRY(fetch_authority(url, context.token));
-  const std::string who =
-      TRY(TRY(client_of(context)).get_json("/v1/whoami")).string_or("name");
+  const std::string who = TRY(TRY(client_of(context)).get_json("/v1/whoami")).string_or("name");
   // Before there is a certificate that nobody keeps.
   TRYV(check_replaceable(context, who, "--name"));
   const std::string token = context.token;
@@ -56,9 +55,10 @@ Result<int> run_login(const Arguments& arguments) {
     print(fmt::format("you are {}, {}; the context is called {}\n", me.string_or("name"),
                       me.string_or("may"), context.name));
     if (arguments.has("--certificate"))
-      print(fmt::format("the token is still good; have an admin end it: consort operator revoke {} "
-                        "--token {}\n",
-                        who, TRY(access::OperatorTokenText::parse(token)).id));
+      print(
+          fmt::format("the token is still good; have an admin end it: consort operator revoke {} "
+                      "--token {}\n",
+                      who, TRY(access::OperatorTokenText::parse(token)).id));
   }
   return kOk;
 }
@@ -67,7 +67,7 @@ Result<int> run_list(const Arguments& arguments) {
   const std::vector<std::string> names = TRY(context_names());
   const std::string current = TRY(current_context_name()).value_or("");
   Json records = Json::array();
-  std::vector<std::vector<std::string>> rows = {{"", "CONTEXT", "CONTROLLER", "WITH"}};
+  std::vector<std::vector<std::string>> rows = {{"", "CONTEXT", "WHO", "CONTROLLER", "WITH"}};
   for (const std::string& name : names) {
     const auto context = load_context(name);
     const std::string with = !context ? "unreadable: " + context.error().message()
@@ -76,12 +76,15 @@ Result<int> run_list(const Arguments& arguments) {
                                                                  : "nothing";
     const auto end =
         context ? certificate_end(*context).value_or(std::nullopt) : std::optional<Instant>();
+    const auto who = context ? certificate_holder(*context) : std::nullopt;
     records.push_back(Json::object({{"name", name},
                                     {"current", name == current},
+                                    {"who", who ? Json(*who) : Json()},
                                     {"controller", context ? context->controller : ""},
                                     {"with", with},
                                     {"expires", end ? Json(format_instant(*end)) : Json()}}));
-    rows.push_back({name == current ? "*" : "", name, context ? context->controller : "-",
+    rows.push_back({name == current ? "*" : "", name, who.value_or("-"),
+                    context ? context->controller : "-",
                     end ? fmt::format("{} until {}", with, format_instant(*end)) : with});
   }
   if (arguments.json()) {
