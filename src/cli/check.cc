@@ -79,9 +79,9 @@ std::optional<http::Client> reachable_controller(const Arguments& arguments) {
     why = std::move(placement).error();
   }
   if (!why) return std::optional(std::move(*client));
-  print_to_stderr(fmt::format(
-      "{} checked without the controller, so not whether secrets are set: {}\n",
-      paint_for_stderr(Colour::yellow, "warning:"), why->message()));
+  print_to_stderr(
+      fmt::format("{} checked without the controller, so not whether secrets are set: {}\n",
+                  paint_for_stderr(Colour::yellow, "warning:"), why->message()));
   return std::nullopt;
 }
 

@@ -131,8 +131,7 @@ Result<int> run_init(const Arguments& arguments) {
       "  consort token create --uses 3     # for machines: consort agent --join-file FILE\n"
       "  consort operator create NAME --role deployer --service '*'\n",
       options.partition, made.fingerprint, admin, file.empty() ? context.name : file, url,
-      data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string(),
-      listen));
+      data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string(), listen));
   if (options.unlock.empty())
     print(
         fmt::format("\nThe authority's key is encrypted; its passphrase is beside it, in {}. Who "

@@ -37,10 +37,8 @@ struct Holder {
 
 Holder holder_of(const Context& there, const Context& fresh) {
   if (!there.certificate_pem.empty()) {
-    const auto chain = crypto::certificates_from_pem(there.certificate_pem);
-    if (!chain || chain->empty()) return {};
-    const auto identity = chain->front().identity();
-    return {identity ? identity->name : "", chain->front().not_after() <= SystemClock().now()};
+    const auto end = certificate_end(there).value_or(std::nullopt);
+    return {certificate_holder(there).value_or(""), end && *end <= SystemClock().now()};
   }
   if (there.token.empty()) return {"", true};
   // A token does not say whose it is. Of another authority's controller nobody is asked.
@@ -243,9 +241,26 @@ Result<Context> with_certificate(Context context) {
   return context;
 }
 
+namespace {
+
+// Its own comes first in the chain.
+Result<crypto::Certificate> own_certificate(const Context& context) {
+  return TRY(crypto::certificates_from_pem(context.certificate_pem)).front();
+}
+
+}  // namespace
+
 Result<std::optional<Instant>> certificate_end(const Context& context) {
   if (context.certificate_pem.empty()) return std::nullopt;
-  return std::optional(TRY(crypto::Certificate::from_pem(context.certificate_pem)).not_after());
+  return std::optional(TRY(own_certificate(context)).not_after());
+}
+
+std::optional<std::string> certificate_holder(const Context& context) {
+  if (context.certificate_pem.empty()) return std::nullopt;
+  const auto certificate = own_certificate(context);
+  if (!certificate) return std::nullopt;
+  const auto identity = certificate->identity();
+  return identity ? std::optional(identity->name) : std::nullopt;
 }
 
 }  // namespace consort::cli

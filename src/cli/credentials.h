@@ -65,6 +65,8 @@ struct Context {
 [[nodiscard]] Result<Context> with_certificate(Context context);
 // When the context's certificate ends; nullopt: it has none.
 [[nodiscard]] Result<std::optional<Instant>> certificate_end(const Context& context);
+// Whose certificate the context has; nullopt: it has none, and a token does not say whose it is.
+[[nodiscard]] std::optional<std::string> certificate_holder(const Context& context);
 // The certificate of the authority whose fingerprint the operator's token carries, asked from the
 // controller, which must have it. Errors: invalid_input (the token, the URL), as the client's.
 [[nodiscard]] Result<std::string> fetch_authority(const std::string& url, const std::string& token);

@@ -103,7 +103,8 @@ struct Signer {
 };
 
 // What others say to add their signatures to the proposal, and then whoever proposed it.
-std::string next_of_proposal(const Arguments& arguments, const std::string& file, bool is_rollback) {
+std::string next_of_proposal(const Arguments& arguments, const std::string& file,
+                             bool is_rollback) {
   std::string last = is_rollback ? "consort rollback" : "consort deploy";
   for (const std::string_view option : {"--site", "--to"}) {
     if (arguments.has(option)) last += fmt::format(" {} {}", option, arguments.value(option));
@@ -149,8 +150,7 @@ Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer
     return false;
   }
   // Nothing was changed, so it is told as other plans that are not permitted.
-  if (const auto enough =
-          signing::check_signed(*signer.list, head, proposal.proposed.signatures);
+  if (const auto enough = signing::check_signed(*signer.list, head, proposal.proposed.signatures);
       !enough)
     return fail(ErrorCode::refused, enough.error().message()).hint(enough.error().hint_text());
   if (proposal.before) TRYV(remember_statement(*signer.list, proposal.before->statement.sequence));

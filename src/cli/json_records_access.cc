@@ -82,6 +82,7 @@ std::vector<JsonRecord> records_of_access() {
        "",
        {{"name", "string", ""},
         {"current", "bool", "Whether commands use it."},
+        {"who", "string or null", "Whose certificate it has; null: it has none."},
         {"controller", "string", "Its URL."},
         {"with", "string", "certificate, token, nothing, or why it cannot be read."},
         {"expires", "string or null", "When its certificate ends; null: it has none."}}},

@@ -37,8 +37,7 @@ Result<crypto::SecretText> ask_passphrase(const fs::path& file) {
   if (const char* path = std::getenv("CONSORT_KEY_PASSPHRASE_FILE");
       path != nullptr && *path != '\0') {
     auto text = read_file(path, 4096);
-    if (!text)
-      return fail(std::move(text).error().context("reading CONSORT_KEY_PASSPHRASE_FILE"));
+    if (!text) return fail(std::move(text).error().context("reading CONSORT_KEY_PASSPHRASE_FILE"));
     crypto::SecretText out(trim(*text));
     crypto::wipe(*text);
     return out;

@@ -64,7 +64,7 @@ Result<int> run_list(const Arguments& arguments) {
   const std::vector<std::string> names = TRY(context_names());
   const std::string current = TRY(current_context_name()).value_or("");
   Json records = Json::array();
-  std::vector<std::vector<std::string>> rows = {{"", "CONTEXT", "CONTROLLER", "WITH"}};
+  std::vector<std::vector<std::string>> rows = {{"", "CONTEXT", "WHO", "CONTROLLER", "WITH"}};
   for (const std::string& name : names) {
     const auto context = load_context(name);
     const std::string with = !context ? "unreadable: " + context.error().message()
@@ -73,12 +73,15 @@ Result<int> run_list(const Arguments& arguments) {
                                                                  : "nothing";
     const auto end =
         context ? certificate_end(*context).value_or(std::nullopt) : std::optional<Instant>();
+    const auto who = context ? certificate_holder(*context) : std::nullopt;
     records.push_back(Json::object({{"name", name},
                                     {"current", name == current},
+                                    {"who", who ? Json(*who) : Json()},
                                     {"controller", context ? context->controller : ""},
                                     {"with", with},
                                     {"expires", end ? Json(format_instant(*end)) : Json()}}));
-    rows.push_back({name == current ? "*" : "", name, context ? context->controller : "-",
+    rows.push_back({name == current ? "*" : "", name, who.value_or("-"),
+                    context ? context->controller : "-",
                     end ? fmt::format("{} until {}", with, format_instant(*end)) : with});
   }
   if (arguments.json()) {

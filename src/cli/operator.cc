@@ -40,15 +40,16 @@ Status hand_over(const Arguments& arguments, const http::Client& client, const s
   if (file.empty()) {
     print(token + "\n");
     if (stderr_is_terminal())
-      print_to_stderr(fmt::format(
-          "shown this once. {} logs in with: consort login {} --token-file FILE\n", name,
-          client.url()));
+      print_to_stderr(
+          fmt::format("shown this once. {} logs in with: consort login {} --token-file FILE\n",
+                      name, client.url()));
     return {};
   }
   TRYV(write_file_atomic(file, token + "\n", 0600));
-  print(fmt::format("the token of {0} is in {2}; {0} logs in with: consort login {1} --token-file "
-                    "{2}\n",
-                    name, client.url(), file));
+  print(
+      fmt::format("the token of {0} is in {2}; {0} logs in with: consort login {1} --token-file "
+                  "{2}\n",
+                  name, client.url(), file));
   return {};
 }
 
@@ -164,9 +165,9 @@ Result<int> run_revoke(const Arguments& arguments) {
   const bool is_certificate = arguments.has("--certificate");
   const std::string kind = is_certificate ? "certificate" : "token";
   const bool all = !arguments.has("--" + kind);
-  const std::string id =
-      is_certificate ? TRY(serial_of(client, name, arguments.value("--certificate")))
-                     : arguments.value("--token");
+  const std::string id = is_certificate
+                             ? TRY(serial_of(client, name, arguments.value("--certificate")))
+                             : arguments.value("--token");
   if (!all && id.empty())
     return fail(ErrorCode::usage, fmt::format("which {}?", kind))
         .hint("see them with: consort operator list");

@@ -213,8 +213,7 @@ Result<int> run_sync(const Arguments& arguments) {
   for (std::size_t i = 0; i < totals.size(); ++i) {
     out[kOutcomeNames.at(i)] = totals.at(i);
     const auto outcome = static_cast<Outcome>(i);
-    const bool would =
-        is_rehearsal && (outcome == Outcome::set || outcome == Outcome::resealed);
+    const bool would = is_rehearsal && (outcome == Outcome::set || outcome == Outcome::resealed);
     if (totals.at(i) > 0)
       sums.push_back(
           fmt::format("{} {}{}", totals.at(i), would ? "would be " : "", kOutcomeNames.at(i)));

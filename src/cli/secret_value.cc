@@ -74,9 +74,10 @@ Result<crypto::SecretBytes> open_source(const std::string& name, const site::Sec
   if (!value && value.error().code() == ErrorCode::refused)
     return fail(ErrorCode::refused,
                 fmt::format("{} is not encrypted to your recovery key", file.string()))
-        .hint(fmt::format("who has the value says: consort secret encrypt {} --recipient {} --out "
-                          "{}",
-                          name, recovery.public_key().to_text(), file.string()));
+        .hint(fmt::format(
+            "who has the value says: consort secret encrypt {} --file FILE --recipient {} "
+            "--out {}",
+            name, recovery.public_key().to_text(), file.string()));
   if (!value && value.error().code() == ErrorCode::corrupt)
     return fail(std::move(value).error().context("opening " + file.string()))
         .hint(fmt::format("was it encrypted under the name '{}'?", name));

@@ -34,8 +34,8 @@ enum class Header : std::uint8_t { yes, no };
 [[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows,
                                 Header header = Header::yes);
 
-// A block at the bottom of the terminal that is redrawn; lines above it scroll. Without a terminal, or
-// on a dumb one, only the lines are printed. On stderr.
+// A block at the bottom of the terminal that is redrawn; lines above it scroll. Without a terminal,
+// or on a dumb one, only the lines are printed. On stderr.
 class LiveBlock {
  public:
   LiveBlock();

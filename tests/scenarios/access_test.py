@@ -404,6 +404,7 @@ class Operators(Controller):
         context = self.folder / "ann/consort/contexts/prod.json"
         self.assertEqual(context.stat().st_mode & 0o777, 0o600)
         self.assertNotIn(token, context.read_text())
+        self.assertEqual([c["who"] for c in self.consort("context", "list", environment=environment)["contexts"]], ["ann"])
         before = context.read_text()
         self.consort("context", "renew", environment=environment)
         self.assertNotEqual(context.read_text(), before)

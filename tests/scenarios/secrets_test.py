@@ -346,6 +346,8 @@ class Sources(SecretHosts):
         self.assertIn("consort secret sync db", self.refused("plan", "--site", site))
         # A rehearsal sends nothing.
         self.assertEqual(self.outcomes("--dry-run"), {"db": ("set", 1), "spare": ("unused", None)})
+        done = self.run_consort("secret", "sync", "--site", site, "--dry-run")
+        self.assertEqual(done.stdout.splitlines()[-1], "1 would be set, 1 unused; nothing was changed", done.stderr)
         self.assertEqual(self.consort("secret", "list")["secrets"], [])
         self.assertEqual(self.outcomes(), {"db": ("set", 1), "spare": ("unused", None)})
         self.consort("deploy", "--yes", "--site", site)
