@@ -1,6 +1,8 @@
 // Who is let in, and who did what: tokens, operators, hosts' places, the audit log.
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include <utility>
 
 #include "access/tokens.h"
@@ -229,10 +231,19 @@ Status revoke_operator_token(const Call& call) {
 
 Status revoke_operator_certificate(const Call& call) {
   const std::string serial = call.request.param("serial");
+  const std::string name = call.request.param("name");
+  const auto it = call.shell.registry().operators.find(name);
+  const bool own = it != call.shell.registry().operators.end() &&
+                   std::any_of(it->second.certificates.begin(), it->second.certificates.end(),
+                               [&](const auto& one) { return one.serial == serial; });
+  if (!own)
+    return fail(ErrorCode::not_found,
+                fmt::format("{} has no certificate '{}'", name, serial.substr(0, 80)))
+        .hint("see them with: consort operator list");
   call.change(
       access::revoke_certificate(call.shell.registry(), serial, call.by(), call.shell.now()),
       call.note(access::Action::revoke_credential,
-                fmt::format("certificate {} of {}", serial, call.request.param("name"))),
+                fmt::format("certificate {} of {}", serial, name)),
       Json::object({{"revoked", serial}}));
   return {};
 }
