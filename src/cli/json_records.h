@@ -27,6 +27,7 @@ struct JsonRecord {
 [[nodiscard]] const std::vector<JsonRecord>& json_records();
 [[nodiscard]] std::vector<JsonRecord> records_of_access();  // a part of those
 [[nodiscard]] std::vector<JsonRecord> records_of_secrets();
+[[nodiscard]] std::vector<JsonRecord> records_of_machines();
 [[nodiscard]] std::string json_reference();  // docs/reference/json.md
 [[nodiscard]] Json json_reference_data();    // docs/reference/json.json, for programs
 
