@@ -121,6 +121,10 @@ Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer
     return true;
   }
   Proposal proposal = TRY(proposal_of(answer, *signer.list));
+  if (signer.compiled == nullptr && !proposal.then)
+    return fail(ErrorCode::refused,
+                "that generation was deployed without signatures: nothing in it can be signed now")
+        .hint("deploy it from its sources instead: consort deploy");
   const auto stay = TRY(review_proposal(arguments, proposal, *signer.list, signer.compiled));
   if (!arguments.json()) {
     if (!stay.empty()) print(fmt::format("as signed before: {}\n", join(stay, ", ")));

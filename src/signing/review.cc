@@ -108,7 +108,9 @@ Result<std::vector<std::string>> review(const Statement& statement, const Eviden
                   fmt::format("the controller wants {} of {} signed, which is neither what these "
                               "sources make nor what was signed before",
                               service.manifest.brief(), name))
-          .hint("sign nothing; find out who has written to the controller: consort audit");
+          .hint(
+              "are your sources of the same revision as those that are deployed? if they are, sign "
+              "nothing, and find out who has written to the controller: consort audit");
     stay.push_back(name);
   }
   if (evidence.previous == nullptr) return stay;
