@@ -70,7 +70,7 @@ TEST_F(ReviewTest, WhatStaysAsItWasSignedIsTold) {
 
 TEST_F(ReviewTest, NothingIsSignedAwayThatTheSourcesWant) {
   proposed.services.erase("sql");
-  EXPECT_THAT(problem(), HasSubstr("sql signed away"));
+  EXPECT_THAT(problem(), HasSubstr("does not have sql"));
   compiled.services.erase("sql");
   EXPECT_EQ(problem(), "");
 }
