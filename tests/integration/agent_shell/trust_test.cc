@@ -35,6 +35,9 @@ class TrustTest : public AgentShellTest {
     EXPECT_EQ(report->outcome->step, "trust");
     return report->outcome->message;
   }
+  void tell(const plan::Manifest& manifest, const std::string& attempt) {
+    static_cast<void>(install(manifest, attempt));
+  }
   [[nodiscard]] std::string config() const { return text_of(root() / "etc/shop.conf"); }
 
   tests::Signers signers{2, 2};
@@ -44,20 +47,20 @@ class TrustTest : public AgentShellTest {
 TEST_F(TrustTest, RunsOnWithWhatWasSigned) {
   start_agent();
   sign(heart("v1"));
-  install(heart("v1"), "a1");
+  tell(heart("v1"), "a1");
   ASSERT_TRUE(is_done("a1"));
   // The thief has no signature for another version, nor for the end of this one.
-  install(heart("evil"), "a2");
+  tell(heart("evil"), "a2");
   EXPECT_THAT(refusal_of("a2"), HasSubstr("statement 1 does not want"));
   controller.attestation.reset();
-  install(heart("evil"), "a3");
+  tell(heart("evil"), "a3");
   EXPECT_THAT(refusal_of("a3"), HasSubstr("not signed"));
   EXPECT_THAT(config(), HasSubstr("version v1"));
   EXPECT_TRUE(controller.wait([](const plan::HostReport& r) { return !r.untrusted.empty(); }));
   EXPECT_GE(controller.events("untrusted").size(), 1U);
   // The operators can go on.
   sign(heart("v2"));
-  install(heart("v2"), "a4");
+  tell(heart("v2"), "a4");
   ASSERT_TRUE(is_done("a4"));
   EXPECT_THAT(config(), HasSubstr("version v2"));
   EXPECT_TRUE(controller.wait([](const plan::HostReport& r) { return r.untrusted.empty(); }));
@@ -67,14 +70,14 @@ TEST_F(TrustTest, RemembersHowFarTheSignaturesHaveCome) {
   start_agent();
   for (const char* version : {"v1", "v2", "v3"}) {
     sign(heart(version));
-    install(heart(version), std::string("to ") + version);
+    tell(heart(version), std::string("to ") + version);
     ASSERT_TRUE(is_done(std::string("to ") + version));
   }
   kill_agent();
   start_agent();
   // A signed statement of long ago, as it was sent then.
   controller.attestation = signers.attest(statements[0], "web1");
-  install(heart("v1"), "replay");
+  tell(heart("v1"), "replay");
   EXPECT_THAT(refusal_of("replay"), HasSubstr("older"));
   EXPECT_THAT(config(), HasSubstr("version v3"));
   const auto report =
@@ -86,13 +89,13 @@ TEST_F(TrustTest, RemembersHowFarTheSignaturesHaveCome) {
 TEST_F(TrustTest, ADamagedListBelievesNothingAndKeepsWhatRuns) {
   start_agent();
   sign(heart("v1"));
-  install(heart("v1"), "a1");
+  tell(heart("v1"), "a1");
   ASSERT_TRUE(is_done("a1"));
   kill_agent();
   trust("{");
   start_agent();
   sign(heart("v2"));
-  install(heart("v2"), "a2");
+  tell(heart("v2"), "a2");
   EXPECT_THAT(refusal_of("a2"), HasSubstr("trust list"));
   EXPECT_TRUE(write_file_atomic(root() / "etc/shop.conf", "spoilt"));
   EXPECT_TRUE(eventually([&] { return config().starts_with("version v1"); }));
