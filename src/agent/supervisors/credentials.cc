@@ -31,7 +31,8 @@ Result<fs::path> make_place(const DaemonSpec& spec, const fs::path& folder) {
     // The daemon's user may own the folder: what is in it must not lead to a file of ours.
     auto text = read_file_no_foreign_links(file, kCredentialLimit);
     if (!text)
-      return fail(std::move(text).error().context(fmt::format("reading the credential {}", name)));
+      return fail(text.error().code(),
+                  fmt::format("the credential {}: {}", name, text.error().message()));
     const Status written = write_file_atomic(place / name, *text, 0400, Durability::cached);
     crypto::wipe(*text);
     TRYV(written);
