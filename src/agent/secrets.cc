@@ -189,7 +189,7 @@ Result<crypto::SecretBytes> Secrets::value(const SecretReference& reference) {
 Status Secrets::taint(const std::string& path) {
   const std::lock_guard lock(mutex_);
   if (!tainted_.insert(path).second) return {};
-  const Status status = write_taints();
+  Status status = write_taints();
   if (!status) tainted_.erase(path);
   return status;
 }

@@ -54,7 +54,7 @@ access::AuditNote note_of(const access::Known& who, access::Action action, std::
 }
 
 void Gate::route(std::string_view method, std::string_view pattern, Handler handler,
-                 http::RouteOptions options) {
+                 const http::RouteOptions& options) {
   const auto action = access::action_of_route(method, pattern);
   if (!action)
     throw std::logic_error(fmt::format("access/actions.def does not name {} {}", method, pattern));

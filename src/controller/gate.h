@@ -43,12 +43,12 @@ class Gate {
   // For an action on services the asker is let through when they are a deployer of anything: the
   // handler asks permits() once it knows of which. Precondition: the table names the route.
   void route(std::string_view method, std::string_view pattern, Handler handler,
-             http::RouteOptions options = {});
+             const http::RouteOptions& options = {});
   // For handlers that need not know who asks.
   template <class Function>
   requires std::is_invocable_v<Function, const http::Request&, const http::Responder&>
   void route(std::string_view method, std::string_view pattern, Function handler,
-             http::RouteOptions options = {}) {
+             const http::RouteOptions& options = {}) {
     route(method, pattern,
           Handler([handler](const http::Request& request, const http::Responder& responder,
                             const Asker&) { handler(request, responder); }),
