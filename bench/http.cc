@@ -4,7 +4,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/process.h"
 #include "bench/measure.h"
 #include "http/server.h"
 
@@ -143,13 +143,6 @@ void memory(Record& record, std::uint16_t port, Park& park) {
   record.add({"memory of a parked long poll", each / 1e3, "kB", {}, "", {}});
   ::kill(clients, SIGKILL);
   ::waitpid(clients, nullptr, 0);
-}
-
-void allow_many_files() {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 }  // namespace

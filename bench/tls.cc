@@ -9,7 +9,6 @@
 #include <openssl/ssl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +17,7 @@
 #include <thread>
 
 #include "base/files.h"
+#include "base/process.h"
 #include "bench/measure.h"
 #include "crypto/authority.h"
 #include "http/server.h"
@@ -35,13 +35,6 @@ constexpr int kConnections = 8;
 constexpr int kIdle = 4000;
 constexpr std::string_view kRequest =
     "GET /v1/hosts/web1?all=1 HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer secret\r\n\r\n";
-
-void allow_many_files() {
-  rlimit limit{};
-  ::getrlimit(RLIMIT_NOFILE, &limit);
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 // ---- the clients' process -------------------------------------------------------------------
 
@@ -215,6 +208,76 @@ double idle_memory(std::uint16_t port, const fs::path& folder) {
   return each / 1e3;
 }
 
+// What a full handshake cannot do without: two signatures verified (the client's certificate and
+// its proof), one made, a key made and agreed on. OpenSSL alone, on warm caches.
+class Cryptography {
+ public:
+  Cryptography()
+      : signer_(EVP_EC_gen("P-256")), peer_(EVP_PKEY_Q_keygen(nullptr, nullptr, "X25519")) {
+    signature_ = sign();
+  }
+  ~Cryptography() {
+    EVP_PKEY_free(signer_);
+    EVP_PKEY_free(peer_);
+  }
+  Cryptography(const Cryptography&) = delete;
+  Cryptography& operator=(const Cryptography&) = delete;
+  void one_handshake() const {
+    if (sign().empty() || !verify() || !verify() || !agree()) give_up("OpenSSL fails");
+  }
+
+ private:
+  [[nodiscard]] std::vector<unsigned char> sign() const {
+    std::vector<unsigned char> out(128);
+    std::size_t size = out.size();
+    EVP_MD_CTX* context = EVP_MD_CTX_new();
+    const bool done = EVP_DigestSignInit(context, nullptr, EVP_sha256(), nullptr, signer_) == 1 &&
+                      EVP_DigestSign(context, out.data(), &size, kText.data(), kText.size()) == 1;
+    EVP_MD_CTX_free(context);
+    out.resize(done ? size : 0);
+    return out;
+  }
+  [[nodiscard]] bool verify() const {
+    EVP_MD_CTX* context = EVP_MD_CTX_new();
+    const bool valid =
+        EVP_DigestVerifyInit(context, nullptr, EVP_sha256(), nullptr, signer_) == 1 &&
+        EVP_DigestVerify(context, signature_.data(), signature_.size(), kText.data(),
+                         kText.size()) == 1;
+    EVP_MD_CTX_free(context);
+    return valid;
+  }
+  [[nodiscard]] bool agree() const {
+    EVP_PKEY* const own = EVP_PKEY_Q_keygen(nullptr, nullptr, "X25519");
+    EVP_PKEY_CTX* const context = EVP_PKEY_CTX_new(own, nullptr);
+    std::array<unsigned char, 32> secret{};
+    std::size_t size = secret.size();
+    const bool done = EVP_PKEY_derive_init(context) == 1 &&
+                      EVP_PKEY_derive_set_peer(context, peer_) == 1 &&
+                      EVP_PKEY_derive(context, secret.data(), &size) == 1;
+    EVP_PKEY_CTX_free(context);
+    EVP_PKEY_free(own);
+    return done;
+  }
+
+  static constexpr std::array<unsigned char, 130> kText{};  // as long as what TLS 1.3 signs
+  EVP_PKEY* const signer_;
+  EVP_PKEY* const peer_;
+  std::vector<unsigned char> signature_;
+};
+
+double cryptography_rate() {
+  say(fmt::format("{} × the cryptography of a full handshake alone", kHandshakes));
+  const Cryptography cryptography;
+  std::vector<double> rates;
+  for (int run = 0; run < 3; ++run) {
+    const Cost cost = cost_of([&] {
+      for (int i = 0; i < kHandshakes; ++i) cryptography.one_handshake();
+    });
+    rates.push_back(kHandshakes / cost.cpu);
+  }
+  return median(rates);
+}
+
 struct Identities {
   http::TlsIdentity server;
   http::TlsTrust trust;
@@ -266,6 +329,8 @@ void measure() {
                   "",
                   2000,
                   Better::more});
+  record.add_key(
+      {"handshake_cryptography_per_cpu_s", cryptography_rate(), "1/s", {}, "", {}, Better::more});
   record.add_key({"resumed_handshakes_per_cpu_s",
                   median_rate(kHandshakes, "resumed", port, folder.path()),
                   "1/s",

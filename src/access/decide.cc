@@ -39,15 +39,26 @@ bool owns(const Grants& grants, const std::string& owner) {
   });
 }
 
+// The base service of a host class stands below all others of its hosts, whoever owns those: it is
+// for grants that mean it, not for a glob like "*-shop" that happens to match it, nor for owners.
+constexpr std::string_view kBaseService = "class:";
+
+bool names_service(const std::string& pattern, const std::string& service) {
+  if (service.starts_with(kBaseService) && pattern != "*" && !pattern.starts_with(kBaseService))
+    return false;
+  return glob_match(pattern, service);
+}
+
 bool covers(const Grants& grants, const ServiceSubject& service) {
   // Globs end at a NUL: "shop" must not match "shop\0…".
   if (service.name.find('\0') != std::string::npos) return false;
   for (const Grant& grant : grants) {
     if (grant.role != Role::deployer) continue;
     for (const std::string& pattern : grant.services) {
-      if (glob_match(pattern, service.name)) return true;
+      if (names_service(pattern, service.name)) return true;
     }
   }
+  if (service.name.starts_with(kBaseService)) return false;
   if (!service.owner_before && !service.owner_after) return false;
   return (!service.owner_before || owns(grants, *service.owner_before)) &&
          (!service.owner_after || owns(grants, *service.owner_after));
@@ -63,6 +74,10 @@ std::string listed(const std::vector<std::string>& names) {
   return out;
 }
 
+bool names_services(const Subject& subject) {
+  return subject.services && !subject.services->empty();
+}
+
 std::string doing_text(const ActionRow& row, const Subject& subject) {
   switch (row.on) {
     case On::nothing:
@@ -70,12 +85,13 @@ std::string doing_text(const ActionRow& row, const Subject& subject) {
     case On::site:
       return fmt::format("{} the site", row.doing);
     case On::services: {
-      if (!subject.services) return fmt::format("{} services", row.doing);
+      // Which ones is not asked yet: "setting a secret of a service", but "deploying".
+      if (subject.services_are_known == Subject::When::later)
+        return fmt::format("{}{}", row.doing, row.doing.ends_with(" of") ? " a service" : "");
+      if (!names_services(subject)) return fmt::format("{} services", row.doing);
       std::vector<std::string> names;
       for (const ServiceSubject& service : *subject.services) names.push_back(service.name);
-      if (!names.empty()) return fmt::format("{} {}", row.doing, listed(names));
-      // Which ones is not asked yet: "setting a secret of a service", but "deploying".
-      return fmt::format("{}{}", row.doing, row.doing.ends_with(" of") ? " a service" : "");
+      return fmt::format("{} {}", row.doing, listed(names));
     }
     case On::host:
       return fmt::format("{} host '{}'", row.doing, subject.name);
@@ -166,13 +182,13 @@ Decision for_deployer(const ActionRow& row, const Principal& who, const Grants& 
     case On::nothing:
       return is_deployer(grants) ? allow(grants_text(grants)) : lacking("", "SERVICE");
     case On::services: {
-      if (!subject.services) return lacking(" of '*'", "*");
+      if (subject.services_are_known == Subject::When::later)
+        return is_deployer(grants) ? allow(grants_text(grants)) : lacking("", "SERVICE");
+      if (!names_services(subject)) return lacking(" of '*'", "*");
       if (!is_deployer(grants)) {
-        const std::size_t count = subject.services->size();
-        return lacking(count == 0   ? ""
-                       : count == 1 ? " for it"
-                                    : " for them",
-                       count == 1 ? subject.services->front().name : "SERVICE");
+        const bool one = subject.services->size() == 1;
+        return lacking(one ? " for it" : " for them",
+                       one ? subject.services->front().name : "SERVICE");
       }
       const std::vector<std::string> others = uncovered(grants, subject);
       if (others.empty()) return allow(grants_text(grants));

@@ -50,9 +50,13 @@ struct ServiceSubject {
 
 // What it is done to. Fill in what ActionRow::on asks for.
 struct Subject {
-  // on = services. nullopt: not known, so it may be any of them; only who may change all is let
-  // through. Empty: nothing changes.
+  // on = services. nullopt or empty: not known, so it may be any of them; only who may change all
+  // is let through.
   std::optional<std::vector<ServiceSubject>> services{};
+  // `later`: of which services is found out behind the door, and asked again then; until that a
+  // deployer of anything is let through, whatever `services` says.
+  enum class When : std::uint8_t { now, later };
+  When services_are_known = When::now;
   std::string name{};  // on = host, self: whose (for self: of the asking one's own kind)
   // on = object: whether it belongs to what the asking host runs or shall run. nullopt: not known;
   // then any object may be read. Objects hold no secrets, and their names cannot be guessed.

@@ -109,15 +109,36 @@ Result<Known> identify_bearer(const Registry& registry, std::string_view header,
   return out;
 }
 
+namespace {
+
+bool is_noted(const std::optional<Instant>& last_used, Instant now) {
+  return last_used && now - *last_used < kUseGrain;
+}
+
+}  // namespace
+
 Writes note_use(const Registry& registry, const std::string& id, Instant now) {
   const auto it = registry.operator_tokens.find(id);
-  if (it == registry.operator_tokens.end()) return {};
-  const auto& last = it->second.last_used;
-  if (last && now - *last < kUseGrain) return {};
+  if (it == registry.operator_tokens.end() || is_noted(it->second.last_used, now)) return {};
   OperatorToken next = it->second;
   next.last_used = now;
   Writes out;
   put(out, next);
+  return out;
+}
+
+Writes note_certificate_use(const Registry& registry, const ShownCertificate& shown, Instant now) {
+  Writes out;
+  const auto it = registry.operators.find(shown.name);
+  if (it == registry.operators.end()) return out;
+  for (std::size_t i = 0; i < it->second.certificates.size(); ++i) {
+    const IssuedCertificate& certificate = it->second.certificates[i];
+    if (certificate.serial != shown.serial || is_noted(certificate.last_used, now)) continue;
+    Operator next = it->second;
+    next.certificates[i].last_used = now;
+    put(out, next);
+    break;
+  }
   return out;
 }
 

@@ -41,6 +41,9 @@ struct ShownCertificate {
 // To be stored after a token of an operator was used: nothing when it was used within the hour, so
 // that a question costs no write. `id` as in Known's principal; unknown ones are ignored.
 [[nodiscard]] Writes note_use(const Registry& registry, const std::string& id, Instant now);
+// The same of an operator's certificate.
+[[nodiscard]] Writes note_certificate_use(const Registry& registry, const ShownCertificate& shown,
+                                          Instant now);
 
 // What the principal text says of a token: "token ab12cd34".
 [[nodiscard]] std::string token_brief(std::string_view id);

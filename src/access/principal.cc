@@ -98,7 +98,7 @@ Status check_grants(const std::vector<Grant>& grants) {
     const bool narrowed = !grant.services.empty() || !grant.owners.empty();
     if (grant.role == Role::deployer && !narrowed)
       return fail(ErrorCode::invalid_input, "a deployer of nothing")
-          .hint("name services ('shop-*'; '*' for all) or owners");
+          .hint("name services, --service 'shop-*' ('*' for all), or owners, --owner team-a");
     if (grant.role != Role::deployer && narrowed)
       return fail(ErrorCode::invalid_input,
                   fmt::format("the role {} is for the whole site: it takes no services or owners",

@@ -34,8 +34,9 @@ enum class Role : std::uint8_t { viewer, deployer, admin };
 [[nodiscard]] Result<Role> role_from_name(std::string_view name);
 
 // What an operator may do. A deployer changes the services whose name matches one of `services`
-// (globs: "shop-*"; "*" is the whole site) or whose owner is one of `owners`, and nothing else.
-// Both are empty for viewers and admins.
+// (globs: "shop-*"; "*" is the whole site) or whose owner is one of `owners`, and nothing else. The
+// base services of host classes (class:NAME) are only for "*" and for globs that begin so, whoever
+// owns them. Both are empty for viewers and admins.
 struct Grant {
   Role role = Role::viewer;
   std::vector<std::string> services{};

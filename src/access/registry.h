@@ -38,6 +38,7 @@ struct IssuedCertificate {
   // The operator's token that it was got with, at first or by way of others; "": none. They are
   // revoked together.
   std::string token{};
+  std::optional<Instant> last_used{};  // an operator's: to the hour
   friend bool operator==(const IssuedCertificate&, const IssuedCertificate&) = default;
 };
 
@@ -218,11 +219,16 @@ struct JoinOutcome {
                                            const std::string& key);
 
 // --- secrets (ADR 0012) ---
-// With `version` one above the last it is a new value; with the last one the same value sealed anew
+// The number of the next new value: above the last one and `above`, as numbers of a life of the
+// store that is lost are still on hosts.
+[[nodiscard]] std::uint64_t next_version(const Registry& registry, const std::string& name,
+                                         std::uint64_t above);
+// With next_version() or more it is a new value; with the last number the same value sealed anew
 // for other hosts. Errors: invalid_input; conflict (another version is the last, or a host has told
-// another key meanwhile); not_found (a host); too_large.
+// another key meanwhile); refused (sealed anew without a signature, where there was one); not_found
+// (a host); too_large.
 [[nodiscard]] Result<Writes> put_secret(const Registry& registry, const SealedSecret& secret,
-                                        const std::string& by, Instant now);
+                                        std::uint64_t above, const std::string& by, Instant now);
 // Forgets all values; the number of the last version stays, so that it never comes again. Error
 // not_found.
 [[nodiscard]] Result<Writes> remove_secret(const Registry& registry, const std::string& name);

@@ -29,7 +29,8 @@ Json certificates_to_json(const std::vector<IssuedCertificate>& certificates) {
                                 {"expires", format_instant(certificate.expires)},
                                 {"validUntil", format_instant(certificate.valid_until)},
                                 {"last", certificate.last},
-                                {"token", certificate.token}}));
+                                {"token", certificate.token},
+                                {"lastUsed", optional_instant(certificate.last_used)}}));
   return out;
 }
 
@@ -48,6 +49,7 @@ Result<std::vector<IssuedCertificate>> certificates_from_json(const Json::Array&
     certificate.valid_until = read_instant(reader, "validUntil");
     certificate.last = reader.boolean("last", false);
     certificate.token = reader.string("token", "").substr(0, 64);
+    certificate.last_used = read_optional_instant(reader, "lastUsed");
     TRYV(reader.finish());
     out.push_back(std::move(certificate));
   }

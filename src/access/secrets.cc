@@ -23,7 +23,8 @@ bool is_service(std::string_view name) {
 }
 
 std::uint64_t read_version(JsonReader& reader, std::string_view key) {
-  return static_cast<std::uint64_t>(reader.integer(key, std::nullopt, 1, std::int64_t{1} << 52));
+  return static_cast<std::uint64_t>(
+      reader.integer(key, std::nullopt, 1, static_cast<std::int64_t>(kMaxSecretVersion)));
 }
 
 std::map<std::string, std::string> read_hosts(JsonReader& reader) {
@@ -88,10 +89,40 @@ Json texts_to_json(const std::map<std::string, std::string>& texts) {
 }
 
 Failure no_secret(const Registry& registry, const std::string& name) {
-  const std::string guess = did_you_mean(name, registry.secrets);
+  std::vector<std::string> names;
+  for (const auto& [known, record] : registry.secrets) {
+    if (!record.versions.empty()) names.push_back(known);  // else it was removed
+  }
+  const std::string guess = did_you_mean(name, names);
   return fail(ErrorCode::not_found, fmt::format("there is no secret '{}'", name.substr(0, 80)))
       .hint(guess.empty() ? "make it with: consort secret set NAME"
                           : fmt::format("did you mean '{}'?", guess));
+}
+
+// Whether it comes after the last version, or is that one sealed anew.
+Status check_order(const SecretRecord& record, const SealedSecret& secret, std::uint64_t next) {
+  const bool anew = secret.version == record.last && !record.versions.empty();
+  const bool follows = secret.before ? secret.version >= next : secret.version == next;
+  const bool knows = !secret.before || *secret.before == record.last;
+  if (!knows || (!anew && !follows))
+    return fail(ErrorCode::conflict,
+                fmt::format("the last version of '{}' is {}, and the next is {}: somebody else has "
+                            "changed it, or the controller's store was restored",
+                            secret.name, record.last, next))
+        .hint("look at it with `consort secret list`, and try again");
+  if (!anew && secret.version - next > kSecretVersionLead)
+    return fail(ErrorCode::invalid_input,
+                fmt::format("version: {} is too far from the next one of '{}', {}", secret.version,
+                            secret.name, next));
+  if (anew && secret.signatures.empty() && !record.versions.back().signatures.empty())
+    return fail(ErrorCode::refused,
+                fmt::format("version {} of '{}' is signed, and what would take its place is not: "
+                            "hosts with a trust list would refuse it",
+                            secret.version, secret.name))
+        .hint(fmt::format("let somebody reseal it whose key is on the trust list, and who has that "
+                          "list; or give the value again: consort secret set {}",
+                          secret.name));
+  return {};
 }
 
 }  // namespace
@@ -193,7 +224,8 @@ Json sealed_secret_to_json(const SealedSecret& secret) {
                        {"hosts", texts_to_json(secret.hosts)},
                        {"recovery", Json::array_of(secret.recovery)},
                        {"sealed", secret.sealed},
-                       {"signatures", signatures_to_json(secret.signatures)}});
+                       {"signatures", signatures_to_json(secret.signatures)},
+                       {"before", secret.before ? Json(*secret.before) : Json()}});
 }
 
 Result<SealedSecret> sealed_secret_from_json(const Json& json) {
@@ -206,6 +238,9 @@ Result<SealedSecret> sealed_secret_from_json(const Json& json) {
   out.recovery = read_keys(reader);
   out.sealed = read_sealed(reader);
   out.signatures = read_signatures(reader);
+  if (const Json* before = reader.any("before"); before != nullptr && !before->is_null())
+    out.before = static_cast<std::uint64_t>(
+        reader.integer("before", std::nullopt, 0, static_cast<std::int64_t>(kMaxSecretVersion)));
   TRYV(reader.finish());
   return out;
 }
@@ -236,7 +271,12 @@ Result<const SecretRecord*> find_secret(const Registry& registry, const std::str
   return &it->second;
 }
 
-Result<Writes> put_secret(const Registry& registry, const SealedSecret& secret,
+std::uint64_t next_version(const Registry& registry, const std::string& name, std::uint64_t above) {
+  const auto it = registry.secrets.find(name);
+  return std::max(it == registry.secrets.end() ? 0 : it->second.last, above) + 1;
+}
+
+Result<Writes> put_secret(const Registry& registry, const SealedSecret& secret, std::uint64_t above,
                           const std::string& by, Instant now) {
   const auto it = registry.secrets.find(secret.name);
   if (it == registry.secrets.end() && registry.secrets.size() >= kMaxSecrets)
@@ -244,11 +284,7 @@ Result<Writes> put_secret(const Registry& registry, const SealedSecret& secret,
   SecretRecord next =
       it == registry.secrets.end() ? SecretRecord{secret.name, 0, {}, {}} : it->second;
   const bool anew = secret.version == next.last && !next.versions.empty();
-  if (!anew && secret.version != next.last + 1)
-    return fail(ErrorCode::conflict,
-                fmt::format("the last version of '{}' is {}: somebody else has changed it",
-                            secret.name, next.last))
-        .hint("look at it with `consort secret list`, and try again");
+  TRYV(check_order(next, secret, next_version(registry, secret.name, above)));
   for (const auto& [name, key] : secret.hosts) {
     const auto host = registry.hosts.find(name);
     if (host == registry.hosts.end() || host->second.state != HostState::approved)

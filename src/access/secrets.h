@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,10 @@ inline constexpr std::size_t kMaxRecoveryKeys = 16;
 inline constexpr std::size_t kMaxSecretSignatures = 16;
 inline constexpr std::size_t kKeptSecretVersions = 3;
 inline constexpr std::size_t kMaxSecrets = 10'000;
+inline constexpr std::uint64_t kMaxSecretVersion = std::uint64_t{1} << 52U;
+// An operator's program may ask for a number so far above the next one, as it has seen a life of
+// the store that is lost. Further would use them up.
+inline constexpr std::uint64_t kSecretVersionLead = std::uint64_t{1} << 40U;
 
 struct SecretVersion {
   std::uint64_t number = 0;
@@ -56,6 +61,9 @@ struct SealedSecret {
   std::vector<std::string> recovery;
   std::string sealed;
   std::map<std::string, std::string> signatures{};
+  // The last number that it knew of, so that nobody overwrites what they have not seen; nullopt, of
+  // older programs: that before `version`, or `version` itself.
+  std::optional<std::uint64_t> before{};
   friend bool operator==(const SealedSecret&, const SealedSecret&) = default;
 };
 

@@ -6,48 +6,46 @@ namespace consort::access {
 namespace {
 
 std::optional<std::string> owner_in(const plan::Generation* generation, const std::string& name) {
-  if (generation == nullptr) return std::nullopt;
-  const auto it = generation->services.find(name);
-  return it == generation->services.end() ? std::nullopt : std::optional(it->second.owner);
+  const plan::ServiceRecord* record = plan::find_service(generation, name);
+  return record == nullptr ? std::nullopt : std::optional(record->owner);
 }
 
-// But for hosts that have left the inventory: that is nobody's word on the service.
-bool says_the_same(const plan::ServiceRecord& before, plan::ServiceRecord after,
-                   const plan::Generation& candidate) {
-  if (before == after) return true;
-  plan::ServiceRecord today = before;
-  for (auto* record : {&today, &after})
-    std::erase_if(record->hosts, [&](const auto& host) { return !candidate.hosts.contains(host); });
-  return today == after;
+bool reaches(const plan::ServiceRecord& record, const plan::AccessChange& port,
+             const std::string& host) {
+  return std::find(record.hosts.begin(), record.hosts.end(), host) != record.hosts.end() &&
+         std::any_of(record.edges.begin(), record.edges.end(), [&](const plan::Edge& edge) {
+           return edge.kind != plan::Edge::Kind::after && edge.service == port.service &&
+                  edge.endpoint == port.endpoint;
+         });
 }
 
-bool runs_and_depends(const plan::Generation* generation, const std::string& service,
-                      const std::string& host, const std::string& provider) {
+// Whether the host reaches the port in this generation, and for services that are changed anyway
+// only: what another service there has or gets by it is not theirs to give or take.
+bool reaches_for(const std::set<std::string>& names, const plan::Generation* generation,
+                 const plan::AccessChange& port, const std::string& host) {
   if (generation == nullptr) return false;
-  const auto it = generation->services.find(service);
-  if (it == generation->services.end()) return false;
-  const auto& hosts = it->second.hosts;
-  return std::find(hosts.begin(), hosts.end(), host) != hosts.end() &&
-         std::any_of(it->second.edges.begin(), it->second.edges.end(),
-                     [&](const plan::Edge& edge) { return edge.service == provider; });
+  bool any = false;
+  for (const auto& [name, record] : generation->services) {
+    if (!reaches(record, port, host)) continue;
+    if (!names.contains(name)) return false;
+    any = true;
+  }
+  return any;
 }
 
 // Whether those who gain or lose a port are hosts of services that are changed anyway, and that
-// declare it. Whoever changes it otherwise, by an inventory, say, needs the provider's word.
+// declare it: who gains it in the generation after, who loses it in the one before. Whoever changes
+// it otherwise, by an inventory, say, needs the provider's word.
 bool is_own_doing(const plan::AccessChange& change, const std::set<std::string>& names,
                   const plan::Generation* base, const plan::Generation& candidate) {
-  if (change.before != change.after) return false;
-  for (const auto* list : {&change.gained, &change.lost}) {
-    for (const std::string& who : *list) {
-      const std::string host = who.substr(0, who.find(" ("));
-      const bool own = std::any_of(names.begin(), names.end(), [&](const std::string& name) {
-        return runs_and_depends(base, name, host, change.service) ||
-               runs_and_depends(&candidate, name, host, change.service);
-      });
-      if (!own) return false;
-    }
-  }
-  return true;
+  const auto all_are_of = [&](const std::vector<plan::AccessSource>& sources,
+                              const plan::Generation* generation) {
+    return std::all_of(sources.begin(), sources.end(), [&](const plan::AccessSource& source) {
+      return reaches_for(names, generation, change, source.host);
+    });
+  };
+  return change.before == change.after && all_are_of(change.gained, &candidate) &&
+         all_are_of(change.lost, base);
 }
 
 }  // namespace
@@ -64,18 +62,7 @@ std::vector<ServiceSubject> services_named(const std::set<std::string>& names,
 std::vector<ServiceSubject> services_changed(const plan::Plan& plan, const plan::Generation* base,
                                              const plan::Generation& candidate) {
   std::set<std::string> names = plan.services();
-  if (base == nullptr) {
-    for (const auto& [name, record] : candidate.services) names.insert(name);
-  } else {
-    for (const auto& [name, record] : candidate.services) {
-      const auto it = base->services.find(name);
-      if (it == base->services.end() || !says_the_same(it->second, record, candidate))
-        names.insert(name);
-    }
-    for (const auto& [name, record] : base->services) {
-      if (!candidate.services.contains(name)) names.insert(name);
-    }
-  }
+  names.merge(plan::services_that_differ(base, candidate));
   for (const plan::AccessChange& change : plan.access) {
     if (!is_own_doing(change, names, base, candidate)) names.insert(change.service);
   }

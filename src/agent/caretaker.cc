@@ -10,6 +10,7 @@
 #include "agent/steps.h"
 #include "agent/supervisors/process_facts.h"
 #include "base/log.h"
+#include "base/text.h"
 
 namespace consort::agent {
 namespace {
@@ -19,6 +20,8 @@ constexpr unsigned kHealthWorkers = 3;
 constexpr std::int64_t kObjectGrace = 3600;              // seconds
 constexpr std::int64_t kBackupGrace = 30LL * 24 * 3600;  // seconds
 constexpr Duration kLongestLoadPause = seconds(30);
+constexpr std::size_t kToldLines = 20;  // of the last words of what failed
+constexpr std::size_t kToldBytes = 8192;
 constexpr Duration kRecordTick = seconds(2);
 
 // After "try again": 1 s, 2 s, 4 s.
@@ -30,11 +33,6 @@ Duration pause_before(const PerformStep& work) {
       return seconds(1) * (1 << std::min(record.tries - 1, 5));
   }
   return Duration(0);
-}
-
-bool holds_data(const KeptFiles& kept, const std::string& service) {
-  const auto found = kept.load(service);
-  return found && found->data_version.has_value();
 }
 
 }  // namespace
@@ -55,32 +53,6 @@ Caretaker::Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Trust
 }
 
 Caretaker::~Caretaker() { close(Duration(0)); }
-
-Result<Store> Caretaker::load(const fs::path& state) {
-  Store out;
-  auto target = read_file(state / "target.json");
-  if (target) out["target"] = std::move(*target);
-  if (!target && target.error().code() != ErrorCode::not_found)
-    return tl::unexpected<Error>(target.error());
-  std::error_code ec;
-  for (const auto& item : fs::directory_iterator(state / "instances", ec)) {
-    if (item.path().extension() != ".json") continue;
-    auto text = read_file(item.path());
-    // To the core it is a damaged record, one service's trouble only.
-    if (!text) log_error("{}", text.error().message());
-    out["instances/" + item.path().stem().string()] = text.value_or("");
-  }
-  // A record that was taken away leaves the data behind, which are set up already.
-  const KeptFiles kept(state / "kept");
-  for (const auto& item : fs::directory_iterator(state / "kept", ec)) {
-    const std::string service = item.path().stem().string();
-    if (item.path().extension() != ".json" || !holds_data(kept, service)) continue;
-    Instance instance;
-    instance.has_data = instance.keeps_data = true;
-    out.try_emplace("instances/" + service, instance_to_json(instance).dump());
-  }
-  return out;
-}
 
 Status Caretaker::begin() {
   watch_ = TRY(Watch::create(
@@ -120,7 +92,7 @@ void Caretaker::await_repair() {
     if (fs::exists(shop_.host.data / "state/instances" / (name + ".json"), ec) || ec) continue;
     shop_.note(make_event(SystemClock().now(), "damaged", name, "",
                           "its damaged record is gone: it is installed anew"));
-    take(core_.on_record_removed(name, holds_data(shop_.kept, name)));
+    take(core_.on_record_removed(name, shop_.kept.holds_data(name)));
   }
   loop_.after(kRecordTick, [this] { await_repair(); });
 }
@@ -329,6 +301,9 @@ void Caretaker::ended(Service& service, const Instance& instance) {
                                 instance.outcome->message.empty()
                                     ? ""
                                     : ": " + presentable(instance.outcome->message, 2048));
+    // As people look for it where they look for the reason (`consort explain`).
+    if (const std::string tail = last_lines(instance.outcome->tail, kToldLines); !tail.empty())
+      event["text"] = event["text"].as_string() + "\n" + presentable(tail, kToldBytes);
     event["outcome"] = plan::outcome_to_json(*instance.outcome);
   }
   shop_.note(std::move(event));

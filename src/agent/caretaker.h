@@ -47,7 +47,9 @@ class Caretaker {
   bool close(Duration grace);
 
   // The records of an earlier life. Errors: io.
-  [[nodiscard]] static Result<Store> load(const fs::path& state);
+  // A damaged target is put aside, and `tell` gets a word of it.
+  [[nodiscard]] static Result<Store> load(const fs::path& state,
+                                          const std::function<void(const std::string&)>& tell);
 
  private:
   struct Care {  // what a healthy service is made of
@@ -85,6 +87,7 @@ class Caretaker {
   struct Finding {
     bool well = true;
     std::string reason;
+    std::string output;  // of the hook that found it sick, its end; "" where the reason says it all
     bool revive = false;
     std::int64_t restarts = 0;
     std::optional<int> exit_status;
@@ -130,6 +133,7 @@ class Caretaker {
            const std::map<std::string, std::vector<std::string>>& paths);
   void audit();
 
+  void revive(const ServicePtr& service);
   void check(const ServicePtr& service);
   [[nodiscard]] Finding examine(const Service& service, const Care& care) const;
   void checked(const ServicePtr& service, std::uint64_t generation, const Finding& finding);

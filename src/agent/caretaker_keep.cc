@@ -8,6 +8,7 @@
 #include "agent/history.h"
 #include "agent/readiness.h"
 #include "agent/steps.h"
+#include "agent/supervisors/supervisor.h"
 #include "base/log.h"
 
 namespace consort::agent {
@@ -264,7 +265,25 @@ void Caretaker::audit() {
 
 void Caretaker::on_daemon(const std::string& name) {
   const auto it = services_.find(name);
-  if (it != services_.end() && !closing_) check(it->second);
+  if (it == services_.end() || closing_) return;
+  const ServicePtr s = it->second;
+  check(s);
+  // The check may wait for a hook that hangs; what only we can start again does not.
+  if (!s->care || !s->care->daemon) return;
+  // On a thread of its own: to ask systemd may take as long as it is busy with others.
+  work_.submit(
+      "daemon " + s->name,
+      [this, s] {
+        const auto status = shop_.supervisor->status(s->name);
+        if (!status || !ended_unseen(*status)) return;
+        loop_.post([this, s] { revive(s); });
+      },
+      Strands::Pace::slow);
+}
+
+// What could not be started is tried again by and by, not at each of its ends.
+void Caretaker::revive(const ServicePtr& s) {
+  if (!closing_ && !s->failing.contains(s->name)) queue_pass(s, {s->name});
 }
 
 void Caretaker::check(const ServicePtr& s) {
@@ -296,14 +315,10 @@ Caretaker::Finding Caretaker::examine(const Service& service, const Care& care) 
     if (!status) return sick(status.error().message());
     out.restarts = status->restarts;
     out.exit_status = status->exit_status;
-    const bool may_end =
-        status->exit_status &&
-        (care.daemon->restart == RestartPolicy::never ||
-         (care.daemon->restart == RestartPolicy::on_failure && *status->exit_status == 0));
-    if (!status->running && !may_end) {
+    if (!status->running && !has_done_its_work(*care.daemon, *status)) {
       // The supervisor starts again what it saw end; what ended unseen is started here.
       out.revive =
-          !status->exit_status || SystemClock().now() - status->since > kSupervisorPatience;
+          ended_unseen(*status) || SystemClock().now() - status->since > kSupervisorPatience;
       return sick(status->exit_status
                       ? fmt::format("its daemon does not run: it ended with status {}",
                                     *status->exit_status)
@@ -321,8 +336,10 @@ Caretaker::Finding Caretaker::examine(const Service& service, const Care& care) 
   if (closing_ || care.version.manifest.hook("validate") == nullptr) return out;
   const transition::StepResult result = run_hook(shop_, service.name, run);
   if (result.status == transition::StepStatus::ok) return out;
-  return sick(result.tail.empty() ? result.message
-                                  : fmt::format("{}: {}", result.message, result.tail));
+  // The reason is one line wherever it is shown. The end of what the hook said goes with the event
+  // that tells of the change, and to the service's log.
+  if (result.tail.find('\n') != std::string::npos) out.output = "\n" + result.tail;
+  return sick(result.message + last_words(result.tail));
 }
 
 void Caretaker::checked(const ServicePtr& s, std::uint64_t generation, const Finding& finding) {
@@ -345,12 +362,14 @@ void Caretaker::checked(const ServicePtr& s, std::uint64_t generation, const Fin
   if (core_.instances().at(s->name).applied->mode == plan::Mode::running) {
     const plan::Health before = core_.instances().at(s->name).health;
     const plan::Health now = well ? plan::Health::healthy : plan::Health::unhealthy;
-    take(core_.on_health(s->name, now, presentable(reason, 2048)));
+    // What fails beside a daemon that works takes nothing away from those who use it.
+    const bool serves = !well && finding.well;
+    take(core_.on_health(s->name, now, presentable(reason, 2048), serves));
     if (before != now && before != plan::Health::unknown)
       shop_.note(make_event(SystemClock().now(), std::string(plan::health_name(now)), s->name, "",
-                            reason));
+                            reason + finding.output));
   }
-  if (finding.revive) queue_pass(s, {s->name});
+  if (finding.revive) revive(s);
   if (again) return check(s);
   s->check_timer = loop_.after(
       finding.well ? health_interval_ : std::min(kSickInterval, health_interval_), [this, s] {

@@ -44,6 +44,8 @@ struct PassOptions {
   bool list_kept = false;
   // Only these (and what depends on them, if they are repaired); empty: all.
   std::set<std::string> only;
+  // Somebody has asked for what is done here: it waits for nothing, and is nobody's undoing.
+  bool ordered = false;
 };
 
 struct ReleaseReport {

@@ -398,13 +398,17 @@ void Core::conclude(const std::string& service, const transition::Ended& end, Ou
   consider(service, out);
 }
 
-Output Core::on_health(const std::string& service, plan::Health health, const std::string& reason) {
+Output Core::on_health(const std::string& service, plan::Health health, const std::string& reason,
+                       bool serves) {
   Output out;
   const auto it = instances_.find(service);
   if (it == instances_.end() || !it->second.applied || it->second.transition) return out;
-  if (it->second.health == health && it->second.health_reason == reason) return out;
-  it->second.health = health;
-  it->second.health_reason = reason;
+  Instance& instance = it->second;
+  if (instance.health == health && instance.health_reason == reason && instance.serves == serves)
+    return out;
+  instance.health = health;
+  instance.health_reason = reason;
+  instance.serves = serves;
   out.report = true;
   return out;
 }
@@ -416,71 +420,11 @@ Output Core::on_access(const plan::AccessReport& access) {
   return out;
 }
 
-// A port that shall be guarded and is not is a promise that is not kept.
-bool Core::is_unguarded(const std::string& service) const {
-  if (!access_ || access_->problem.empty() || !target_.admissions) return false;
-  return std::any_of(target_.admissions->begin(), target_.admissions->end(),
-                     [&](const plan::Admission& admission) {
-                       return admission.service == service &&
-                              admission.mode == plan::AccessMode::enforce;
-                     });
-}
-
 bool Core::is_settled(const std::string& service) const {
   const auto it = instances_.find(service);
   if (it == instances_.end() || it->second.transition || it->second.loading) return false;
   const auto entry = target_.instances.find(service);
   return entry == target_.instances.end() || !is_due(it->second, entry->second);
-}
-
-// Whoever waits for an attempt or a duty learns at once that it will not come.
-plan::InstanceReport Core::report_damaged(const std::string& service) const {
-  plan::InstanceReport out;
-  out.health = plan::Health::unhealthy;
-  out.health_reason = damaged_.at(service);
-  plan::Outcome outcome;
-  outcome.result = plan::Outcome::Result::inconsistent;
-  outcome.step = "record";
-  outcome.message = damaged_.at(service);
-  const auto entry = target_.instances.find(service);
-  if (entry == target_.instances.end()) return out;
-  outcome.attempt = entry->second.attempt;
-  out.outcome = outcome;
-  if (entry->second.duty) {
-    outcome.attempt = entry->second.duty->token;
-    out.duties.emplace(outcome.attempt, outcome);
-  }
-  return out;
-}
-
-plan::HostReport Core::report() const {
-  plan::HostReport out;
-  for (const auto& [service, why] : damaged_)
-    out.instances.emplace(service, report_damaged(service));
-  out.epoch = target_.epoch;
-  out.seq = target_.seq;
-  out.access = access_;
-  for (const auto& [service, instance] : instances_) {
-    if (!instance.applied && !instance.transition && !target_.instances.contains(service)) continue;
-    plan::InstanceReport report;
-    report.applied = instance.applied;
-    report.health = instance.health;
-    report.health_reason = instance.health_reason;
-    if (instance.applied && instance.applied->mode == plan::Mode::running &&
-        is_unguarded(service)) {
-      report.health = plan::Health::unhealthy;
-      report.health_reason = "access to it is not enforced: " + access_->problem;
-    }
-    report.outcome = instance.outcome;
-    report.duties = instance.duties;
-    if (instance.transition) {
-      const transition::Decision decision = transition::decide(*instance.transition);
-      if (const auto* order = std::get_if<transition::StepOrder>(&decision))
-        report.step = transition::step_name(order->step);
-    }
-    out.instances.emplace(service, std::move(report));
-  }
-  return out;
 }
 
 std::set<Digest> Core::manifests_in_use() const {

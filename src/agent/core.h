@@ -58,6 +58,7 @@ struct Instance {
   bool keeps_data = false;      // a version of it has a dataVersion: its history outlives it
   plan::Health health = plan::Health::unknown;  // not stored
   std::string health_reason;                    // not stored
+  bool serves = false;                          // unhealthy, but at work; not stored
   std::optional<plan::Outcome> outcome;
   std::map<std::string, plan::Outcome> duties;
   std::vector<std::string> duty_order;  // their tokens as they were concluded, the oldest first
@@ -88,7 +89,8 @@ class Core {
   // The same for an agent that ends: what was done is recorded, and nothing new begins.
   Output on_last_step(const std::string& service, const std::string& token,
                       const transition::StepResult& result);
-  Output on_health(const std::string& service, plan::Health health, const std::string& reason);
+  Output on_health(const std::string& service, plan::Health health, const std::string& reason,
+                   bool serves = false);
   // The operator has taken a damaged record away: the service comes to this host anew. `has_data`:
   // its data folder was set up by an earlier installation.
   Output on_record_removed(const std::string& service, bool has_data);

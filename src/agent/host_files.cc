@@ -82,20 +82,15 @@ Result<std::string> normal_path(std::string_view path, const fs::path& root) {
   }
   if (path.size() > 4000 || path.find('\0') != std::string_view::npos)
     return fail(ErrorCode::invalid_input, "a path is too long or holds a NUL byte");
-  std::string out;
-  for (const std::string& part : split(path, '/')) {
-    if (part.empty() || part == ".") continue;
-    if (part == "..")
-      return fail(ErrorCode::invalid_input, fmt::format("'{}' contains '..'", path))
-          .hint("write the path that is meant");
-    out += '/';
-    out += part;
-  }
+  std::string out = plain_path(path);
+  if ((out + '/').find("/../") != std::string::npos)
+    return fail(ErrorCode::invalid_input, fmt::format("'{}' contains '..'", path))
+        .hint("write the path that is meant");
   const std::string prefix = root.string();
   if (prefix.size() > 1 && out.size() > prefix.size() && out.starts_with(prefix) &&
       out[prefix.size()] == '/')
     out.erase(0, prefix.size());
-  return out.empty() ? std::string("/") : out;
+  return out;
 }
 
 std::string parent_of(const std::string& path) {

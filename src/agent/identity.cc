@@ -50,6 +50,40 @@ bool worth_waiting(const Error& error) {
   return error.code() == ErrorCode::unavailable || error.code() == ErrorCode::timeout;
 }
 
+// joined.json.
+struct Joined {
+  std::string name;
+  std::string controller;
+  std::string partition;
+};
+
+Status write_joined(const fs::path& folder, const Joined& joined) {
+  return write_file_atomic(folder / "joined.json",
+                           Json::object({{"name", joined.name},
+                                         {"controller", joined.controller},
+                                         {"partition", joined.partition}})
+                                   .dump() +
+                               "\n",
+                           0644);
+}
+
+Result<Joined> read_joined(const fs::path& folder) {
+  const fs::path file = folder / "joined.json";
+  const Json json = TRY(parse_json(TRY(read_file(file, 64U << 10U)), file.string()));
+  JsonReader reader(json, "");
+  Joined out;
+  out.name = reader.string("name");
+  out.controller = reader.string("controller");
+  out.partition = reader.string("partition");
+  TRYV(reader.finish());
+  return out;
+}
+
+bool is_there(const fs::path& file) {
+  std::error_code ec;
+  return fs::exists(file, ec);
+}
+
 Status store(const fs::path& folder, const crypto::PrivateKey& key, const Json& answer,
              const JoinOrder& order) {
   const std::string chain = answer.string_or("certificate");
@@ -60,13 +94,7 @@ Status store(const fs::path& folder, const crypto::PrivateKey& key, const Json& 
   TRYV(write_file_atomic(folder / "host.pem", host_file(key, chain), 0600));
   TRYV(write_file_atomic(folder / "authority.pem", answer.string_or("authority"), 0644));
   // Last: with it the host has joined.
-  return write_file_atomic(folder / "joined.json",
-                           Json::object({{"name", order.name},
-                                         {"controller", order.controller},
-                                         {"partition", identity.partition}})
-                                   .dump() +
-                               "\n",
-                           0644);
+  return write_joined(folder, {order.name, order.controller, identity.partition});
 }
 
 // The key of an earlier try, or a new one, on disk before anybody hears of it.
@@ -82,22 +110,50 @@ Result<crypto::PrivateKey> next_key(const fs::path& folder) {
   return key;
 }
 
+// All but the controller is in the certificate.
+Result<Joined> joined_by_certificate(const fs::path& folder, const std::string& controller,
+                                     const Error& damage) {
+  auto text = read_file(folder / "host.pem", 2 * crypto::kPemLimit);
+  const auto parsed = text ? parse_host_file(*text)
+                           : Result<std::pair<crypto::PrivateKey, std::string>>(
+                                 fail(ErrorCode::corrupt, text.error().message()));
+  if (text) crypto::wipe(*text);
+  const auto identity =
+      parsed ? identity_of(parsed->second) : Result<crypto::Identity>(fail(parsed.error()));
+  if (!identity)
+    return fail(ErrorCode::corrupt,
+                fmt::format("the identity of this host in {} is damaged: {}; {}", folder.string(),
+                            damage.message(), identity.error().message()))
+        .hint("remove that folder and join again with a new token");
+  if (controller.empty())
+    return fail(ErrorCode::corrupt,
+                fmt::format("it is not known where this host has joined: {}", damage.message()))
+        .hint(
+            "say once where: consort agent --controller https://…; all else is in its "
+            "certificate");
+  log_warn("{}; made anew from this host's certificate and --controller", damage.message());
+  Joined out{identity->name, controller, identity->partition};
+  if (is_there(folder / "joined.json")) TRYV(remove_tree(folder / "joined.json"));
+  TRYV(write_joined(folder, out));
+  return out;
+}
+
 }  // namespace
 
-Result<std::shared_ptr<Identity>> Identity::open(const fs::path& folder) {
-  auto text = read_file(folder / "joined.json", 64U << 10U);
-  if (!text && text.error().code() == ErrorCode::not_found)
+Result<std::shared_ptr<Identity>> Identity::open(const fs::path& folder,
+                                                 const std::string& controller) {
+  auto joined = read_joined(folder);
+  const bool absent = !joined && joined.error().code() == ErrorCode::not_found;
+  // With next.pem it was the joining that was ended halfway: that goes on.
+  if (absent && (!is_there(folder / "host.pem") || is_there(folder / "next.pem")))
     return fail(ErrorCode::not_found, "this host has not joined a controller yet")
         .hint(
             "consort agent --join-file FILE --controller https://…, with a token of: consort token "
             "create");
-  if (!text) return fail(std::move(text).error());
-  const Json json = TRY(parse_json(*text, (folder / "joined.json").string()));
-  JsonReader reader(json, "");
-  auto out = std::shared_ptr<Identity>(
-      new Identity(folder, reader.string("name"), reader.string("controller")));
-  out->partition_ = reader.string("partition");
-  TRYV(reader.finish());
+  if (!joined) joined = joined_by_certificate(folder, controller, joined.error());
+  if (!joined) return fail(std::move(joined).error());
+  auto out = std::shared_ptr<Identity>(new Identity(folder, joined->name, joined->controller));
+  out->partition_ = joined->partition;
   if (const Status status = out->load(); !status)
     return fail(ErrorCode::corrupt, fmt::format("the identity of this host in {} is damaged: {}",
                                                 folder.string(), status.error().message()))

@@ -25,8 +25,10 @@ struct JoinOrder {
 // Thread-safe.
 class Identity {
  public:
-  // Error not_found when this host has not joined; corrupt with the file.
-  [[nodiscard]] static Result<std::shared_ptr<Identity>> open(const fs::path& folder);
+  // A joined.json that is damaged or gone is made anew from the certificate and `controller` ("":
+  // not known). Errors: not_found when this host has not joined; corrupt with the file.
+  [[nodiscard]] static Result<std::shared_ptr<Identity>> open(const fs::path& folder,
+                                                              const std::string& controller = "");
   // Asks the controller, whose authority must be the token's, for a certificate; waits while an
   // admin has to approve it, and while the controller cannot be reached, until `stopped` says so.
   // Errors: invalid_input (the token), forbidden and unauthenticated as the controller says,

@@ -67,6 +67,11 @@ Status KeptFiles::save(const std::string& service, const Kept& kept) const {
   return write_file_atomic(folder_ / (service + ".json"), to_json(kept).dump() + "\n", 0600);
 }
 
+bool KeptFiles::holds_data(const std::string& service) const {
+  const auto found = load(service);
+  return found && found->data_version.has_value();
+}
+
 Result<std::vector<Digest>> KeptFiles::roots() const {
   std::vector<Digest> out;
   std::error_code ec;

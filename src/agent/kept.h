@@ -37,6 +37,8 @@ class KeptFiles {
   // Empty when there is none. A damaged one is the error corrupt, with the remedy.
   [[nodiscard]] Result<Kept> load(const std::string& service) const;
   [[nodiscard]] Status save(const std::string& service, const Kept& kept) const;
+  // Whether its data folder has been set up. Not of a damaged one.
+  [[nodiscard]] bool holds_data(const std::string& service) const;
   // Snapshots and previous manifests of all services: what the collector must not take.
   [[nodiscard]] Result<std::vector<Digest>> roots() const;
 

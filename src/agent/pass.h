@@ -220,7 +220,8 @@ class Pass {
 
   void repair(std::uint32_t i, const Resource& resource, const Verdict& verdict,
               ResourceReport& item) {
-    if (!context_.dry_run() && item.cause == Cause::corrective && backs_off(resource, item)) return;
+    const bool unasked = item.cause == Cause::corrective && !options_.ordered;
+    if (!context_.dry_run() && unasked && backs_off(resource, item)) return;
     if (!context_.dry_run() && impl_.ledger->lacks_before(resource)) {
       if (Status status = record_before(resource); !status) return fail_with(item, status.error());
     }
@@ -233,7 +234,7 @@ class Pass {
     item.backup = applied->backup;
     if (context_.dry_run()) return;
     static_cast<void>(record(resource));
-    if (item.cause != Cause::corrective || !applied->changed) return;
+    if (!unasked || !applied->changed) return;
     const std::lock_guard lock(impl_.flapping_mutex);
     Flapping& state = impl_.flapping[resource.name()];
     state.repaired(impl_.now());

@@ -119,16 +119,21 @@ Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec) {
     if (status.running && status.ready &&
         probe(spec.readiness, std::max(Duration(left_of(end)), Duration(1))))
       return {};
+    if (has_done_its_work(spec, status) && spec.readiness.type == ReadinessSpec::Type::none)
+      return {};
     // What ends again and again will not get ready by waiting; with a check of its own it may wait
     // for others and gets more tries.
     const std::int64_t tries = spec.readiness.type == ReadinessSpec::Type::none ? 3 : 8;
-    const bool over =
-        !status.running && (spec.restart == RestartPolicy::never || status.restarts >= tries);
+    const bool over = !status.running && (!status.supervised || status.restarts >= tries);
     if (over || Steady::now() >= end) {
       const std::string text = last_words(supervisor.log_tail(spec.name, 10));
       if (over)
-        return fail(ErrorCode::unavailable, fmt::format("{} ended with status {}{}", spec.name,
-                                                        status.exit_status.value_or(-1), text));
+        return fail(
+            ErrorCode::unavailable,
+            fmt::format("{} ended {}{}", spec.name,
+                        status.exit_status ? fmt::format("with status {}", *status.exit_status)
+                                           : "together with what watched over it",
+                        text));
       return fail(ErrorCode::timeout, fmt::format("{} was not ready within {}{}", spec.name,
                                                   human_duration(spec.readiness.timeout), text))
           .hint(fmt::format("consort logs {}", spec.name));

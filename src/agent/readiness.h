@@ -13,9 +13,10 @@ namespace consort::agent {
 // as ready without having got its port. Error conflict.
 [[nodiscard]] Status check_port(Supervisor& supervisor, const DaemonSpec& spec);
 
+// Also ok: a daemon without a readiness check that may end, and has ended with status 0.
 // Until the deadline spec.readiness.timeout has passed. Errors: timeout, or unavailable as soon as
-// the daemon has ended for good or again and again (3 times; 8 with a readiness check of its own);
-// both end with the last line of its output.
+// the daemon has ended for good, ended unseen (ensure() starts it), or ends again and again (3
+// times; 8 with a readiness check of its own); both end with the last line of its output.
 [[nodiscard]] Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec);
 
 }  // namespace consort::agent

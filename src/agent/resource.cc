@@ -134,6 +134,25 @@ std::string read_path(JsonReader& reader, std::string_view key, const fs::path& 
   return "/";
 }
 
+std::map<std::string, std::string> read_environment(JsonReader& reader) {
+  std::map<std::string, std::string> out;
+  const auto wrong = [&](std::string_view what) {
+    reader.note(
+        fail(ErrorCode::invalid_input, fmt::format("{}: {}", reader.path_of("environment"), what)));
+  };
+  for (const auto& [key, value] : reader.object("environment")) {
+    if (!is_variable_name(key))
+      wrong("names of variables have letters, digits and '_', and do not begin with a digit");
+    else if (!value.is_string())
+      wrong(fmt::format("{}: values of the environment are strings", key));
+    else if (value.as_string().find('\0') != std::string::npos)
+      wrong(fmt::format("{}: no variable can hold a NUL byte", key));
+    else
+      out[key] = value.as_string();
+  }
+  return out;
+}
+
 std::string read_optional_path(JsonReader& reader, std::string_view key, const fs::path& root) {
   const auto text = reader.optional_string(key);
   if (!text) return "";

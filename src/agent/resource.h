@@ -178,6 +178,8 @@ struct ResourceType {
                                     const fs::path& root);  // required
 [[nodiscard]] std::string read_optional_path(JsonReader& reader, std::string_view key,
                                              const fs::path& root);
+// The member "environment": names of variables, and texts without NUL.
+[[nodiscard]] std::map<std::string, std::string> read_environment(JsonReader& reader);
 [[nodiscard]] std::optional<Duration> read_duration(JsonReader& reader, std::string_view key);
 // The member if it is one of `choices` (the first is the default); notes an error otherwise.
 [[nodiscard]] std::size_t read_choice(JsonReader& reader, std::string_view key,

@@ -62,17 +62,27 @@ Status make_layout(const fs::path& data) {
   return {};
 }
 
-Result<HostIdentity> identify(const AgentOptions& options) {
+// What of it is known before the host has joined: where it keeps what.
+Result<HostIdentity> find_places(const AgentOptions& options) {
   HostIdentity host;
   std::error_code ec;
   host.root = fs::canonical(options.root, ec);
+  if (!ec && !fs::is_directory(host.root, ec))
+    ec = std::make_error_code(std::errc::not_a_directory);
   if (ec)
-    return fail_errno(ec.value(), fmt::format("cannot use the root {}", options.root.string()));
+    return fail(fail_errno(ec.value(), fmt::format("cannot use the root {}", options.root.string()))
+                    .hint("--root names the folder that stands for /; leave it out for the machine "
+                          "itself"));
   // No symlink may be in it: resources are never written through one.
   host.data = fs::canonical(options.data, ec);
   if (ec)
     return fail_errno(ec.value(),
                       fmt::format("cannot use the data folder {}", options.data.string()));
+  return host;
+}
+
+// The rest, once it has its name.
+Status introduce(const AgentOptions& options, HostIdentity& host) {
   host.facts = gather_facts(host.root);
   host.name = options.name.empty() ? host.facts["hostname"] : options.name;
   if (!is_name(host.name)) {
@@ -82,7 +92,7 @@ Result<HostIdentity> identify(const AgentOptions& options) {
   host.address =
       options.address.empty() ? address_towards(options.controller_url) : options.address;
   host.labels.insert(options.labels.begin(), options.labels.end());
-  return host;
+  return {};
 }
 
 Result<std::unique_ptr<Supervisor>> make_supervisor(const AgentOptions& options,
@@ -100,13 +110,29 @@ struct Membership {
   std::shared_ptr<Identity> identity;  // null: plain http, or no controller
 };
 
+// Without TLS whoever can answer instructs this host: on this machine that is an experiment, and
+// never what one asks for who has a token or has joined.
+Status check_plain(const AgentOptions& options, const fs::path& identity) {
+  const http::Url url = TRY(http::parse_url(options.controller_url));
+  std::error_code ec;
+  const bool joined = fs::exists(identity / "host.pem", ec);
+  if (http::is_loopback(url.at.host) && options.join_token.empty() && !joined) return {};
+  return fail(ErrorCode::refused,
+              fmt::format("{}: {}", options.controller_url,
+                          !options.join_token.empty() ? "a join token is for https://"
+                          : joined ? "this host has joined a site, and speaks TLS with it"
+                                   : "without TLS a controller must be on this machine"))
+      .hint(fmt::format("say https://{}", url.authority()));
+}
+
 Result<Membership> take_part(AgentOptions& options, const std::function<bool(Duration)>& stopped) {
   const fs::path folder = options.data / "identity";
   if (options.controller_url.starts_with("http://")) {
+    TRYV(check_plain(options, folder));
     log_warn("{}: no TLS; whoever can answer there instructs this host", options.controller_url);
     return Membership{{options.controller_url, nullptr}, nullptr};
   }
-  auto identity = Identity::open(folder);
+  auto identity = Identity::open(folder, options.controller_url);
   if (!identity && identity.error().code() == ErrorCode::not_found) {
     if (options.controller_url.empty() && options.join_token.empty()) return Membership{};
     if (options.join_token.empty() || options.controller_url.empty())
@@ -209,7 +235,11 @@ struct Agent::Impl {
           Outbox::create(membership.upstream, delivered,
                          history.after(Outbox::last_delivered(delivered), Outbox::kMostEvents)));
     }
-    Core core = TRY(Core::restore(TRY(Caretaker::load(workshop.host.data / "state"))));
+    Core core = TRY(Core::restore(
+        TRY(Caretaker::load(workshop.host.data / "state", [this](const std::string& damage) {
+          log_error("{}", damage);
+          workshop.note(make_event(SystemClock().now(), "damaged", "", "", damage));
+        }))));
     caretaker =
         std::make_unique<Caretaker>(workshop, loop, std::move(core), std::move(trust),
                                     options.health_interval, [this](plan::HostReport report) {
@@ -267,12 +297,13 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
   FileLock lock = TRY(acquire_lock(options.data));
   // Before a token is used up for a start that comes to nothing.
   Trust trust = TRY(Trust::open(options.data, options.trust));
-  Membership membership = TRY(take_part(options, stopped));
-  HostIdentity host = TRY(identify(options));
+  HostIdentity host = TRY(find_places(options));
   const fs::path data = host.data;
   objects::ObjectStore store = TRY(objects::ObjectStore::open(data / "objects"));
   objects::ObjectStore backups = TRY(objects::ObjectStore::open(data / "backups"));
   auto supervisor = TRY(make_supervisor(options, host));
+  Membership membership = TRY(take_part(options, stopped));
+  TRYV(introduce(options, host));
   auto nothing = [](const Json&) {};
   const std::string name = host.name;
   Workshop workshop{std::move(host),

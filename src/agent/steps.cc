@@ -317,6 +317,7 @@ Result<StepResult> Steps::start(const PerformStep& work) {
   if (keeper_.daemon()) {
     PassOptions only;
     only.only = {service_};
+    only.ordered = true;
     const std::string trouble = first_trouble(keeper_, keeper_.pass(only));
     Status ready = trouble.empty() ? wait_until_ready(*shop_.supervisor, *keeper_.daemon())
                                    : Status(fail(ErrorCode::unavailable, trouble));
@@ -361,12 +362,11 @@ Status Steps::watch_daemon() {
     if (age < kCalm && age >= Duration(0)) std::this_thread::sleep_for(kCalm - age);
     status = TRY(shop_.supervisor->status(service_));
   }
-  const bool may_end = spec.restart == RestartPolicy::never && status.exit_status == 0;
   if (status.restarts > 0)
     return fail(
         ErrorCode::unavailable,
         fmt::format("its daemon has ended and was started again {} times", status.restarts));
-  if (!status.running && !may_end)
+  if (!status.running && !has_done_its_work(spec, status))
     return fail(ErrorCode::unavailable,
                 fmt::format("its daemon does not run{}",
                             status.exit_status
@@ -403,7 +403,9 @@ Status Steps::switch_to(const Version* version, const Version* from) {
   }
   TRYV(files_.unpack(shop_.store, *version));
   TRYV(keeper_.set(*version, DaemonPart::without));
-  const PassReport report = keeper_.pass();
+  PassOptions asked;
+  asked.ordered = true;
+  const PassReport report = keeper_.pass(asked);
   for (Json& event : events_of(keeper_, service_, report, SystemClock().now()))
     shop_.note(std::move(event));
   const std::string trouble = first_trouble(keeper_, report);

@@ -4,12 +4,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
+
+#include "base/text.h"
 
 namespace consort {
 namespace {
 
 constexpr std::size_t kLongestAddress = 64;
+constexpr std::size_t kLongestName = 253;
+constexpr std::size_t kLongestLabel = 63;
 constexpr std::array<std::uint8_t, 12> kMapped = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
 
 // The bits of byte `index` that belong to a network with this prefix.
@@ -28,6 +33,8 @@ Failure no_address(std::string_view text) {
 
 Result<AddressRange> AddressRange::parse(std::string_view text) {
   if (text.size() > kLongestAddress) return no_address(text);
+  // What follows a NUL would not be looked at.
+  if (text.find('\0') != std::string_view::npos) return no_address("…");
   const std::size_t slash = text.find('/');
   const std::string address(text.substr(0, slash));
   AddressRange out;
@@ -72,6 +79,19 @@ std::string AddressRange::str() const {
   std::array<char, INET6_ADDRSTRLEN> text{};
   ::inet_ntop(v6_ ? AF_INET6 : AF_INET, bytes_.data(), text.data(), text.size());
   return is_one_address() ? std::string(text.data()) : fmt::format("{}/{}", text.data(), prefix_);
+}
+
+bool is_address_or_name(std::string_view text) {
+  const auto range = AddressRange::parse(text);
+  if (range) return range->is_one_address() && text.find('/') == std::string_view::npos;
+  if (text.empty() || text.size() > kLongestName) return false;
+  for (const std::string& label : split(text, '.')) {
+    const auto good = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; };
+    if (label.empty() || label.size() > kLongestLabel || label.front() == '-' ||
+        label.back() == '-' || !std::all_of(label.begin(), label.end(), good))
+      return false;
+  }
+  return true;
 }
 
 std::vector<AddressRange> without_overlaps(std::vector<AddressRange> ranges) {

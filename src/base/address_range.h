@@ -33,6 +33,10 @@ class AddressRange {
   int prefix_ = 0;
 };
 
+// What a host may be reached by: one IP address, or a DNS name (RFC 1123, and '_' as host names of
+// the site have it).
+[[nodiscard]] bool is_address_or_name(std::string_view text);
+
 // Sorted, without those that lie inside others: no two overlap.
 [[nodiscard]] std::vector<AddressRange> without_overlaps(std::vector<AddressRange> ranges);
 

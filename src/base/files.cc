@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 
 #include "base/open_file.h"
@@ -82,6 +83,14 @@ Result<std::string> read_file(const fs::path& path, std::size_t limit) {
   return read_fd(fd.get(), path.string(), limit);
 }
 
+Status check_private(const fs::path& path, std::string_view remedy) {
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0 || (info.st_mode & 077U) == 0) return {};
+  return fail(ErrorCode::refused, fmt::format("{} can be read by others (mode {:04o})",
+                                              path.string(), info.st_mode & 07777U))
+      .hint(fmt::format("chmod 600 {}{}{}", path.string(), remedy.empty() ? "" : "; and ", remedy));
+}
+
 Status write_all(int fd, std::string_view bytes, std::string_view name) {
   while (!bytes.empty()) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());
@@ -100,12 +109,42 @@ Status fsync_folder(const fs::path& path) {
   return {};
 }
 
-Status write_file_atomic(const fs::path& path, std::string_view bytes, mode_t mode,
-                         Durability durability) {
+namespace {
+
+fs::path folder_of(const fs::path& path) {
+  return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
+constexpr std::string_view kTempSuffix = ".tmp";
+std::string temp_prefix(const fs::path& path) { return "." + path.filename().string() + "."; }
+
+enum class Replace : std::uint8_t { yes, never };
+
+// Error conflict only with Replace::never.
+Status give_name(const fs::path& temp, const fs::path& path, Replace replace) {
+  if (replace == Replace::yes) {
+    if (::rename(temp.c_str(), path.c_str()) == 0) return {};
+    return fail_errno(errno, fmt::format("cannot replace {}", path.string()));
+  }
+  bool done = ::renameat2(AT_FDCWD, temp.c_str(), AT_FDCWD, path.c_str(), RENAME_NOREPLACE) == 0;
+  // Not every file system and every container knows that one.
+  if (!done && errno != EEXIST) {
+    done = ::link(temp.c_str(), path.c_str()) == 0;
+    if (done) ::unlink(temp.c_str());
+  }
+  if (done) return {};
+  if (errno == EEXIST)
+    return fail(ErrorCode::conflict, fmt::format("{} is there already", path.string()))
+        .hint("somebody else has made it meanwhile; try again");
+  return fail_errno(errno, fmt::format("cannot create {}", path.string()));
+}
+
+Status write_by_way_of_temp(const fs::path& path, std::string_view bytes, mode_t mode,
+                            Durability durability, Replace replace) {
   static std::atomic<unsigned> counter{0};
-  const fs::path parent = path.has_parent_path() ? path.parent_path() : fs::path(".");
+  const fs::path parent = folder_of(path);
   const fs::path temp =
-      parent / fmt::format(".{}.{}.{}.tmp", path.filename().string(), ::getpid(), counter++);
+      parent / fmt::format("{}{}.{}{}", temp_prefix(path), ::getpid(), counter++, kTempSuffix);
   Fd fd(::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid())
     return fail_errno(errno, fmt::format("cannot create a file in {}", parent.string()));
@@ -116,13 +155,41 @@ Status write_file_atomic(const fs::path& path, std::string_view bytes, mode_t mo
     if (durability == Durability::fsync && ::fsync(fd.get()) != 0)
       return fail_errno(errno, fmt::format("cannot sync {}", path.string()));
     fd.reset();
-    if (::rename(temp.c_str(), path.c_str()) != 0)
-      return fail_errno(errno, fmt::format("cannot replace {}", path.string()));
+    TRYV(give_name(temp, path, replace));
     return durability == Durability::fsync ? fsync_folder(parent) : Status();
   };
   Status status = finish();
   if (!status) ::unlink(temp.c_str());
   return status;
+}
+
+}  // namespace
+
+Status write_file_atomic(const fs::path& path, std::string_view bytes, mode_t mode,
+                         Durability durability) {
+  return write_by_way_of_temp(path, bytes, mode, durability, Replace::yes);
+}
+
+Status write_new_file(const fs::path& path, std::string_view bytes, mode_t mode) {
+  return write_by_way_of_temp(path, bytes, mode, Durability::fsync, Replace::never);
+}
+
+void remove_leftovers_of(const fs::path& path, Duration age) {
+  const std::string prefix = temp_prefix(path);
+  const auto youngest = fs::file_time_type::clock::now() - age;
+  std::error_code ec;
+  for (const auto& entry : fs::directory_iterator(folder_of(path), ec)) {
+    const std::string name = entry.path().filename().string();
+    // Between them: the number of a process and that of its file.
+    if (!name.starts_with(prefix) || !name.ends_with(kTempSuffix) ||
+        name.size() <= prefix.size() + kTempSuffix.size())
+      continue;
+    const std::string_view numbers = std::string_view(name).substr(
+        prefix.size(), name.size() - prefix.size() - kTempSuffix.size());
+    if (numbers.find_first_not_of("0123456789.") != std::string_view::npos) continue;
+    std::error_code unknown;
+    if (entry.last_write_time(unknown) <= youngest && !unknown) fs::remove(entry.path(), unknown);
+  }
 }
 
 Status make_folders(const fs::path& path, mode_t mode) {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/time.h"
 
 namespace consort {
 
@@ -48,6 +49,9 @@ inline constexpr std::size_t kDefaultReadLimit = 64U << 20U;
 // Error refused with the reason; invalid_input where it is no regular file.
 [[nodiscard]] Result<std::string> read_file_no_foreign_links(const fs::path& path,
                                                              std::size_t limit = kDefaultReadLimit);
+// Of a file with a secret: error refused when its group or others have any right to it. Absent is
+// fine. `remedy`: what to do beside chmod; "": nothing.
+[[nodiscard]] Status check_private(const fs::path& path, std::string_view remedy = {});
 [[nodiscard]] Result<std::string> read_fd(int fd, std::string_view name,
                                           std::size_t limit = kDefaultReadLimit);
 [[nodiscard]] Status write_all(int fd, std::string_view bytes, std::string_view name);
@@ -58,6 +62,14 @@ enum class Durability : std::uint8_t { fsync, cached };
 [[nodiscard]] Status write_file_atomic(const fs::path& path, std::string_view bytes,
                                        mode_t mode = 0644,
                                        Durability durability = Durability::fsync);
+// As above, for a file that is not there yet: never in place of another. Whoever finds it sees all
+// of it. Error conflict when there is something of that name, which stays as it is.
+[[nodiscard]] Status write_new_file(const fs::path& path, std::string_view bytes,
+                                    mode_t mode = 0644);
+// What writes of this file have left in its folder that were ended halfway: temporary files that
+// nobody has written to for `age`, which may hold the same secrets. The best is done.
+inline constexpr Duration kLeftoverAge = minutes(10);
+void remove_leftovers_of(const fs::path& path, Duration age);
 // mkdir -p. Folders that are made get `mode`.
 [[nodiscard]] Status make_folders(const fs::path& path, mode_t mode = 0755);
 [[nodiscard]] Status fsync_folder(const fs::path& path);

@@ -3,7 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <boost/json.hpp>
+#include <boost/json/basic_parser_impl.hpp>
+#include <boost/json/error.hpp>
 #include <cctype>
 #include <cmath>
 
@@ -14,35 +15,98 @@ namespace {
 
 namespace bj = boost::json;
 
-Json convert(const bj::value& value) {
-  switch (value.kind()) {
-    case bj::kind::null:
-      return {};
-    case bj::kind::bool_:
-      return value.get_bool();
-    case bj::kind::int64:
-      return value.get_int64();
-    case bj::kind::uint64:
-      return static_cast<double>(value.get_uint64());
-    case bj::kind::double_:
-      return value.get_double();
-    case bj::kind::string:
-      return std::string(value.get_string());
-    case bj::kind::array: {
-      Json::Array out;
-      out.reserve(value.get_array().size());
-      for (const auto& item : value.get_array()) out.push_back(convert(item));
-      return out;
+// What Boost's parser calls while it reads: the values are ours from the start, and counted before
+// memory is spent on them. Its names and signatures are the parser's (boost/json/basic_parser.hpp).
+class Builder {
+ public:
+  static constexpr std::size_t max_object_size = static_cast<std::size_t>(-1);
+  static constexpr std::size_t max_array_size = static_cast<std::size_t>(-1);
+  static constexpr std::size_t max_key_size = static_cast<std::size_t>(-1);
+  static constexpr std::size_t max_string_size = static_cast<std::size_t>(-1);
+  using Error = boost::system::error_code;
+
+  explicit Builder(std::size_t max_values) : left_(max_values) {}
+  [[nodiscard]] bool has_too_many() const { return has_too_many_; }
+  [[nodiscard]] Json release() { return std::move(root_); }
+
+  bool on_document_begin(Error&) { return true; }
+  bool on_document_end(Error&) { return true; }
+  bool on_object_begin(Error& ec) { return open(Json::Object{}, ec); }
+  bool on_object_end(std::size_t, Error&) { return close(); }
+  bool on_array_begin(Error& ec) { return open(Json::Array{}, ec); }
+  bool on_array_end(std::size_t, Error&) { return close(); }
+  bool on_key_part(bj::string_view part, std::size_t, Error&) { return gather(part); }
+  bool on_key(bj::string_view part, std::size_t, Error&) {
+    gather(part);
+    keys_.push_back(std::exchange(text_, {}));
+    return true;
+  }
+  bool on_string_part(bj::string_view part, std::size_t, Error&) { return gather(part); }
+  bool on_string(bj::string_view part, std::size_t, Error& ec) {
+    gather(part);
+    return add(std::exchange(text_, {}), ec);
+  }
+  bool on_number_part(bj::string_view, Error&) { return true; }
+  bool on_int64(std::int64_t value, bj::string_view, Error& ec) { return add(value, ec); }
+  bool on_uint64(std::uint64_t value, bj::string_view, Error& ec) {
+    return add(static_cast<double>(value), ec);
+  }
+  bool on_double(double value, bj::string_view, Error& ec) { return add(value, ec); }
+  bool on_bool(bool value, Error& ec) { return add(value, ec); }
+  bool on_null(Error& ec) { return add(Json(), ec); }
+  bool on_comment_part(bj::string_view, Error&) { return true; }
+  bool on_comment(bj::string_view, Error&) { return true; }
+
+ private:
+  bool gather(bj::string_view part) {
+    text_.append(part.data(), part.size());
+    return true;
+  }
+  bool count(Error& ec) {
+    has_too_many_ = left_ == 0;
+    if (has_too_many_) {
+      ec = bj::error::array_too_large;
+      return false;
     }
-    case bj::kind::object: {
-      Json::Object out;
-      for (const auto& item : value.get_object())
-        out.insert_or_assign(std::string(item.key()), convert(item.value()));
-      return out;
+    --left_;
+    return true;
+  }
+  bool open(Json container, Error& ec) {
+    if (!count(ec)) return false;
+    open_.push_back(std::move(container));
+    return true;
+  }
+  bool close() {
+    Json whole = std::move(open_.back());
+    open_.pop_back();
+    put(std::move(whole));
+    return true;
+  }
+  bool add(Json value, Error& ec) {
+    if (!count(ec)) return false;
+    put(std::move(value));
+    return true;
+  }
+  void put(Json value) {
+    if (open_.empty()) {
+      root_ = std::move(value);
+    } else if (open_.back().is_array()) {
+      open_.back().as_array().push_back(std::move(value));
+    } else {
+      // What we wrote ourselves is sorted.
+      Json::Object& object = open_.back().as_object();
+      object.insert_or_assign(object.end(), std::move(keys_.back()), std::move(value));
+      keys_.pop_back();
     }
   }
-  return {};
-}
+
+  std::size_t left_;
+  bool has_too_many_ = false;
+  Json root_;
+  std::vector<Json> open_;         // the containers that are being read, outermost first
+  std::vector<std::string> keys_;  // of the members of open_ whose values are being read
+  std::string text_;               // the string or key that is being read
+};
 
 void write_string(std::string& out, std::string_view text) {
   out += '"';
@@ -232,18 +296,20 @@ Result<Json> parse_json(std::string_view text, std::string_view origin, JsonLimi
   }
   bj::parse_options options;
   options.max_depth = limits.max_depth;
-  bj::parser parser({}, options);
+  bj::basic_parser<Builder> parser(options, limits.max_values);
   boost::system::error_code ec;
   // write_some() says how far it came, which is the place of the mistake.
-  const std::size_t read = parser.write_some(text.data(), text.size(), ec);
-  if (!ec && read == text.size()) {
-    return convert(parser.release());
-  }
+  const std::size_t read = parser.write_some(false, text.data(), text.size(), ec);
   if (!ec) {
     std::size_t rest = read;
     while (rest < text.size() && std::isspace(static_cast<unsigned char>(text[rest])) != 0) ++rest;
-    if (rest == text.size()) return convert(parser.release());
+    if (rest == text.size()) return parser.handler().release();
     ec = bj::error::extra_data;
+  }
+  if (parser.handler().has_too_many()) {
+    return fail(ErrorCode::too_large, fmt::format("{} has more than {} values, which is the limit",
+                                                  name, limits.max_values))
+        .at(span_at(text, read, origin));
   }
   return fail(ErrorCode::invalid_input, fmt::format("{} is not valid JSON: {}", name, ec.message()))
       .at(span_at(text, read, origin));

@@ -1,6 +1,6 @@
-// JSON values. Parsing is bounded (bytes, depth) and done by Boost.JSON inside json.cc; this header
-// is cheap. Objects are sorted by key, so every text we write is stable; canonical() is what
-// digests are taken of.
+// JSON values. Parsing is bounded (bytes, depth, values) and done by Boost.JSON inside json.cc;
+// this header is cheap. Objects are sorted by key, so every text we write is stable; canonical() is
+// what digests are taken of.
 #pragma once
 
 #include <cstddef>
@@ -99,9 +99,11 @@ class Json {
   std::variant<std::monostate, bool, std::int64_t, double, std::string, Array, Object> value_;
 };
 
+// A value takes 60 to 200 bytes of memory, but may take two of text.
 struct JsonLimits {
   std::size_t max_bytes = 64U << 20U;
   std::size_t max_depth = 100;
+  std::size_t max_values = 4U << 20U;  // scalars, arrays and objects
 };
 
 // Errors: invalid_input with line and column; too_large. Duplicate keys: the last one wins, as in

@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <poll.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -276,6 +277,15 @@ std::string quote_argv(const std::vector<std::string>& argv) {
 void forbid_core_dumps() {
   // It cannot fail with these values.
   ::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+std::size_t allow_many_files() {
+  rlimit limit{};
+  // They cannot fail with these values.
+  ::getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
 }
 
 }  // namespace consort

@@ -73,4 +73,8 @@ class SystemProcessRunner final : public ProcessRunner {
 // process of its user can read its memory. Programs that it starts are not concerned.
 void forbid_core_dumps();
 
+// This process may have as many open files as it is permitted at all: its soft limit becomes the
+// hard one. Programs that it starts inherit that. Returns the limit.
+std::size_t allow_many_files();
+
 }  // namespace consort

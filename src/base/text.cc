@@ -50,6 +50,40 @@ bool is_name(std::string_view text) {
   });
 }
 
+bool is_variable_name(std::string_view text) {
+  const auto is_word = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; };
+  return !text.empty() && std::isdigit(static_cast<unsigned char>(text.front())) == 0 &&
+         std::all_of(text.begin(), text.end(), is_word);
+}
+
+std::string plain_path(std::string_view path) {
+  std::string out;
+  const bool absolute = path.starts_with('/');
+  for (const std::string& part : split(path, '/')) {
+    if (part.empty() || part == ".") continue;
+    if (absolute || !out.empty()) out += '/';
+    out += part;
+  }
+  return out.empty() && absolute ? std::string("/") : out;
+}
+
+std::string printable(std::string text, Lines lines) {
+  unsigned char before = 0;
+  for (char& c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      if (lines == Lines::one) c = ' ';
+    } else if ((byte < 0x20 && c != '\t') || byte == 0x7f) {
+      c = '?';
+    } else if (before == 0xc2 && byte >= 0x80 && byte < 0xa0) {
+      // U+00BF, so that it stays UTF-8.
+      c = '\xbf';
+    }
+    before = byte;
+  }
+  return text;
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before(b.size() + 1);
   std::vector<std::size_t> last(b.size() + 1);

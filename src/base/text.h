@@ -1,6 +1,7 @@
 // Small text functions that several rooms need.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,8 +16,18 @@ namespace consort {
 // [a-zA-Z0-9._-], starts with a letter or digit, 1 to 63 characters: names of hosts, services,
 // classes.
 [[nodiscard]] bool is_name(std::string_view text);
+// Of the environment: [A-Za-z_][A-Za-z0-9_]*
+[[nodiscard]] bool is_variable_name(std::string_view text);
+// A path as it is compared: without ".", doubled '/' and one at the end. ".." stays: what it means
+// depends on links.
+[[nodiscard]] std::string plain_path(std::string_view path);
 // Well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates).
 [[nodiscard]] bool is_utf8(std::string_view text);
+// Text that somebody else wrote, so that it steers no terminal. Control characters become '?',
+// those from U+0080 to U+009F an inverted one (it has as many bytes). Tabs stay; so do newlines of
+// `many`, else they become spaces.
+enum class Lines : std::uint8_t { one, many };
+[[nodiscard]] std::string printable(std::string text, Lines lines);
 // Restricted Damerau-Levenshtein distance.
 [[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
 [[nodiscard]] std::string closest(std::string_view wanted,

@@ -20,20 +20,47 @@ std::string describe_holders(const Budget& budget) {
   return out.empty() ? "nobody" : out;
 }
 
+using Reasons = std::map<std::string, Reason>;
+
+bool pays(const Reasons& reasons) {
+  return std::any_of(reasons.begin(), reasons.end(),
+                     [](const auto& item) { return !item.second.costs_nothing; });
+}
+
+bool in_own_outage(const Budget& budget, const std::string& reason, const std::string& host) {
+  return budget.joint && budget.joint->reason == reason && budget.joint->hosts.contains(host);
+}
+
+// What is left for the claim. The hosts of its own outage are away as declared: it must not wait
+// for itself. For a host that is away already, other sick hosts leave as much as before; those that
+// do not answer have nothing left that works.
+std::int64_t left_for(const Claim& claim, const Budget& budget, const Census& census) {
+  const bool is_away = budget.holders.contains(claim.host) ||
+                       census.unhealthy.contains(claim.host) ||
+                       in_own_outage(budget, claim.reason, claim.host);
+  const std::set<std::string>& away = is_away ? census.unreachable : census.unhealthy;
+  const auto others = std::count_if(away.begin(), away.end(), [&](const std::string& host) {
+    return host != claim.host && !budget.holders.contains(host) &&
+           !in_own_outage(budget, claim.reason, host);
+  });
+  const auto held =
+      is_away ? paying_holders(budget) : static_cast<std::int64_t>(budget.holders.size());
+  return amount_of(budget.slots, census.hosts) - held - others;
+}
+
 // Why this host may not have a slot of this budget, or "".
 std::string refusal(const std::string& name, const Budget& budget, const Census& census,
-                    const std::string& host, const std::string& reason) {
-  if (budget.joint && budget.joint->reason == reason && budget.joint->hosts.contains(host))
-    return "";
-  if (budget.holders.contains(host)) return "";
-  // Who holds it as a whole may take ordinary slots besides: it must not wait for itself.
-  if (budget.joint && budget.joint->reason != reason)
+                    const Claim& claim) {
+  if (claim.in_outage && in_own_outage(budget, claim.reason, claim.host)) return "";
+  // Who holds it as a whole may take ordinary slots besides.
+  if (budget.joint && budget.joint->reason != claim.reason)
     return fmt::format("budget {} is held as a whole by {} since {} ({})", name,
                        budget.joint->reason, format_instant(budget.joint->data.since),
                        budget.joint->data.text);
-  if (census.unhealthy.contains(host)) return "";
+  const auto held = budget.holders.find(claim.host);
+  if (claim.costs_nothing || (held != budget.holders.end() && pays(held->second))) return "";
   if (budget.paused) return fmt::format("budget {} is paused", name);
-  if (available(budget, census) > 0) return "";
+  if (left_for(claim, budget, census) > 0) return "";
   std::string down;
   for (const std::string& sick : census.unhealthy) {
     if (!budget.holders.contains(sick)) down += (down.empty() ? "" : ", ") + sick;
@@ -102,31 +129,27 @@ Amount default_max_unavailable(std::int64_t hosts) {
   return hosts <= 10 ? Amount{1, false} : Amount{10, true};
 }
 
-std::int64_t available(const Budget& budget, const Census& census) {
-  auto sick = static_cast<std::int64_t>(census.unhealthy.size());
-  for (const std::string& host : census.unhealthy) {
-    if (budget.holders.contains(host)) --sick;
-  }
-  return amount_of(budget.slots, census.hosts) - static_cast<std::int64_t>(budget.holders.size()) -
-         sick;
+std::int64_t paying_holders(const Budget& budget) {
+  return std::count_if(budget.holders.begin(), budget.holders.end(),
+                       [](const auto& item) { return pays(item.second); });
 }
 
 Grant acquire(Budgets& budgets, const std::vector<std::string>& names, const Censuses& censuses,
-              const std::string& host, const std::string& reason, const std::string& text,
-              Instant now) {
+              const Claim& claim, Instant now) {
   std::vector<Budget*> wanted;
   for (const std::string& name : names) {
     const Census& census = census_of(censuses, name);
     auto [it, made] = budgets.try_emplace(name);
     if (made) it->second.slots = default_max_unavailable(census.hosts);
-    const std::string why = refusal(name, it->second, census, host, reason);
+    const std::string why = refusal(name, it->second, census, claim);
     if (!why.empty()) return {false, why};
     wanted.push_back(&it->second);
   }
   for (Budget* budget : wanted) {
-    if (budget->joint && budget->joint->reason == reason && budget->joint->hosts.contains(host))
-      continue;
-    budget->holders[host].try_emplace(reason, Reason{now, text});
+    if (claim.in_outage && in_own_outage(*budget, claim.reason, claim.host)) continue;
+    const auto [it, fresh] = budget->holders[claim.host].try_emplace(
+        claim.reason, Reason{now, claim.text, claim.costs_nothing});
+    if (!fresh && !claim.costs_nothing) it->second.costs_nothing = false;
   }
   return {true, ""};
 }
@@ -226,8 +249,9 @@ Json budgets_to_json(const Budgets& budgets) {
     for (const auto& [host, reasons] : budget.holders) {
       Json::Object list;
       for (const auto& [reason, data] : reasons)
-        list.emplace(reason,
-                     Json::object({{"since", format_instant(data.since)}, {"text", data.text}}));
+        list.emplace(reason, Json::object({{"since", format_instant(data.since)},
+                                           {"text", data.text},
+                                           {"costsNothing", data.costs_nothing}}));
       holders.emplace(host, std::move(list));
     }
     out.emplace(name, Json::object({{"slots", amount_to_json(budget.slots)},
@@ -259,7 +283,7 @@ Result<Budgets> budgets_from_json(const Json& json) {
       if (!reasons.is_object()) continue;
       for (const auto& [reason, data] : reasons.as_object()) {
         budget.holders[host][reason] = {TRY(parse_instant(data.string_or("since"))),
-                                        data.string_or("text")};
+                                        data.string_or("text"), data.bool_or("costsNothing")};
       }
     }
     TRYV(reader.finish(UnknownMembers::ignore));

@@ -2,7 +2,10 @@
 // of reasons (rollout:<id>, reboot, repair, drain, operator). Pure values; the controller persists
 // them.
 //
-// Available = slots − holders − unhealthy hosts that hold none. Nothing expires by itself.
+// Available = slots − holders − unhealthy hosts that hold none. A host that is unhealthy already is
+// away: taking it takes no other one away. But what works on it beside what is sick has to last, so
+// of hosts where something is lost there are never more holders than slots. Nothing expires by
+// itself.
 #pragma once
 
 #include <cstdint>
@@ -34,6 +37,7 @@ struct Amount {
 struct Reason {
   Instant since;
   std::string text;
+  bool costs_nothing = false;  // see Claim
 };
 
 // A joint outage holds a whole budget for a set of hosts at once (DESIGN.md section 5).
@@ -53,7 +57,20 @@ struct Budget {
 // What is known of the hosts that a budget covers.
 struct Census {
   std::int64_t hosts = 0;
-  std::set<std::string> unhealthy;  // down or with an unhealthy instance
+  std::set<std::string> unhealthy;    // down, with an unhealthy instance, or in a transition
+  std::set<std::string> unreachable;  // of these: that do not answer
+};
+
+// Who wants a slot, and what it costs.
+struct Claim {
+  std::string host;
+  std::string reason;  // its name: rollout:<id>, reboot …
+  std::string text;
+  // What is taken away does not work anyway: such a claim is always granted, and keeps no other
+  // from a slot of the hosts that are away.
+  bool costs_nothing = false;
+  // The joint outage that this reason holds names what is taken away: it needs no slot besides.
+  bool in_outage = false;
 };
 
 struct Grant {
@@ -64,14 +81,12 @@ struct Grant {
 using Budgets = std::map<std::string, Budget>;
 using Censuses = std::map<std::string, Census>;
 
-[[nodiscard]] std::int64_t available(const Budget& budget, const Census& census);
-
 // Takes the host's slot in all named budgets, or in none. Idempotent per (host, reason). A host
-// that is already unhealthy, or that already holds a slot, always gets it. Unknown budgets are made
-// with the default size.
+// that already holds a slot always gets it. Unknown budgets are made with the default size.
 [[nodiscard]] Grant acquire(Budgets& budgets, const std::vector<std::string>& names,
-                            const Censuses& censuses, const std::string& host,
-                            const std::string& reason, const std::string& text, Instant now);
+                            const Censuses& censuses, const Claim& claim, Instant now);
+// Holders where something is lost: never more than slots (I11).
+[[nodiscard]] std::int64_t paying_holders(const Budget& budget);
 // A declared outage of many hosts: takes all named budgets as a whole, or none. Granted only while
 // nobody else holds a slot of them; until it is released nobody else gets one. Idempotent.
 [[nodiscard]] Grant acquire_jointly(

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "cli/command.h"
 #include "cli/rows.h"
+#include "cli/terminal.h"
 
 namespace consort::cli {
 namespace {
@@ -43,10 +44,17 @@ Status read_join(const Arguments& arguments, agent::AgentOptions& options) {
   auto text = read_file(file, 4096);
   // Once a host has joined its token is worth nothing; nobody needs to keep the file.
   std::error_code ec;
-  if (!text && text.error().code() == ErrorCode::not_found &&
-      fs::exists(options.data / "identity/joined.json", ec))
-    return {};
+  const auto is_there = [&](const char* name) {
+    return fs::exists(options.data / "identity" / name, ec);
+  };
+  const bool has_joined = is_there("joined.json") || is_there("host.pem");
+  if (!text && text.error().code() == ErrorCode::not_found && has_joined) return {};
   if (!text) return fail(std::move(text).error());
+  // Whoever has read it before can join in this host's place.
+  if (const Status only_own = check_private(file, "let an admin revoke the token and make another");
+      !only_own && !has_joined)
+    print_to_stderr(
+        fmt::format("warning: {}; {}\n", only_own.error().message(), only_own.error().hint_text()));
   options.join_token = crypto::SecretText(trim(*text));
   crypto::wipe(*text);
   return {};

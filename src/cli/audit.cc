@@ -3,6 +3,7 @@
 
 #include "access/audit.h"
 #include "base/text.h"
+#include "cli/audit_view.h"
 #include "cli/context.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
@@ -26,10 +27,6 @@ Result<std::vector<Json>> fetch(http::Client& client, std::uint64_t after, std::
     }
   }
   return out;
-}
-
-std::string_view shown(access::AuditNote::Outcome outcome) {
-  return outcome == access::AuditNote::Outcome::done ? "" : access::outcome_name(outcome);
 }
 
 // Checks the whole chain against the head that the controller names, and against one that was kept.
@@ -66,9 +63,12 @@ Result<int> verify_all(http::Client& client, const Arguments& arguments) {
         .hint("compare with an exported copy: consort audit --json");
   if (!kept_seen)
     return fail(ErrorCode::corrupt,
-                fmt::format("no entry has the hash {}: the log was written anew",
+                fmt::format("no entry has the hash {}: it is mistyped or of another controller, or "
+                            "the log was written anew",
                             kept.substr(0, 80)))
-        .hint("compare with an exported copy: consort audit --json");
+        .hint(
+            "look at the head that you kept once more; then compare with an exported copy: consort "
+            "audit --json");
   print(arguments.json()
             ? Json::object({{"entries", count}, {"head", head.hash.str()}}).dump() + "\n"
             : fmt::format(
@@ -89,16 +89,9 @@ Result<int> run(const Arguments& arguments) {
     for (const Json& entry : entries) print(entry.dump() + "\n");
     return kOk;
   }
-  std::vector<std::vector<std::string>> rows = {
-      {"#", "WHEN", "WHO", "FROM", "DID", "TO", "AFTER", "WHY"}};
-  for (const Json& json : entries) {
-    const access::AuditEntry entry = TRY(access::audit_entry_from_json(json));
-    const access::AuditNote& note = entry.note;
-    rows.push_back({std::to_string(entry.number), format_instant(note.at).substr(0, 19) + "Z",
-                    note.who, note.from, fmt::format("{} {}", note.action, shown(note.outcome)),
-                    note.subject, note.after, note.reason});
-  }
-  print(rows.size() > 1 ? table(rows) : "nothing has been changed yet\n");
+  std::vector<access::AuditEntry> shown;
+  for (const Json& json : entries) shown.push_back(TRY(access::audit_entry_from_json(json)));
+  print(shown.empty() ? "nothing has been changed yet\n" : render_audit(shown, output_width()));
   return kOk;
 }
 

@@ -13,13 +13,13 @@ namespace {
 // More than these nobody reads at once.
 constexpr std::size_t kShownMistakes = 20;
 
-std::string count(std::size_t number, std::string_view thing) {
-  return fmt::format("{} {}{}", number, thing, number == 1 ? "" : "s");
+std::string count(std::size_t number, std::string_view thing, std::string_view plural = "s") {
+  return fmt::format("{} {}{}", number, thing, number == 1 ? "" : plural);
 }
 
 void tell(const std::vector<Error>& mistakes) {
   for (std::size_t i = 0; i < std::min(mistakes.size(), kShownMistakes); ++i)
-    print_to_stderr(render_error(mistakes[i]));
+    print_error(mistakes[i]);
   if (mistakes.size() > kShownMistakes)
     print_to_stderr(fmt::format("… and {} more; all of them: consort check --json\n",
                                 mistakes.size() - kShownMistakes));
@@ -74,7 +74,7 @@ std::optional<http::Client> reachable_controller(const Arguments& arguments) {
   auto client = controller_client(arguments);
   std::optional<Error> why;
   if (!client) {
-    why = std::move(client).error();
+    why = client.error();
   } else if (auto placement = previous_placement(&*client); !placement) {
     why = std::move(placement).error();
   }
@@ -116,8 +116,9 @@ Result<int> run(const Arguments& arguments) {
   std::size_t instances = 0;
   for (const auto& [name, service] : generation.services) instances += service.hosts.size();
   std::string totals =
-      fmt::format("{} host classes, {} hosts, {} services, {} instances", generation.classes.size(),
-                  generation.hosts.size(), generation.services.size(), instances);
+      fmt::format("{}, {}, {}, {}", count(generation.classes.size(), "host class", "es"),
+                  count(generation.hosts.size(), "host"),
+                  count(generation.services.size(), "service"), count(instances, "instance"));
   if (!mistakes.empty())
     totals = fmt::format("{} in {}; sound: {}", count(mistakes.size(), "mistake"),
                          count(compiled.broken.size(), "service"), totals);

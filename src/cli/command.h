@@ -90,6 +90,14 @@ struct Parsed {
 };
 [[nodiscard]] Result<Parsed> parse(const std::vector<std::string>& argv);
 
+// What to say next to bring about the same by `command`, quoted for a shell: its words, those of
+// its options that were given (perhaps to another command) and shape what it brings, then `more`.
+// What is about one run only (--yes, --wait, --plan, --key, --propose, …) is left out.
+[[nodiscard]] std::string command_line(const Command& command,
+                                       const std::vector<std::string>& words,
+                                       const Arguments& arguments,
+                                       const std::vector<std::string>& more);
+
 // Help, for a terminal of that many columns (help.cc).
 [[nodiscard]] std::string usage_line(const Command& command);  // "consort host show HOST"
 [[nodiscard]] std::string help_text(const Command& command, std::size_t width);

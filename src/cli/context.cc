@@ -40,6 +40,7 @@ class KnownSecrets {
   Status load() {
     const Json answer = TRY(client_.get_json("/v1/secrets"));
     JsonReader reader(answer, "");
+    const std::vector<std::string> revoked = reader.strings("revoked");
     for (const Json& item : reader.array("secrets")) {
       JsonReader one(item, "secrets");
       plan::KnownSecret secret;
@@ -47,6 +48,7 @@ class KnownSecrets {
       secret.version = static_cast<std::uint64_t>(one.integer("version", std::nullopt, 1));
       secret.services = one.strings("services");
       secret.hosts = one.strings("hosts");
+      secret.revoked = revoked;
       TRYV(one.finish(UnknownMembers::ignore));
       known_.emplace(name, std::move(secret));
     }
@@ -81,6 +83,15 @@ Status send_object(http::Client& client, const objects::ObjectStore& store, cons
   } while (offset < size);
   ++report.objects;
   return {};
+}
+
+// Viewers plan what the controller has: whoever may not send is told that this is more.
+Failure told_of_missing(Error error, std::size_t count) {
+  if (error.code() != ErrorCode::forbidden) return fail(std::move(error));
+  return fail(ErrorCode::forbidden,
+              fmt::format("the controller does not have {} object{} of this site, and {}", count,
+                          count == 1 ? "" : "s", error.message()))
+      .hint("a plan of what it has needs no more than a viewer; let a deployer plan this one");
 }
 
 }  // namespace
@@ -228,7 +239,9 @@ Result<UploadReport> upload(http::Client& client, const Prepared& prepared, Uplo
     for (const Json& item : missing->as_array()) {
       if (block.live())
         block.draw({fmt::format("sending objects: {} of {}", ++sent, missing->as_array().size())});
-      TRYV(send_object(client, prepared.store, TRY(Digest::parse(item.as_string())), report));
+      const Digest digest = TRY(Digest::parse(item.as_string()));
+      if (auto status = send_object(client, prepared.store, digest, report); !status)
+        return told_of_missing(std::move(status).error(), missing->as_array().size());
     }
   }
   return report;

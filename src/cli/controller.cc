@@ -68,15 +68,14 @@ Status keep_context(const Context& context, const std::string& file) {
 // certificate is for nothing else.
 Result<std::string> listen_address(const std::string& url, const crypto::ExtraNames& names) {
   const http::HostPort at = TRY(http::parse_url(url)).at;
-  const auto is_local = [](const std::string& name) {
-    return name == "localhost" || name == "::1" || name.starts_with("127.");
-  };
-  const bool local = std::all_of(names.ips.begin(), names.ips.end(), is_local) &&
-                     std::all_of(names.dns.begin(), names.dns.end(), is_local);
+  const bool local = std::all_of(names.ips.begin(), names.ips.end(), http::is_loopback) &&
+                     std::all_of(names.dns.begin(), names.dns.end(), http::is_loopback);
   if (at.host.find(':') != std::string::npos)
     return fmt::format("[{}]:{}", local ? at.host : "::", at.port);
   if (!local) return fmt::format("0.0.0.0:{}", at.port);
-  return fmt::format("{}:{}", at.host.starts_with("127.") ? at.host : "127.0.0.1", at.port);
+  return fmt::format("{}:{}",
+                     http::is_loopback(at.host) && at.host != "localhost" ? at.host : "127.0.0.1",
+                     at.port);
 }
 
 std::string default_url(const crypto::ExtraNames& names) {
@@ -103,7 +102,8 @@ Result<int> run_init(const Arguments& arguments) {
   const std::string listen = TRY(listen_address(url, options.names));
   const std::string admin = arguments.value("--admin", "admin");
   const SystemClock clock;
-  TRYV(controller::AuthorityFolder::check_absent(data));
+  if (arguments.has("--new-authority")) options.succession = controller::Succession::replaces_lost;
+  TRYV(controller::check_initialisable(data, options, clock));
   const std::string file = arguments.value("--context-file");
   Context context;
   context.name = arguments.value("--context-name", options.partition);
@@ -206,7 +206,7 @@ Command controller_init_command() {
       "Make the authority of a new controller and its first admin, once.",
       "Hosts, operators and the controller know each other by certificates of this authority. Its "
       "key is encrypted on disk. The first admin's certificate goes to this person's contexts "
-      "(mode 0600).",
+      "(mode 0600). If it is ended halfway, say it again. A key that is there is never replaced.",
       {},
       {{"--data", "DIR", "The controller's folder."},
        {"--partition", "NAME", "Which part of the world it is for; default main."},
@@ -224,7 +224,9 @@ Command controller_init_command() {
        {"--unlock", "FILE", "The passphrase of the authority's key, kept by you."},
        {"--authority-certificate", "FILE",
         "An intermediate of your own authority (PEM, with its chain), in place of a new root."},
-       {"--authority-key", "FILE", "Its key (PEM)."}},
+       {"--authority-key", "FILE", "Its key (PEM)."},
+       {"--new-authority", "",
+        "In place of one that is lost, though hosts and operators are known: they join anew."}},
       run_init,
       false,
       false,

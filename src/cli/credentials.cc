@@ -1,7 +1,6 @@
 #include "cli/credentials.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -50,16 +49,6 @@ Holder holder_of(const Context& there, const Context& fresh) {
   return {"", me.error().code() == ErrorCode::unauthenticated};
 }
 
-// A key that others can read is no secret any more.
-Status check_mode(const fs::path& file) {
-  struct stat info {};
-  if (::stat(file.c_str(), &info) != 0 || (info.st_mode & 077U) == 0) return {};
-  return fail(ErrorCode::refused, fmt::format("{} can be read by others (mode {:04o})",
-                                              file.string(), info.st_mode & 07777U))
-      .hint(fmt::format("chmod 600 {}; and have the credential replaced if they might have read it",
-                        file.string()));
-}
-
 }  // namespace
 
 Json context_to_json(const Context& context) {
@@ -105,7 +94,7 @@ Result<Context> load_context(const std::string& name_or_path) {
                             : fmt::format("there are: {}", join(names, ", ")));
   }
   if (!text) return fail(std::move(text).error());
-  TRYV(check_mode(file));
+  TRYV(check_private(file, "have the credential replaced if they might have read it"));
   const Json json = TRY(parse_json(*text, file.string()));
   auto context = context_from_json(json);
   if (!context) return fail(std::move(context).error().context("in " + file.string()));
@@ -113,6 +102,7 @@ Result<Context> load_context(const std::string& name_or_path) {
 }
 
 Status save_context(const Context& context, const fs::path& file) {
+  remove_leftovers_of(file, kLeftoverAge);
   return write_file_atomic(file, context_to_json(context).dump() + "\n", 0600);
 }
 
@@ -145,6 +135,7 @@ Status check_replaceable(const Context& fresh, const std::string& who, std::stri
 Status remove_context(const std::string& name) {
   const fs::path file = TRY(file_of(name));
   TRYV(load_context(name).map([](const Context&) {}));
+  remove_leftovers_of(file, Duration(0));
   TRYV(remove_tree(file));
   if (TRY(current_context_name()) == name) TRYV(remove_tree(TRY(config_folder()) / "current"));
   return {};
@@ -174,8 +165,10 @@ Status use_context(const std::string& name) {
   return write_file_atomic(TRY(config_folder()) / "current", name + "\n", 0600);
 }
 
+std::string context_of_environment() { return from_environment("CONSORT_CONTEXT"); }
+
 Result<std::optional<Context>> chosen_context(const Arguments& arguments) {
-  std::string name = arguments.value("--context", from_environment("CONSORT_CONTEXT"));
+  std::string name = arguments.value("--context", context_of_environment());
   const std::string url = arguments.value("--controller", from_environment("CONSORT_CONTROLLER"));
   if (url.starts_with("http://")) return Context{"", url, "", "", "", ""};
   if (name.empty()) name = TRY(current_context_name()).value_or("");

@@ -47,6 +47,8 @@ struct Context {
 [[nodiscard]] Result<std::vector<std::string>> context_names();  // sorted
 [[nodiscard]] Result<std::optional<std::string>> current_context_name();
 [[nodiscard]] Status use_context(const std::string& name);
+// CONSORT_CONTEXT, a name or the path of a file, which goes before the current one; "": not set.
+[[nodiscard]] std::string context_of_environment();
 
 // The one that this command shall use: --context, CONSORT_CONTEXT (each a name, or the path of a
 // file), or the current one; its URL replaced by --controller or CONSORT_CONTROLLER if given. With

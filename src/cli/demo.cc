@@ -114,7 +114,7 @@ int report(const std::vector<DemoCheck>& checks, const Status& played, bool json
   }
   const auto tell = json ? print_to_stderr : print;
   tell("\n" + table(rows) + "\n");
-  if (!played) print_to_stderr(render_error(played.error()));
+  if (!played) print_error(played.error());
   tell(fmt::format("demo: {} of {} checks passed{}\n", passed, checks.size(),
                    played ? "" : ", and it did not come to its end"));
   if (json)
@@ -124,10 +124,18 @@ int report(const std::vector<DemoCheck>& checks, const Status& played, bool json
   return all ? kOk : kError;
 }
 
-void tidy_up(const fs::path& folder) {
-  if (Status down = platform::Lab::down(folder / "lab", self()); !down)
-    print_to_stderr(render_error(down.error()));
-  (void)remove_tree(folder);
+Status tidy_up(const fs::path& folder) {
+  Status down = platform::Lab::down(folder / "lab", self());
+  Status removed = remove_tree(folder);
+  if (!down && down.error().code() != ErrorCode::not_found)  // it may not have come to a lab
+    return down;
+  return removed;
+}
+
+// Ctrl-C, whenever it came: whoever stops something wants to know what is left of it.
+Result<int> end_stopped(const fs::path& folder) {
+  TRYV(tidy_up(folder));
+  return fail(ErrorCode::interrupted, "stopped; everything that was made is removed");
 }
 
 void tell_how_to_look_around(const fs::path& folder) {
@@ -145,24 +153,25 @@ Result<int> run_demo(const Arguments& arguments) {
   const fs::path folder = TRY(make_folder(arguments));
   auto stage = set_the_stage(arguments, folder);
   if (!stage) {
-    tidy_up(folder);
+    if (!check_not_interrupted()) return end_stopped(folder);
+    if (Status tidy = tidy_up(folder); !tidy) print_error(tidy.error());
     return fail(std::move(stage.error()));
   }
   const auto begun = std::chrono::steady_clock::now();
   const Status played = play(*stage);
   stage->stop_customer();
-  const bool stopped = !played && played.error().code() == ErrorCode::interrupted;
-  const int status = stopped ? kInterrupted : report(stage->checks(), played, arguments.json());
-  if (!stopped && !arguments.json())
+  if (!played && !check_not_interrupted()) return end_stopped(folder);
+  const int status = report(stage->checks(), played, arguments.json());
+  if (!arguments.json())
     print(paint(Colour::dim, fmt::format("played in {} on the platform {}\n",
                                          human_duration(std::chrono::duration_cast<Duration>(
                                              std::chrono::steady_clock::now() - begun)),
                                          stage->lab().platform_name())));
-  if (arguments.has("--keep") && !stopped) {
+  if (arguments.has("--keep")) {
     tell_how_to_look_around(folder);
     return status;
   }
-  tidy_up(folder);
+  TRYV(tidy_up(folder));
   return status;
 }
 
@@ -174,8 +183,10 @@ Command demo_command() {
       "Show everything on a fleet of four hosts on this machine, checking each step.",
       "Deploys a shop (HAProxy, nginx, a Python application, PostgreSQL), upgrades it while a "
       "customer places orders, lets two releases fail and "
-      "go back, damages hosts, kills the controller, and rolls back. Takes about three minutes and "
-      "leaves nothing behind.",
+      "go back, damages hosts, kills the controller, and rolls back. Takes about half a "
+      "minute. It leaves nothing behind but, on the platform nspawn, the hosts' root file system, "
+      "which the first run makes in a minute or two and keeps for the next (about 1 GB in "
+      "/var/cache/consort; remove it with: rm -r /var/cache/consort/roots).",
       {},
       {{"--platform",
         "PLATFORM",

@@ -1,6 +1,5 @@
 // consort plan, deploy, rollback: one pipeline with three ends.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <iostream>
@@ -9,8 +8,10 @@
 #include "base/text.h"
 #include "cli/context.h"
 #include "cli/follow.h"
+#include "cli/layout.h"
 #include "cli/plan_view.h"
 #include "cli/rows.h"
+#include "cli/seen.h"
 #include "cli/sign.h"
 #include "cli/terminal.h"
 
@@ -52,20 +53,24 @@ Json request_json(const plan::Generation& candidate, const Arguments& arguments)
 }
 
 void tell_broken(const std::map<std::string, Error>& broken) {
-  for (const auto& [name, error] : broken)
-    print_to_stderr(fmt::format("{} {} is left as it is\n{}",
-                                paint_for_stderr(Colour::yellow, "broken:"), name,
-                                render_error(error)));
+  for (const auto& [name, error] : broken) {
+    print_to_stderr(
+        fmt::format("{} {} is left as it is\n", paint_for_stderr(Colour::yellow, "broken:"), name));
+    print_error(error);
+  }
 }
 
 Result<bool> confirmed(const Arguments& arguments, const plan::Plan& plan) {
   if (arguments.has("--yes") || arguments.json()) return true;
-  if (!stdout_is_terminal() || ::isatty(STDIN_FILENO) != 1)
-    return true;  // scripts said what they want
+  // Scripts said what they want. Of a person's terminal one output may go elsewhere
+  // (`consort deploy | tee log`): the question goes to the other.
+  if (!stdin_is_terminal() || !(stderr_is_terminal() || stdout_is_terminal())) return true;
   const std::string verb = plan.backwards ? "roll back" : "deploy";
-  print(plan.steps.empty() ? std::string("change who may reach what now? [y/N] ")
-                           : fmt::format("{} now, in {} step{}? [y/N] ", verb, plan.steps.size(),
-                                         plan.steps.size() == 1 ? "" : "s"));
+  const auto ask = stderr_is_terminal() ? print_to_stderr : print;
+  ask(!plan.steps.empty()    ? fmt::format("{} now, in {} step{}? [y/N] ", verb, plan.steps.size(),
+                                        plan.steps.size() == 1 ? "" : "s")
+      : !plan.access.empty() ? std::string("change who may reach what now? [y/N] ")
+                             : std::string("forget what has left the inventory now? [y/N] "));
   std::string answer;
   std::getline(std::cin, answer);
   return answer == "y" || answer == "Y" || answer == "yes";
@@ -105,12 +110,12 @@ struct Signer {
 // What others say to add their signatures to the proposal, and then whoever proposed it.
 std::string next_of_proposal(const Arguments& arguments, const std::string& file,
                              bool is_rollback) {
-  std::string last = is_rollback ? "consort rollback" : "consort deploy";
-  for (const std::string_view option : {"--site", "--to"}) {
-    if (arguments.has(option)) last += fmt::format(" {} {}", option, arguments.value(option));
-  }
-  return fmt::format("others add theirs: consort key sign {}{}; then: {} --signatures {}", file,
-                     is_rollback ? " --rollback" : "", last, file);
+  std::vector<std::string> rollback;
+  if (is_rollback) rollback.emplace_back("--rollback");
+  return fmt::format("others add theirs: {}; then: {}",
+                     command_line(key_sign_command(), {file}, arguments, rollback),
+                     command_line(is_rollback ? rollback_command() : deploy_command(), {},
+                                  arguments, {"--signatures", file}));
 }
 
 // Puts the signed statement into the request. False: it was only written to the file of --propose.
@@ -133,7 +138,6 @@ Result<bool> sign_request(const Json& answer, const Arguments& arguments, Signer
     if (signer.compiled == nullptr && proposal.then)
       print(fmt::format("brings back statement {}\n", proposal.then->statement.sequence));
   }
-  TRYV(check_secret_versions(*signer.list, signer.secrets));
   TRYV(sign_proposal(arguments, *signer.list, proposal));
   TRYV(remember_secret_versions(*signer.list, signer.secrets));
   const plan::StatementHead head = plan::ShareTree(proposal.proposed.statement).head();
@@ -171,7 +175,10 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
   request["sign"] = signer.list.has_value();
   request["newChain"] = arguments.has("--new-chain");
   const Json answered = TRY(client.send_json("POST", "/v1/plan", request, minutes(2)));
-  const plan::Plan plan = TRY(plan::plan_from_json(answered));
+  plan::Plan plan = TRY(plan::plan_from_json(answered));
+  if (signer.list) ask_for_outage(plan, arguments, signer.compiled);
+  // Also where there is nothing to do by that: what was rotated may just not have been deployed.
+  if (signer.list) TRYV(check_secret_versions(*signer.list, signer.secrets));
   const std::string expected = arguments.value("--plan");
   if (!expected.empty() && !plan.inputs.hex().starts_with(expected)) {
     return fail(ErrorCode::stale,
@@ -208,16 +215,9 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
 
 // The command that carries out what was planned, with what it still needs to be allowed.
 std::string deploy_command_line(const Arguments& arguments, const plan::Plan& plan) {
-  std::string out = "consort deploy";
-  if (arguments.has("--site")) out += " --site " + arguments.value("--site");
-  for (const std::string& name : arguments.values("--only")) out += " --only " + name;
-  for (const std::string& name : arguments.values("--except")) out += " --except " + name;
-  for (const std::string_view flag :
-       {"--keep-going", "--allow-outage", "--allow-unsafe-removal", "--allow-shrink"}) {
-    if (arguments.has(flag)) out += " " + std::string(flag);
-  }
-  for (const std::string& option : missing_options(plan)) out += " " + option;
-  return out + " --plan " + plan.inputs.brief();
+  std::vector<std::string> more = missing_options(plan);
+  more.insert(more.end(), {"--plan", plan.inputs.brief()});
+  return command_line(deploy_command(), {}, arguments, more);
 }
 
 void show_plan(const Arguments& arguments, const plan::Plan& plan) {
@@ -231,16 +231,39 @@ void show_plan(const Arguments& arguments, const plan::Plan& plan) {
           deploy_command_line(arguments, plan) + "\n");
 }
 
+// Hosts with a trust list refuse what nobody signed. That they have one is known of those that took
+// a signed statement before. A warning only: without it the plan is as good.
+void warn_of_signed_hosts(http::Client& client) {
+  const auto known = client.get_json("/v1/hosts");
+  if (!known) return;
+  std::vector<std::string> names;
+  for (const Json& host : known->find("hosts")->as_array()) {
+    if (host.find("report")->int_or("statement") > 0) names.push_back(host.string_or("name"));
+  }
+  if (names.empty()) return;
+  const bool one = names.size() == 1;
+  print_to_stderr(fmt::format(
+      "{} {} took signed statements before; with a trust list {} unsigned deploys\n",
+      paint_for_stderr(Colour::yellow, "warning:"),
+      one ? names.front() : fmt::format("{} and {} more", names.front(), names.size() - 1),
+      one ? "it refuses" : "they refuse"));
+}
+
 Result<int> run_plan(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Prepared prepared = TRY(prepare(arguments, &client));
+  const plan::Generation& compiled = prepared.compiled.generation;
+  const auto trust = TRY(chosen_trust_for(client, arguments, compiled.site));
   TRY(upload(client, prepared, Upload::manifests));
-  const Json answer = TRY(client.send_json(
-      "POST", "/v1/plan", request_json(prepared.compiled.generation, arguments), minutes(2)));
-  const plan::Plan plan = TRY(plan::plan_from_json(answer));
+  const Json answer =
+      TRY(client.send_json("POST", "/v1/plan", request_json(compiled, arguments), minutes(2)));
+  plan::Plan plan = TRY(plan::plan_from_json(answer));
+  if (trust)  // then `deploy` signs
+    ask_for_outage(plan, arguments, &compiled);
   const int status = plan.empty() && plan.needs.empty() ? kOk : kChanges;
   if (arguments.json()) {
     Json out = answer;
+    out["needs"] = *plan::plan_to_json(plan).find("needs");
     Json broken = Json::object();
     for (const auto& [name, error] : prepared.compiled.broken) broken[name] = error_to_json(error);
     out["broken"] = broken;
@@ -250,6 +273,7 @@ Result<int> run_plan(const Arguments& arguments) {
   } else {
     tell_broken(prepared.compiled.broken);
     show_plan(arguments, plan);
+    if (arguments.has("--unsigned")) warn_of_signed_hosts(client);
   }
   return status;
 }
@@ -259,7 +283,7 @@ Result<int> run_deploy(const Arguments& arguments) {
   const Prepared prepared = TRY(prepare(arguments, &client));
   if (!arguments.json()) tell_broken(prepared.compiled.broken);
   const plan::Generation& compiled = prepared.compiled.generation;
-  Signer signer{TRY(chosen_trust(arguments, compiled.site)), &compiled, 0,
+  Signer signer{TRY(chosen_trust_for(client, arguments, compiled.site)), &compiled, 0,
                 secret_versions(prepared.compiled)};
   TRY(upload(client, prepared, Upload::manifests));
   return carry_out(
@@ -267,8 +291,7 @@ Result<int> run_deploy(const Arguments& arguments) {
       [&]() -> Status {
         const UploadReport sent = TRY(upload(client, prepared, Upload::everything));
         if (sent.objects > 0 && !arguments.json())
-          print_to_stderr(fmt::format("sent {} objects, {:.1f} MB\n", sent.objects,
-                                      static_cast<double>(sent.bytes) / 1e6));
+          print_to_stderr(fmt::format("sent {}\n", shown_objects(sent.objects, sent.bytes)));
         return {};
       },
       !prepared.compiled.broken.empty() && arguments.has("--keep-going"));
@@ -283,7 +306,7 @@ Result<int> run_rollback(const Arguments& arguments) {
   const plan::Generation candidate =
       TRY(plan::generation_from_json(TRY(client.get_json("/v1/rollback?to=" + url_encode(to)))));
   if (!arguments.json()) print(fmt::format("back to generation {}\n", candidate.rollback_of));
-  Signer signer{TRY(chosen_trust(arguments, candidate.site)), nullptr, 0, {}};
+  Signer signer{TRY(chosen_trust_for(client, arguments, candidate.site)), nullptr, 0, {}};
   return carry_out(
       client, candidate, arguments, std::move(signer), [] { return Status(); }, false);
 }
@@ -296,7 +319,7 @@ Command plan_command() {
           "Waves, actions with their reasons, content diffs, one totals line, what it needs to be "
           "allowed, and the command that deploys exactly this.",
           {},
-          plan_options(),
+          with_plan_options(trust_options()),
           run_plan,
           false,
           false,
@@ -304,23 +327,23 @@ Command plan_command() {
 }
 
 Command deploy_command() {
-  return {
-      "deploy",
-      "Deploy the site: plan, roll out under the policy, commit, or go back.",
-      "Shows the plan, asks (on a terminal), and follows the rollout until it ends. What a plan "
-      "needs to be allowed is refused without the word for it.",
-      {},
-      with_signing_options(with_plan_options(
-          {{"--plan", "PLAN",
-            "Deploy only if the plan is still this one (printed by `consort plan`)."},
-           {"--yes", "", "Do not ask."},
-           {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
-           {"--wait", "", "Wait when somebody else is changing the same services."},
-           {"--detach", "", "Start the rollout and return."}})),
-      run_deploy,
-      false,
-      false,
-      "consort deploy --site shop/site.jsonnet -m 'shop 2.1'"};
+  return {"deploy",
+          "Deploy the site: plan, roll out under the policy, commit, or go back.",
+          "Shows the plan, asks (at a terminal, also when its output goes into a pipe), and "
+          "follows the rollout until it ends. What a plan "
+          "needs to be allowed is refused without the word for it.",
+          {},
+          with_signing_options(with_plan_options(
+              {{"--plan", "PLAN",
+                "Deploy only if the plan is still this one (printed by `consort plan`)."},
+               {"--yes", "", "Do not ask."},
+               {"--message", "TEXT", "Why; kept in the history.", false, "-m"},
+               {"--wait", "", "Wait when somebody else is changing the same services."},
+               {"--detach", "", "Start the rollout and return."}})),
+          run_deploy,
+          false,
+          false,
+          "consort deploy --site shop/site.jsonnet -m 'shop 2.1'"};
 }
 
 Command rollback_command() {

@@ -11,7 +11,11 @@ namespace consort::cli {
 namespace {
 
 Result<plan::Generation> generation_at(http::Client& client, const std::string& number) {
-  return plan::generation_from_json(TRY(client.get_json("/v1/generations/" + url_encode(number))));
+  auto answer = client.get_json("/v1/generations/" + url_encode(number));
+  if (!answer && answer.error().code() == ErrorCode::not_found && number == "current")
+    return fail(ErrorCode::not_found, "nothing has been deployed yet")
+        .hint("begin with: consort deploy");
+  return plan::generation_from_json(TRY(std::move(answer)));
 }
 
 struct Pair {
@@ -26,7 +30,9 @@ Result<Pair> chosen(http::Client& client, const Arguments& arguments) {
     out.after = TRY(generation_at(client, arguments.word(1)));
   } else {
     out.before = TRY(generation_at(client, arguments.word(0, "current")));
-    out.after = TRY(prepare(arguments, &client)).compiled.generation;
+    // As a deploy of it would leave the services that could not be evaluated.
+    out.after =
+        plan::confined(TRY(prepare(arguments, &client)).compiled.generation, &out.before, {}, {});
   }
   return out;
 }
@@ -120,7 +126,7 @@ Command diff_command() {
           {{"GENERATION", "A number or 'current'; two numbers compare each other.",
             Positional::Count::optional},
            {"OTHER", "The second generation.", Positional::Count::optional}},
-          {site_option(), {"--keep-going", "", "Leave broken services out."}},
+          {site_option(), {"--keep-going", "", "Leave broken services as they are."}},
           run_diff,
           false,
           false,

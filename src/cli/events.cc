@@ -45,7 +45,7 @@ std::string EventPrinter::render(const Json& event) {
     day_ = at.substr(0, 10);
     out = paint(Colour::bold, day_) + "\n";
   }
-  const std::string time = short_time ? at.substr(11, 8) : at.substr(0, 19);
+  const std::string time = short_time ? shown_time_of_day(at) : shown_time(at);
   const std::string kind = event.string_or("kind");
   std::vector<std::string> lines = split(event.string_or("text"), '\n');
   while (lines.size() > 1 && lines.back().empty()) lines.pop_back();

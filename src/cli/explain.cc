@@ -47,14 +47,21 @@ Json::Array instances_of(const Json& status, const Subject& subject) {
   return out;
 }
 
+// What a host that is away said last is no news of how it is.
+std::string state_of(const Json& row) {
+  const std::string said = fmt::format("{} {}", row.string_or("mode"), row.string_or("health"));
+  return row.bool_or("reachable")
+             ? said
+             : fmt::format("{}, was {}", paint(Colour::red, "unreachable"), said);
+}
+
 void print_instance(const Json& row) {
   const std::string version = row.string_or("version");
   const std::string reason = row.string_or("reason");
   const std::string head = fmt::format(
-      "{} on {}: {} {}{}",
+      "{} on {}: {}{}",
       paint(Colour::bold, row.string_or("service") + (version.empty() ? "" : " " + version)),
-      row.string_or("host"), row.string_or("mode"), row.string_or("health"),
-      reason.empty() ? "" : ": " + reason);
+      row.string_or("host"), state_of(row), reason.empty() ? "" : ": " + reason);
   print(wrap(head, output_width(), 0, "  ") + "\n");
   if (!row.string_or("purpose").empty())
     print("  " + wrap(paint(Colour::dim, row.string_or("purpose")), output_width(), 2, "  ") +

@@ -116,8 +116,7 @@ class Follower {
                kind == "step-soaking") {
       if (kind != "rollout") return;
     }
-    const std::string clock =
-        event.string_or("at").size() > 19 ? event.string_or("at").substr(11, 8) : "";
+    const std::string clock = shown_time_of_day(event.string_or("at"));
     block_.line(paint_for_stderr(Colour::dim, clock) + " " +
                 paint_for_stderr(colour, fmt::format("{} {}{}{}", mark, where,
                                                      where.empty() ? "" : "  ", text)));

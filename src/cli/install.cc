@@ -110,7 +110,7 @@ Result<std::string> controller_for(const Arguments& arguments, const std::string
   const std::string url = given.empty() ? own : given;
   const http::Url parsed = TRY(http::parse_url(url));
   const std::string& host = parsed.at.host;
-  if (given.empty() && (host.starts_with("127.") || host == "::1" || host == "localhost"))
+  if (given.empty() && http::is_loopback(host))
     return fail(ErrorCode::usage,
                 fmt::format("{} is this machine only; where does the new one reach the controller?",
                             url))

@@ -5,7 +5,9 @@
 
 #include "base/text.h"
 #include "cli/context.h"
+#include "cli/partition.h"
 #include "cli/rows.h"
+#include "cli/seen.h"
 #include "cli/sign.h"
 #include "cli/terminal.h"
 
@@ -72,11 +74,31 @@ Result<int> run_show(const Arguments& arguments) {
   return kOk;
 }
 
+// Where no --partition is given: that of the context, whose controller the list is most likely for.
+struct TakenPartition {
+  std::string name = "main";
+  std::string how = "as no context says another";
+};
+
+Result<TakenPartition> taken_partition(const Arguments& arguments) {
+  if (arguments.has("--partition")) return TakenPartition{arguments.value("--partition"), ""};
+  const auto context = TRY(chosen_context(arguments));
+  if (!context) return TakenPartition{};
+  auto partition = partition_of(*context);
+  if (!partition)
+    return fail(std::move(partition).error().context("which partition the list is for"))
+        .hint("say it: --partition NAME");
+  if (!*partition) return TakenPartition{};
+  return TakenPartition{**partition, context->name.empty() ? "as your controller's"
+                                                           : "as of your context " + context->name};
+}
+
 Result<int> run_trust(const Arguments& arguments) {
-  Json draft = Json::object({{"site", arguments.value("--site-name")},
-                             {"partition", arguments.value("--partition", "main")}});
   if (arguments.value("--site-name").empty())
     return fail(ErrorCode::usage, "of which site?").hint("--site-name shop");
+  const TakenPartition partition = TRY(taken_partition(arguments));
+  Json draft =
+      Json::object({{"site", arguments.value("--site-name")}, {"partition", partition.name}});
   Json::Array keys;
   for (const std::string& what : arguments.words)
     keys.emplace_back(TRY(public_key_of(what)).to_text());
@@ -97,6 +119,9 @@ Result<int> run_trust(const Arguments& arguments) {
     print(signing::trust_list_to_json(list).dump() + "\n");
     return kOk;
   }
+  if (!partition.how.empty())
+    print(fmt::format("the partition is {}, {}; another one: --partition NAME\n", list.partition,
+                      partition.how));
   print(fmt::format("site {} in {}: {} of {} key{} must sign\n", list.site, list.partition,
                     list.needed, list.keys.size(), list.keys.size() == 1 ? "" : "s"));
   print(out.empty() ? "it is kept as your own; for the hosts, write it to a file with --out, too\n"
@@ -119,6 +144,33 @@ void tell_what_is_signed(const plan::Statement& statement, const std::vector<std
     print_to_stderr(fmt::format("may be stopped for a while: {}\n", join(statement.held, ", ")));
 }
 
+// Without a controller no manifest knows its secrets' versions, and none is what was proposed.
+Result<std::map<std::string, std::uint64_t>> known_versions(const Arguments& arguments,
+                                                            const plan::Compiled& compiled) {
+  const std::vector<std::string> only = arguments.values("--only");
+  const std::vector<std::string> except = arguments.values("--except");
+  const auto has = [](const std::vector<std::string>& names, const std::string& name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
+  for (const auto& [service, record] : compiled.generation.services) {
+    const auto manifest = compiled.manifests.find(record.manifest);
+    const bool stays = (!only.empty() && !has(only, service)) || has(except, service);
+    if (stays || manifest == compiled.manifests.end()) continue;
+    for (const auto& [name, version] : manifest->second.secrets) {
+      if (version != 0) continue;
+      return fail(ErrorCode::usage,
+                  fmt::format("{} uses the secret '{}', and only the controller knows its newest "
+                              "version: without that, nobody can tell whether the proposal is what "
+                              "these sources make",
+                              service, name))
+          .hint("say where it is: --controller URL, or --context NAME (consort login)");
+    }
+  }
+  auto versions = secret_versions(compiled);
+  std::erase_if(versions, [](const auto& item) { return item.second == 0; });
+  return versions;
+}
+
 Result<int> run_sign(const Arguments& arguments) {
   const fs::path file = arguments.word(0);
   Proposal proposal = TRY(read_proposal(file));
@@ -138,20 +190,20 @@ Result<int> run_sign(const Arguments& arguments) {
   if (!rollback) {
     if (controller_url(arguments)) {
       http::Client client = TRY(controller_client(arguments));
+      TRYV(check_partition(*list, TRY(controller_partition(client))));
       prepared.emplace(TRY(prepare(arguments, &client)));
     } else {
       prepared.emplace(TRY(prepare(arguments, nullptr)));
     }
   }
+  std::map<std::string, std::uint64_t> versions;
+  if (prepared) versions = TRY(known_versions(arguments, prepared->compiled));
   const auto stay = TRY(review_proposal(arguments, proposal, *list,
                                         prepared ? &prepared->compiled.generation : nullptr));
   const plan::Statement& statement = proposal.proposed.statement;
   if (!arguments.json()) tell_what_is_signed(statement, stay);
-  if (prepared) {
-    const auto versions = secret_versions(prepared->compiled);
-    TRYV(check_secret_versions(*list, versions));
-    TRYV(remember_secret_versions(*list, versions));
-  }
+  TRYV(check_secret_versions(*list, versions));
+  TRYV(remember_secret_versions(*list, versions));
   TRYV(sign_proposal(arguments, *list, proposal));
   TRYV(write_proposal(proposal, file));
   const std::int64_t signatures = signing::signatures_of(*list, plan::ShareTree(statement).head(),
@@ -199,7 +251,8 @@ Command key_trust_command() {
           "now on.",
           {{"KEY", "names, .pub files or texts (ed25519:…) of keys", Positional::Count::many}},
           {{"--site-name", "NAME", "The name of the site, as its sources say."},
-           {"--partition", "NAME", "The controller's partition; default main."},
+           {"--partition", "NAME",
+            "The controller's partition; default: that of the context, or main."},
            {"--needed", "COUNT", "How many of the keys must sign; default 1."},
            {"--out", "FILE", "Write it here, for the hosts, and not as your own."}},
           run_trust,
@@ -218,6 +271,7 @@ Command key_sign_command() {
       options.end(),
       {{"--only", "SERVICE", "The deploy is of these services only.", true},
        {"--except", "SERVICE", "The deploy is of all services but these.", true},
+       {"--keep-going", "", "The deploy leaves broken services as they are."},
        {"--allow-outage", "", "Services may be stopped for a while, as the plan says."},
        {"--rollback", "", "It brings back what was signed earlier; sources are not looked at."}});
   return {"key sign",

@@ -1,9 +1,8 @@
 // The operator's signing keys and trust lists: below ${XDG_CONFIG_HOME:-~/.config}/consort, keys in
 // keys/NAME.pem (mode 0600, encrypted where a passphrase was given) with keys/NAME.pub, trust lists
-// in trust/SITE.json.
+// in trust/SITE.json. What was seen of a site is in seen.h. Not thread-safe.
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,7 +29,8 @@ struct KeyName {
 // may read it; a wrong passphrase), invalid_input.
 [[nodiscard]] Result<crypto::PrivateKey> load_key(const std::string& name_or_path);
 
-// The public key of a name, of a .pub or PEM file, or as text ("ed25519:…").
+// The public key of a name (of its NAME.pem where NAME.pub is lost), of a .pub or PEM file, or as
+// text ("ed25519:…").
 [[nodiscard]] Result<crypto::PublicKey> public_key_of(const std::string& what);
 
 [[nodiscard]] Status save_trust_list(const signing::TrustList& list);
@@ -38,15 +38,7 @@ struct KeyName {
 // The operator's own list of that site; nullopt: there is none.
 [[nodiscard]] Result<std::optional<signing::TrustList>> own_trust_list(const std::string& site);
 
-// The newest statement of a site that this operator has seen in force; 0: none. A controller that
-// shows an older one hides something.
-[[nodiscard]] Result<std::uint64_t> last_seen_statement(const signing::TrustList& list);
-[[nodiscard]] Status remember_statement(const signing::TrustList& list, std::uint64_t sequence);
-// The newest versions of secrets that this operator has signed for: a controller that calls an
-// older one the newest would bring a value back that was changed. Error forbidden, with the first.
-[[nodiscard]] Status check_secret_versions(const signing::TrustList& list,
-                                           const std::map<std::string, std::uint64_t>& versions);
-[[nodiscard]] Status remember_secret_versions(const signing::TrustList& list,
-                                              const std::map<std::string, std::uint64_t>& versions);
+// For what is kept of a site or a partition, whose names may be anything: the name of a file.
+[[nodiscard]] std::string file_name_of(const std::string& name);
 
 }  // namespace consort::cli

@@ -31,8 +31,9 @@ Result<Lab> open_lab(const Arguments& arguments) {
 
 std::string state_of(const Json& part) {
   if (!part.bool_or("running")) return paint(Colour::red, "off");
-  return part.bool_or("kept") ? paint(Colour::green, "running")
-                              : paint(Colour::yellow, "running, not kept");
+  std::string out = part.bool_or("cut") ? "cut off" : "running";
+  if (!part.bool_or("kept")) out += ", not kept";
+  return paint(out == "running" ? Colour::green : Colour::yellow, out);
 }
 
 void print_lab(const Json& lab) {
@@ -165,7 +166,7 @@ Command lab_up_command() {
           "Elsewhere each is one agent process with its own folder and 127.x.y.z address (platform "
           "process). The folder gets hosts.yaml, an inventory of them.",
           {},
-          {{"--hosts", "LIST", "Classes and how many hosts of each: web=2,db=1."},
+          {{"--hosts", "LIST", "Classes and how many hosts of each; default web=2,db=1."},
            {"--platform",
             "PLATFORM",
             "nspawn or process; default: the best that this machine permits.",
@@ -181,7 +182,7 @@ Command lab_up_command() {
 Command lab_down_command() {
   return {"lab down",
           "Remove a lab: hosts, processes, mounts, networks, files.",
-          "Works after a crash, too, and a second time.",
+          "Works after a crash, too, and when a part of it is gone already.",
           {},
           {kDirOption},
           run_down,

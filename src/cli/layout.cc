@@ -1,14 +1,17 @@
 #include "cli/layout.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
+
+#include "base/text.h"
 
 namespace consort::cli {
 namespace {
 
 constexpr std::size_t kNarrow = 24;       // a last column below this is no pleasure to read
 constexpr std::size_t kContinuation = 4;  // indent of cells on lines of their own
-constexpr std::string_view kReset = "\x1b[0m";
 
 bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }
 
@@ -19,14 +22,38 @@ std::string_view escape_at(std::string_view text, std::size_t at) {
   return text.substr(at, end == std::string_view::npos ? end : end - at + 1);
 }
 
-// Words and the spaces between them, in order; spaces are tokens of their own.
-std::vector<std::string_view> tokens_of(std::string_view text) {
+bool is_colour(std::string_view sequence) {
+  return !sequence.empty() &&
+         (sequence == kColourReset ||
+          std::find(kColourCodes.begin(), kColourCodes.end(), sequence) != kColourCodes.end());
+}
+
+// How long the command is that begins with `text`, to be typed as it stands: "`consort plan`", or
+// "consort plan" after a colon, up to the next mark or the end. 0: none begins here.
+std::size_t command_at(std::string_view text, bool after_colon) {
+  if (text.starts_with("`consort ")) {
+    const std::size_t close = text.find('`', 1);
+    return close == std::string_view::npos ? 0 : std::min(text.find(' ', close), text.size());
+  }
+  if (!after_colon || !text.starts_with("consort ")) return 0;
+  std::size_t end = text.size();
+  for (const std::string_view mark : {"; ", ", ", ": ", " ("}) end = std::min(end, text.find(mark));
+  return std::min(text.size(), text.find(' ', end));  // with the mark itself
+}
+
+// Words and the spaces between them, in order; spaces are tokens of their own, and so are commands
+// that have room in a line.
+std::vector<std::string_view> tokens_of(std::string_view text, std::size_t room) {
   std::vector<std::string_view> out;
+  bool after_colon = false;
   while (!text.empty()) {
     const bool space = text.front() == ' ';
-    const std::size_t end = space ? text.find_first_not_of(' ') : text.find(' ');
+    std::size_t end = std::min(text.size(), space ? text.find_first_not_of(' ') : text.find(' '));
+    const std::size_t command = command_at(text, after_colon);
+    if (command > end && display_width(text.substr(0, command)) <= room) end = command;
     out.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(text.size(), end));
+    if (!space) after_colon = out.back().ends_with(':');
+    text.remove_prefix(end);
   }
   return out;
 }
@@ -37,7 +64,7 @@ class Wrapper {
       : width_(width), used_(first_indent), prefix_(prefix) {}
 
   std::string run(std::string_view text) {
-    for (const std::string_view token : tokens_of(text)) {
+    for (const std::string_view token : tokens_of(text, width_ - display_width(prefix_))) {
       if (token.front() == ' ') {
         pending_ = token.size();
       } else {
@@ -50,7 +77,9 @@ class Wrapper {
  private:
   void place(std::string_view word) {
     const std::size_t wide = display_width(word);
-    if (line_has_words_ && used_ + pending_ + wide > width_) {
+    // What stands before the first line may leave too little room for even one word.
+    const bool room_below = line_has_words_ || used_ > display_width(prefix_);
+    if (room_below && used_ + pending_ + wide > width_) {
       break_line();
     } else {
       out_ += std::string(pending_, ' ');
@@ -59,7 +88,7 @@ class Wrapper {
     pending_ = 0;
     for (std::size_t i = 0; i < word.size();) {
       if (const std::string_view escape = escape_at(word, i); !escape.empty()) {
-        colour_ = escape == kReset ? std::string_view() : escape;
+        colour_ = escape == kColourReset ? std::string_view() : escape;
         out_ += escape;
         i += escape.size();
         continue;
@@ -74,7 +103,7 @@ class Wrapper {
   }
 
   void break_line() {
-    if (!colour_.empty()) out_ += kReset;
+    if (!colour_.empty()) out_ += kColourReset;
     out_ += "\n";
     out_ += prefix_;
     out_ += colour_;
@@ -115,6 +144,41 @@ std::string in_one_line(const Cells& cells, std::size_t count,
 
 }  // namespace
 
+std::string for_people(std::string_view text, Colours colours) {
+  std::string out;
+  std::size_t begun = 0;
+  for (std::size_t at = text.find('\x1b'); at != std::string_view::npos;
+       at = text.find('\x1b', at + 1)) {
+    const std::string_view sequence = escape_at(text, at);
+    if (!is_colour(sequence)) continue;
+    out += printable(std::string(text.substr(begun, at - begun)), Lines::many);
+    if (colours == Colours::ours) out += sequence;
+    begun = at + sequence.size();
+  }
+  return out + printable(std::string(text.substr(begun)), Lines::many);
+}
+
+std::string shown_time(std::string_view at) {
+  return parse_instant(at) ? std::string(at.substr(0, 19)) + "Z" : std::string(at);
+}
+
+std::string shown_time_of_day(std::string_view at) {
+  return parse_instant(at) ? std::string(at.substr(11, 8)) + "Z" : std::string(at);
+}
+
+std::string shown_age(std::string_view at, Instant now) {
+  const auto then = parse_instant(at);
+  if (!then) return "";
+  return human_duration(std::max(Duration{0}, std::chrono::duration_cast<Duration>(now - *then))) +
+         " ago";
+}
+
+std::string shown_digest(std::string_view digest) {
+  constexpr std::size_t prefix = 7;  // "sha256:"
+  constexpr std::size_t shown = 12;
+  return std::string(digest.size() > prefix + shown ? digest.substr(prefix, shown) : digest);
+}
+
 std::size_t display_width(std::string_view text) {
   std::size_t width = 0;
   for (std::size_t i = 0; i < text.size();) {
@@ -125,6 +189,13 @@ std::size_t display_width(std::string_view text) {
     }
   }
   return width;
+}
+
+std::string shown_objects(std::size_t count, std::uint64_t bytes) {
+  const auto size = static_cast<double>(bytes);
+  return fmt::format("{} object{}, {}", count, count == 1 ? "" : "s",
+                     bytes < 1'000'000 ? fmt::format("{:.1f} kB", size / 1e3)
+                                       : fmt::format("{:.1f} MB", size / 1e6));
 }
 
 std::string cut(std::string_view text, std::size_t width) {
@@ -142,13 +213,29 @@ std::string cut(std::string_view text, std::size_t width) {
     if (begins_character(text[i]) && ++used >= width) break;
     out += text[i++];
   }
-  return out + "…" + (coloured ? std::string(kReset) : "");
+  return out + "…" + (coloured ? std::string(kColourReset) : "");
 }
 
 std::string wrap(std::string_view text, std::size_t width, std::size_t first_indent,
                  std::string_view prefix) {
   if (width == 0 || first_indent + display_width(text) <= width) return std::string(text);
   return Wrapper(std::max(width, display_width(prefix) + 8), first_indent, prefix).run(text);
+}
+
+std::string wrap_error(std::string_view rendered, std::size_t width) {
+  std::string out;
+  while (!rendered.empty()) {
+    const std::size_t end = std::min(rendered.find('\n'), rendered.size());
+    const std::string_view line = rendered.substr(0, end);
+    const bool excerpt = line.starts_with("   ") || line.starts_with("  -->");
+    const std::string_view below = line.starts_with("  hint: ") ? "        "
+                                   : line.starts_with("  ")     ? "    "
+                                                                : "  ";
+    out += excerpt ? std::string(line) : wrap(line, width, 0, below);
+    out += "\n";
+    rendered.remove_prefix(std::min(rendered.size(), end + 1));
+  }
+  return out;
 }
 
 std::vector<std::size_t> column_widths(const std::vector<Cells>& rows) {

@@ -1,6 +1,9 @@
 // consort login and consort context: what this person has in hand to be let in.
 #include <fmt/format.h>
 
+#include <algorithm>
+
+#include "access/tokens.h"
 #include "base/text.h"
 #include "cli/context.h"
 #include "cli/credentials.h"
@@ -32,6 +35,16 @@ Result<std::string> read_token(const Arguments& arguments) {
   return token;
 }
 
+// What was made current is without effect as long as the environment names another one.
+void tell_what_goes_before(const std::string& name) {
+  const std::string set = context_of_environment();
+  if (set.empty() || set == name) return;
+  print_to_stderr(
+      fmt::format("warning: commands go on using {}, which CONSORT_CONTEXT names; to use {}: unset "
+                  "CONSORT_CONTEXT\n",
+                  set, name));
+}
+
 Result<int> run_login(const Arguments& arguments) {
   const std::string url = arguments.word(0);
   Context context;
@@ -46,7 +59,8 @@ Result<int> run_login(const Arguments& arguments) {
   http::Client client = TRY(client_of(context));
   const Json me = TRY(client.get_json("/v1/whoami"));
   TRYV(save_context(context));
-  if (!arguments.has("--keep-current")) TRYV(use_context(context.name));
+  const bool use = !arguments.has("--keep-current");
+  if (use) TRYV(use_context(context.name));
   if (arguments.json()) {
     print(me.dump() + "\n");
   } else {
@@ -57,45 +71,72 @@ Result<int> run_login(const Arguments& arguments) {
           "the token is still good, and the certificate ends with it: keep or remove its file, as "
           "you would a password\n");
   }
+  if (use) tell_what_goes_before(context.name);
   return kOk;
 }
 
+// Of a token's context only the token is known here: its id, which is no secret.
+std::string bearer(const Context& context) {
+  const auto token = access::OperatorTokenText::parse(context.token);
+  return token ? "token " + token->id : "-";
+}
+
+struct Listed {
+  Json record;
+  std::vector<std::string> row;
+};
+
+Listed listed(const std::string& name, bool in_force) {
+  const auto context = load_context(name);
+  const std::string with = !context ? "unreadable: " + context.error().message()
+                           : !context->certificate_pem.empty() ? "certificate"
+                           : !context->token.empty()           ? "token"
+                                                               : "nothing";
+  const auto end =
+      context ? certificate_end(*context).value_or(std::nullopt) : std::optional<Instant>();
+  const auto who = context ? certificate_holder(*context) : std::nullopt;
+  return {Json::object({{"name", name},
+                        {"current", in_force},
+                        {"who", who ? Json(*who) : Json()},
+                        {"controller", context ? context->controller : ""},
+                        {"with", with},
+                        {"expires", end ? Json(format_instant(*end)) : Json()}}),
+          {in_force ? "*" : "", name,
+           who       ? *who
+           : context ? bearer(*context)
+                     : "-",
+           context ? context->controller : "-",
+           end ? fmt::format("{} until {}", with, format_instant(*end)) : with}};
+}
+
 Result<int> run_list(const Arguments& arguments) {
-  const std::vector<std::string> names = TRY(context_names());
-  const std::string current = TRY(current_context_name()).value_or("");
+  std::vector<std::string> names = TRY(context_names());
+  const std::string set = context_of_environment();
+  const std::string in_force = set.empty() ? TRY(current_context_name()).value_or("") : set;
+  // A file somewhere, as a lab's.
+  if (!set.empty() && std::find(names.begin(), names.end(), set) == names.end())
+    names.push_back(set);
   Json records = Json::array();
   std::vector<std::vector<std::string>> rows = {{"", "CONTEXT", "WHO", "CONTROLLER", "WITH"}};
   for (const std::string& name : names) {
-    const auto context = load_context(name);
-    const std::string with = !context ? "unreadable: " + context.error().message()
-                             : !context->certificate_pem.empty() ? "certificate"
-                             : !context->token.empty()           ? "token"
-                                                                 : "nothing";
-    const auto end =
-        context ? certificate_end(*context).value_or(std::nullopt) : std::optional<Instant>();
-    const auto who = context ? certificate_holder(*context) : std::nullopt;
-    records.push_back(Json::object({{"name", name},
-                                    {"current", name == current},
-                                    {"who", who ? Json(*who) : Json()},
-                                    {"controller", context ? context->controller : ""},
-                                    {"with", with},
-                                    {"expires", end ? Json(format_instant(*end)) : Json()}}));
-    rows.push_back({name == current ? "*" : "", name, who.value_or("-"),
-                    context ? context->controller : "-",
-                    end ? fmt::format("{} until {}", with, format_instant(*end)) : with});
+    Listed context = listed(name, name == in_force);
+    records.push_back(std::move(context.record));
+    rows.push_back(std::move(context.row));
   }
   if (arguments.json()) {
     print(Json::object({{"contexts", records}}).dump() + "\n");
     return kOk;
   }
   print(names.empty() ? "no context yet: consort login URL --token-file FILE\n" : table(rows));
+  if (!set.empty()) print("* by CONSORT_CONTEXT\n");
   return kOk;
 }
 
 Result<int> run_use(const Arguments& arguments) {
   TRYV(use_context(arguments.word(0)));
   print(arguments.json() ? Json::object({{"current", arguments.word(0)}}).dump() + "\n"
-                         : fmt::format("commands now go to {}\n", arguments.word(0)));
+                         : fmt::format("the current context is {}\n", arguments.word(0)));
+  tell_what_goes_before(arguments.word(0));
   return kOk;
 }
 
@@ -128,7 +169,8 @@ Result<int> run_remove(const Arguments& arguments) {
   TRYV(remove_context(arguments.word(0)));
   print(arguments.json() ? Json::object({{"removed", arguments.word(0)}}).dump() + "\n"
                          : fmt::format("context {} is gone from this machine; its credential is "
-                                       "still valid: consort operator revoke takes it away\n",
+                                       "still valid if it was not revoked: consort operator revoke "
+                                       "takes it away\n",
                                        arguments.word(0)));
   return kOk;
 }
@@ -152,7 +194,11 @@ Command login_command() {
           "consort login https://controller.example:8440 --token-file ann.token"};
 }
 Command context_list_command() {
-  return {"context list", "List the controllers that this person has credentials for.", "", {}, {},
+  return {"context list",
+          "List the controllers that this person has credentials for.",
+          "* is the one that commands use: what CONSORT_CONTEXT names, or the current one.",
+          {},
+          {},
           run_list};
 }
 Command context_use_command() {

@@ -15,26 +15,36 @@ namespace {
 using namespace consort;
 using namespace consort::cli;
 
-int print_error(const Error& error, bool json) {
+int end_with(const Error& error, bool json) {
   if (json) {
     print(Json::object({{"error", error_to_json(error)}}).dump() + "\n");
   } else {
-    print_to_stderr(render_error(error));
+    print_error(error);
   }
   return error_exit_status(error.code());
 }
 
 int run(const std::vector<std::string>& argv) {
   const bool json = std::find(argv.begin(), argv.end(), "--json") != argv.end();
+  if (json) print_as_data();
   const auto parsed = parse(argv);
-  if (!parsed) return print_error(parsed.error(), json);
+  if (!parsed) return end_with(parsed.error(), json);
   if (parsed->command == nullptr) {
     print(parsed->help);
     return parsed->status;
   }
   if (parsed->arguments.has("--no-color")) forbid_colour();
   const Result<int> status = parsed->command->run(parsed->arguments);
-  return status ? *status : print_error(status.error(), json);
+  return status ? *status : end_with(status.error(), json);
+}
+
+// Whoever reads the output goes by it: without it nothing went well. What failed anyway keeps its
+// own exit status.
+int end_of_output(int status) {
+  const Status written = check_output();
+  if (written) return status;
+  print_error(written.error());
+  return status == kOk || status == kChanges ? kError : status;
 }
 
 }  // namespace
@@ -43,5 +53,5 @@ int main(int argc, char** argv) {
   // The native supervisor's shim: as small as it can be, before anything else is set up.
   if (argc > 1 && std::strcmp(argv[1], "daemon-shim") == 0)
     return agent::daemon_shim_main(argc - 1, argv + 1);
-  return run({argv + 1, argv + argc});
+  return end_of_output(run({argv + 1, argv + argc}));
 }

@@ -99,11 +99,6 @@ Result<int> run_grant(const Arguments& arguments) {
   return kOk;
 }
 
-// Nobody writes down when a certificate is used.
-std::string last_used_without(const Json& credential) {
-  return credential.string_or("kind") == "token" ? "never" : "-";
-}
-
 Result<int> run_list(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Json answer = TRY(client.get_json("/v1/operators"));
@@ -119,10 +114,9 @@ Result<int> run_list(const Arguments& arguments) {
     const Json::Array& credentials = one.find("credentials")->as_array();
     if (credentials.empty()) rows.push_back({name, may, "none", "-", "-"});
     for (const Json& credential : credentials) {
-      rows.push_back({name, may,
-                      credential.string_or("kind") + " " + credential.string_or("id").substr(0, 16),
-                      credential.string_or("lastUsed", last_used_without(credential)),
-                      credential.string_or("expires", "never")});
+      rows.push_back(
+          {name, may, credential.string_or("kind") + " " + credential.string_or("id").substr(0, 16),
+           credential.string_or("lastUsed", "never"), credential.string_or("expires", "never")});
       name = may = "";
     }
   }

@@ -91,18 +91,25 @@ std::string help_for(const Bindings& bindings, CLI::App& root) {
                             : help_of_group(app->get_name(), help_width());
 }
 
+// What somebody means who leaves out or adds a word.
+std::string meant(const Command& command, const std::vector<std::string>& words) {
+  if (command.name == "lab stop" && words.empty())
+    return fmt::format("usage: {}; to end the whole lab: consort lab down", usage_line(command));
+  return fmt::format("usage: {}", usage_line(command));
+}
+
 Status check_words(const Command& command, const std::vector<std::string>& words) {
   std::size_t most = 0;
   for (std::size_t i = 0; i < command.words.size(); ++i) {
     const Positional& word = command.words[i];
     if (word.count == Positional::Count::one && words.size() <= i)
       return fail(ErrorCode::usage, fmt::format("{} is missing", word.name))
-          .hint(fmt::format("usage: {}", usage_line(command)));
+          .hint(meant(command, words));
     most = word.count == Positional::Count::many ? words.size() : most + 1;
   }
   if (words.size() > std::max(most, command.words.size()))
     return fail(ErrorCode::usage, fmt::format("'{}' is one word too many", words[most]))
-        .hint(fmt::format("usage: {}", usage_line(command)));
+        .hint(meant(command, words));
   return {};
 }
 
@@ -128,12 +135,66 @@ Status check_choices(const Command& command, const Arguments& arguments) {
   return {};
 }
 
+// Where the first word is, behind options that every command has; the end where that cannot be
+// told.
+std::size_t first_word_at(const std::vector<std::string>& argv) {
+  for (std::size_t i = 0; i < argv.size(); ++i) {
+    if (!argv[i].starts_with("-")) return i;
+    const std::string name = argv[i].substr(0, argv[i].find('='));
+    const auto option =
+        std::find_if(global_options().begin(), global_options().end(), [&](const Option& each) {
+          return each.name == name || (!each.short_name.empty() && each.short_name == name);
+        });
+    if (option == global_options().end()) break;
+    if (!option->value.empty() && name == argv[i]) ++i;
+  }
+  return argv.size();
+}
+
+std::string first_word(const std::vector<std::string>& argv) {
+  const std::size_t at = first_word_at(argv);
+  return at < argv.size() ? argv[at] : "";
+}
+
+// How many words from `at` on name a command or begin to: 2 of "host list web1".
+std::size_t words_of_name(const std::vector<std::string>& argv, std::size_t at) {
+  std::size_t most = 0;
+  for (const Command& command : commands()) {
+    const std::vector<std::string> name = split(command.name, ' ');
+    std::size_t same = 0;
+    while (same < name.size() && at + same < argv.size() && argv[at + same] == name[same]) ++same;
+    most = std::max(most, same);
+  }
+  return most;
+}
+
+// Options that every command has may stand before it (`consort --context work status`): they are
+// put behind its name.
+std::vector<std::string> command_first(const std::vector<std::string>& argv) {
+  const std::size_t at = first_word_at(argv);
+  const std::size_t length = words_of_name(argv, at);
+  if (length == 0) return argv;
+  std::vector<std::string> out = argv;
+  std::rotate(out.begin(), out.begin() + static_cast<std::ptrdiff_t>(at),
+              out.begin() + static_cast<std::ptrdiff_t>(at + length));
+  return out;
+}
+
+// Whether it begins as some command does, or with an option that leaves that open.
+bool begins_known(const std::vector<std::string>& argv) {
+  const std::string word = first_word(argv);
+  return word.empty() || word == "help" ||
+         std::any_of(commands().begin(), commands().end(), [&](const Command& command) {
+           return split(command.name, ' ').front() == word;
+         });
+}
+
 Failure unknown_command(const std::vector<std::string>& argv) {
   std::vector<std::string> names;
   for (const Command& command : commands()) {
     if (!command.hidden) names.push_back(command.name);
   }
-  const std::string typed = argv.empty() ? "" : argv.front();
+  const std::string typed = first_word(argv);
   const std::string guess = did_you_mean(typed, names);
   return fail(ErrorCode::usage, fmt::format("there is no command '{}'", typed))
       .hint(guess.empty() ? "see them all with: consort --help"
@@ -142,13 +203,21 @@ Failure unknown_command(const std::vector<std::string>& argv) {
 
 // What people type because other programs know it.
 std::vector<std::string> as_everywhere(std::vector<std::string> argv) {
-  if (argv == std::vector<std::string>{"--version"} || argv == std::vector<std::string>{"-V"})
-    return {"version"};
-  if (!argv.empty() && argv.front() == "help") {
-    argv.erase(argv.begin());
+  const bool only_options = std::all_of(argv.begin(), argv.end(),
+                                        [](const std::string& w) { return w.starts_with("-"); });
+  const auto version = std::find_if(argv.begin(), argv.end(), [](const std::string& word) {
+    return word == "--version" || word == "-V";
+  });
+  if (only_options && version != argv.end()) {
+    argv.erase(version);
+    argv.insert(argv.begin(), "version");
+    return argv;
+  }
+  if (const std::size_t at = first_word_at(argv); at < argv.size() && argv[at] == "help") {
+    argv.erase(argv.begin() + static_cast<std::ptrdiff_t>(at));
     argv.emplace_back("--help");
   }
-  return argv;
+  return command_first(argv);
 }
 
 // Of a command that passes the rest on: what follows "--", which CLI11 would take for words of a
@@ -202,13 +271,19 @@ std::string guessed_option(const Command& command, const std::vector<std::string
   return "";
 }
 
+// Other programs have the number of what to go back to as a word: the only one that is too many
+// here, where --to does not say another; "" otherwise.
+std::string number_to_go_back_to(const Binding& binding) {
+  if (binding.command->name != "rollback" || binding.options.at("--to")->count() > 0) return "";
+  const std::vector<std::string> rest = binding.app->remaining();
+  if (rest.size() != 1 || rest.front().find_first_not_of("0123456789") != std::string::npos)
+    return "";
+  return rest.front();
+}
+
 Failure wrong_usage(const CLI::ParseError& error, const Bindings& bindings, CLI::App& root,
                     const std::vector<std::string>& argv) {
-  const bool known =
-      !argv.empty() && std::any_of(commands().begin(), commands().end(), [&](const Command& c) {
-        return split(c.name, ' ').front() == argv.front();
-      });
-  if (!known && !argv.empty() && !argv.front().starts_with("-")) return unknown_command(argv);
+  if (!begins_known(argv)) return unknown_command(argv);
   const CLI::App* app = chosen_app(root);
   const Binding* binding = binding_of(bindings, app);
   std::string path = app == &root ? "" : app->get_name() + " ";
@@ -216,6 +291,9 @@ Failure wrong_usage(const CLI::ParseError& error, const Bindings& bindings, CLI:
     path = binding->command->name + " ";
     if (const std::string guess = guessed_option(*binding->command, argv); !guess.empty())
       return fail(ErrorCode::usage, error.what()).hint(fmt::format("did you mean {}?", guess));
+    if (const std::string number = number_to_go_back_to(*binding); !number.empty())
+      return fail(ErrorCode::usage, error.what())
+          .hint(fmt::format("did you mean: consort rollback --to {}", number));
   }
   return fail(ErrorCode::usage, error.what()).hint(fmt::format("see: consort {}--help", path));
 }
@@ -247,6 +325,7 @@ Result<Parsed> parse(const std::vector<std::string>& typed) {
   try {
     root.parse(reversed);
   } catch (const CLI::CallForHelp&) {
+    if (!begins_known(argv)) return unknown_command(argv);
     out.help = help_for(bindings, root);
     return out;
   } catch (const CLI::ParseError& error) {
@@ -260,7 +339,8 @@ Result<Parsed> parse(const std::vector<std::string>& typed) {
     return out;
   }
   out.help = help_for(bindings, root);
-  out.status = chosen_app(root) == &root && argv.empty() ? kOk : kUsage;
+  // `consort` and `consort host` ask what there is; options alone ask for nothing.
+  out.status = chosen_app(root) != &root || argv.empty() ? kOk : kUsage;
   return out;
 }
 

@@ -125,6 +125,10 @@ std::string render_plan(const plan::Plan& plan, Detail detail, std::size_t width
   }
   for (const plan::AccessChange& change : plan.access)
     say(Colour::cyan, "access ", plan::access_change_text(change));
+  if (!plan.leaving.empty())
+    say(Colour::yellow,
+        plan.leaving.size() == 1 ? "leaves the inventory: " : "leave the inventory: ",
+        join(plan.leaving, ", "));
   for (const std::string& text : plan.detached)
     say(Colour::dim, "detached (in no inventory any more, left alone): ", text);
   if (!plan.unreachable.empty())

@@ -120,15 +120,13 @@ Result<int> run_requisites(const Arguments& arguments) {
     return kOk;
   }
   for (const Requisite& requisite : requisites) {
-    const std::string head =
-        fmt::format("{}  on {}  ({} objects, {:.1f} kB)", paint(Colour::bold, requisite.service),
-                    join(requisite.hosts, ", "), requisite.objects.size(),
-                    static_cast<double>(requisite.bytes) / 1e3);
+    const std::string head = fmt::format("{}  on {}  ({})", paint(Colour::bold, requisite.service),
+                                         join(requisite.hosts, ", "),
+                                         shown_objects(requisite.objects.size(), requisite.bytes));
     print(wrap(head, output_width(), 0, "    ") + "\n");
     for (const Digest& digest : requisite.objects) print(fmt::format("  {}\n", digest.str()));
   }
-  print(fmt::format("{} objects, {:.1f} kB altogether\n", sum.objects,
-                    static_cast<double>(sum.bytes) / 1e3));
+  print(fmt::format("{} altogether\n", shown_objects(sum.objects, sum.bytes)));
   return kOk;
 }
 

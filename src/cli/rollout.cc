@@ -3,6 +3,7 @@
 
 #include "cli/context.h"
 #include "cli/follow.h"
+#include "cli/layout.h"
 #include "cli/rollout_view.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
@@ -89,7 +90,7 @@ std::string rollout_table(const Json& rollouts) {
     std::string summary = r.string_or("reason");
     if (const std::string end = r.string_or("summary"); !end.empty())
       summary += (summary.empty() ? "" : "; ") + end;
-    rows.push_back({r.string_or("id"), r.string_or("started").substr(0, 19),
+    rows.push_back({r.string_or("id"), shown_time(r.string_or("started")),
                     paint(result == "done"   ? Colour::green
                           : result == "open" ? Colour::yellow
                                              : Colour::red,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/text.h"
 #include "cli/layout.h"
@@ -10,6 +11,9 @@
 
 namespace consort::cli {
 namespace {
+
+// As agents cut the line that they quote (agent/supervisors/supervisor.h).
+constexpr std::size_t kMostLastWords = 300;
 
 using rollout::Course;
 using rollout::Rollout;
@@ -40,10 +44,7 @@ std::string phase_text(const StepRun& run, bool over) {
   }
 }
 
-std::string time_of_day(Instant at) {
-  const std::string text = format_instant(at);
-  return text.size() > 19 ? text.substr(11, 8) : text;
-}
+std::string time_of_day(Instant at) { return shown_time_of_day(format_instant(at)); }
 
 std::string took(const StepRun& run, Instant now) {
   if (!run.began) return "";
@@ -102,7 +103,86 @@ std::string render_course(const Course& course, const Story& story, std::size_t 
   return out;
 }
 
-std::string render_failure(const plan::Step& step, const StepRun& run, std::size_t width) {
+// What was said again and again (a daemon that was started three times says all of it three times)
+// stands there once.
+std::vector<std::string> without_repeats(const std::vector<std::string>& lines) {
+  const auto begin = [&](std::size_t at) {
+    return lines.begin() + static_cast<std::ptrdiff_t>(at);
+  };
+  std::vector<std::string> out;
+  for (std::size_t at = 0; at < lines.size();) {
+    std::size_t length = 1;  // of the shortest block that follows itself
+    while (at + 2 * length <= lines.size() &&
+           !std::equal(begin(at), begin(at + length), begin(at + length)))
+      ++length;
+    if (at + 2 * length > lines.size()) {
+      out.push_back(lines[at++]);
+      continue;
+    }
+    std::size_t times = 1;
+    while (at + (times + 1) * length <= lines.size() &&
+           std::equal(begin(at), begin(at + length), begin(at + times * length)))
+      ++times;
+    out.insert(out.end(), begin(at), begin(at + length));
+    out.push_back(fmt::format("({}, {} times in all)",
+                              length == 1 ? "this line" : fmt::format("these {} lines", length),
+                              times));
+    at += times * length;
+  }
+  return out;
+}
+
+// How many bytes of `text` are a line of the tail, as last words quote it: the whole of a line or
+// its beginning; 0 where it is none.
+std::size_t quoted(std::string_view text, const std::vector<std::string>& tail) {
+  std::size_t longest = 0;
+  for (const std::string& line : tail) {
+    const std::string_view words = std::string_view(trim(line)).substr(0, kMostLastWords);
+    const std::string_view after = text.substr(std::min(text.size(), words.size()));
+    if (text.starts_with(words) && (after.empty() || after.starts_with("; ")))
+      longest = std::max(longest, words.size());
+  }
+  return longest;
+}
+
+// The tail says it better; what the message says behind them (a way back that failed, what was
+// lost, a hint) stands nowhere else.
+plan::Outcome without_last_words(plan::Outcome outcome) {
+  constexpr std::string_view mark = "; its last words: ";
+  const std::vector<std::string> tail = split(outcome.tail, '\n');
+  std::string& message = outcome.message;
+  for (std::size_t at = message.find(mark); at != std::string::npos; at = message.find(mark, at)) {
+    const std::size_t words = quoted(std::string_view(message).substr(at + mark.size()), tail);
+    if (words == 0) {
+      at += mark.size();
+    } else {
+      message.erase(at, mark.size() + words);
+    }
+  }
+  return outcome;
+}
+
+// Output → the first host and service that said it: hosts of a batch fail alike.
+using Told = std::map<std::string, std::string>;
+
+std::string render_tail(const std::string& tail, const std::string& where, std::size_t width,
+                        Told& told) {
+  std::vector<std::string> lines;
+  for (std::string& line : split(tail, '\n')) {
+    if (!line.empty()) lines.push_back(std::move(line));
+  }
+  if (lines.empty()) return "";
+  const auto [first, is_new] = told.emplace(tail, where);
+  const std::string margin = paint(Colour::dim, "  │ ");
+  if (!is_new) return margin + "the same as " + first->second + "\n";
+  std::string out;
+  for (const std::string& line : without_repeats(lines))
+    out += margin + wrap(line, width, 4, margin) + "\n";
+  return out;
+}
+
+std::string render_failure(const plan::Step& step, const StepRun& run, std::size_t width,
+                           Told& told) {
   std::string head = fmt::format("✗ {}@{}: ", step.service, step.host);
   std::string tail;
   if (run.phase == StepPhase::unreachable) {
@@ -110,14 +190,11 @@ std::string render_failure(const plan::Step& step, const StepRun& run, std::size
   } else if (!run.outcome) {
     head += run.waiting;
   } else {
-    head += rollout::outcome_text(*run.outcome);
+    head += rollout::outcome_text(without_last_words(*run.outcome));
     tail = run.outcome->tail;
   }
   std::string out = paint(Colour::red, wrap(head, width, 0, "  ")) + "\n";
-  const std::string margin = paint(Colour::dim, "  │ ");
-  for (const std::string& line : split(tail, '\n')) {
-    if (!line.empty()) out += margin + wrap(line, width, 4, margin) + "\n";
-  }
+  out += render_tail(tail, step.service + "@" + step.host, width, told);
   return out + fmt::format("  next: consort explain {} {}\n", step.host, step.service);
 }
 
@@ -140,11 +217,12 @@ std::string rollout_state(const Rollout& rollout) {
 
 std::string render_failures(const Rollout& rollout, std::size_t width) {
   std::string out;
+  Told told;
   for (const Course* course : {&rollout.forward, &rollout.back}) {
     for (const plan::Step& step : course->steps) {
       const StepRun& run = run_of(*course, step);
       if (run.phase == StepPhase::failed || run.phase == StepPhase::unreachable)
-        out += render_failure(step, run, width);
+        out += render_failure(step, run, width, told);
     }
   }
   return out;
@@ -154,7 +232,7 @@ std::string render_rollout(const Rollout& rollout, Instant now, std::size_t widt
   const Instant end = rollout.ended.value_or(now);
   std::string head =
       fmt::format("rollout {}: {}, started {} by {}, {} {}", rollout.id, rollout_state(rollout),
-                  format_instant(rollout.started).substr(0, 19),
+                  shown_time(format_instant(rollout.started)),
                   rollout.by.empty() ? "somebody" : rollout.by, rollout.ended ? "took" : "since",
                   human_duration(std::max(
                       Duration{0}, std::chrono::duration_cast<Duration>(end - rollout.started))));

@@ -8,6 +8,7 @@
 #include "cli/rows.h"
 #include "cli/secret_sealing.h"
 #include "cli/secret_value.h"
+#include "cli/seen.h"
 #include "cli/terminal.h"
 #include "crypto/random.h"
 #include "crypto/seal.h"
@@ -22,14 +23,27 @@ Result<SecretUses> uses_by_site(const Arguments& arguments, http::Client& client
   return secret_uses(client, &site);
 }
 
+// What is there already is signed once more only where that takes nothing away and says nothing
+// new.
+Status check_reseal(const SecretSigners& signers, const SecretFacts& facts,
+                    const NewestSecret& newest) {
+  TRYV(check_stays_signed(signers, newest));
+  TRYV(check_newest(signers, facts, newest));
+  if (!signers.list) return {};
+  return check_secret_versions(*signers.list, {{facts.name, newest.sealed.version}});
+}
+
+// `newest`: what is sealed anew; null for a new version.
 Result<int> send(const Arguments& arguments, http::Client& client, const SecretFacts& facts,
-                 const crypto::PrivateKey& own, const crypto::SecretBytes& value,
-                 std::uint64_t version, Sending sending, const NewestSecret* newest = nullptr) {
+                 const crypto::PrivateKey& own, const crypto::SecretBytes& value, Sending sending,
+                 const NewestSecret* newest = nullptr) {
   const SecretUses uses = TRY(uses_by_site(arguments, client));
   const SecretUsers users = secret_users(arguments, uses, facts);
   const std::vector<std::string> recovery = TRY(recovery_keys(arguments, own, facts.recovery));
-  const SecretSigners signers = TRY(secret_signers(users.site));
-  if (newest != nullptr) TRYV(check_newest(signers, facts, *newest));
+  const SecretSigners signers = TRY(secret_signers(users.site, facts.partition));
+  if (newest != nullptr) TRYV(check_reseal(signers, facts, *newest));
+  const std::uint64_t version =
+      newest != nullptr ? newest->sealed.version : TRY(next_version(signers, facts));
   const Sent sent =
       TRY(seal_and_send(client, facts, users, recovery, signers, value, version, sending));
   if (arguments.json()) {
@@ -42,11 +56,7 @@ Result<int> send(const Arguments& arguments, http::Client& client, const SecretF
                     secret.hosts.size() == 1 ? "" : "s",
                     recovery.size() > 1 ? fmt::format(" and {} operators", recovery.size()) : "",
                     secret.signatures.empty() ? "" : ", signed"));
-  if (!sent.missing.empty())
-    print(fmt::format(
-        "not for {}, which {} not joined with a key yet; later: consort secret reseal "
-        "{}\n",
-        join(sent.missing, ", "), sent.missing.size() == 1 ? "has" : "have", facts.name));
+  print(unsealed_text(facts.name, sent.missing, sent.revoked, ""));
   if (sending != Sending::reseal && version > 1) print("it takes effect with the next deploy\n");
   return kOk;
 }
@@ -54,20 +64,24 @@ Result<int> send(const Arguments& arguments, http::Client& client, const SecretF
 Result<int> run_set(const Arguments& arguments) {
   forbid_core_dumps();
   http::Client client = TRY(controller_client(arguments));
-  const SecretFacts facts = TRY(ask_secret(client, arguments.words.at(0)));
+  const std::string& name = arguments.words.at(0);
+  TRYV(check_secret_name(name));
+  // First the value: while it is typed, others may set the secret, too.
   const crypto::SecretBytes value = TRY(read_value(arguments));
-  return send(arguments, client, facts, TRY(recovery_key()), value, facts.last + 1, Sending::set);
+  const SecretFacts facts = TRY(ask_secret(client, name));
+  return send(arguments, client, facts, TRY(recovery_key()), value, Sending::set);
 }
 
 Result<int> run_rotate(const Arguments& arguments) {
   forbid_core_dumps();
   http::Client client = TRY(controller_client(arguments));
-  const SecretFacts facts = TRY(ask_secret(client, arguments.words.at(0)));
+  const std::string& name = arguments.words.at(0);
+  TRYV(check_secret_name(name));
   const crypto::SecretBytes value = arguments.has("--file")
                                         ? TRY(read_value(arguments))
                                         : crypto::SecretBytes(crypto::random_token(256));
-  return send(arguments, client, facts, TRY(recovery_key()), value, facts.last + 1,
-              Sending::rotate);
+  const SecretFacts facts = TRY(ask_secret(client, name));
+  return send(arguments, client, facts, TRY(recovery_key()), value, Sending::rotate);
 }
 
 Result<int> run_reseal(const Arguments& arguments) {
@@ -84,8 +98,7 @@ Result<int> run_reseal(const Arguments& arguments) {
                           "give the value again: consort secret set {}",
                           recovery.public_key().to_text(), name));
   if (!newest) return fail(std::move(newest).error());
-  return send(arguments, client, facts, recovery, newest->value, *facts.version, Sending::reseal,
-              &*newest);
+  return send(arguments, client, facts, recovery, newest->value, Sending::reseal, &*newest);
 }
 
 Result<int> run_list(const Arguments& arguments) {
@@ -124,8 +137,8 @@ Result<int> run_remove(const Arguments& arguments) {
   const Json answer = TRY(client.send_json("DELETE", secret_path(name), Json::object()));
   print(arguments.json()
             ? answer.dump() + "\n"
-            : fmt::format("{} is gone from the controller; hosts that use it keep what they have "
-                          "until their service goes: change it where it is checked, too\n",
+            : fmt::format("{} is gone from the controller; hosts that used it may have its sealed "
+                          "text for a while: change the value where it is checked, too\n",
                           name));
   return kOk;
 }
@@ -196,7 +209,9 @@ Command secret_reseal_command() {
 Command secret_remove_command() {
   return {"secret remove",
           "Remove a secret from the controller.",
-          "Its version numbers are not used again.",
+          "Only one that no service uses: neither the current generation nor a rollout wants it, "
+          "and no "
+          "host has it any more. Its version numbers are not used again.",
           {name_word()},
           {},
           run_remove};

@@ -6,6 +6,8 @@
 
 #include "base/text.h"
 #include "cli/credentials.h"
+#include "cli/partition.h"
+#include "cli/seen.h"
 #include "cli/sign.h"
 #include "crypto/seal.h"
 #include "signing/sealed_secret.h"
@@ -30,20 +32,28 @@ std::set<std::string> set_of(const Json* list) {
 
 std::string secret_path(const std::string& name) { return "/v1/secrets/" + url_encode(name); }
 
+Status check_secret_name(const std::string& name) {
+  if (is_name(name)) return {};
+  return fail(ErrorCode::usage, fmt::format("'{}' is no name for a secret", name.substr(0, 80)))
+      .hint("letters, digits, '.', '_', '-'; at most 63");
+}
+
 Result<SecretFacts> ask_secret(http::Client& client, const std::string& name) {
-  if (!is_name(name))
-    return fail(ErrorCode::usage, fmt::format("'{}' is no name for a secret", name.substr(0, 80)))
-        .hint("letters, digits, '.', '_', '-'; at most 63");
+  TRYV(check_secret_name(name));
   const Json answer = TRY(client.get_json(secret_path(name)));
   SecretFacts out;
   out.name = name;
   out.partition = answer.string_or("partition");
   out.site = answer.string_or("site");
   out.last = static_cast<std::uint64_t>(answer.int_or("last"));
+  // An older controller does not say.
+  out.next =
+      static_cast<std::uint64_t>(answer.int_or("next", static_cast<std::int64_t>(out.last) + 1));
   if (const Json* hosts = answer.find("hosts"); hosts != nullptr && hosts->is_object()) {
     for (const auto& [host, key] : hosts->as_object())
       if (key.is_string()) out.keys.emplace(host, key.as_string());
   }
+  out.revoked = set_of(answer.find("revoked"));
   const Json* secret = answer.find("secret");
   if (secret == nullptr || !secret->is_object()) return out;
   out.version = static_cast<std::uint64_t>(secret->int_or("version"));
@@ -110,20 +120,34 @@ SecretUsers secret_users(const Arguments& arguments, const SecretUses& uses,
 
 Result<fs::path> recovery_file() { return TRY(config_folder()) / "recovery.pem"; }
 
+namespace {
+
+// nullopt: there is none yet.
+Result<std::optional<crypto::PrivateKey>> kept_recovery_key(const fs::path& file) {
+  auto text = read_file(file, crypto::kPemLimit);
+  if (!text && text.error().code() == ErrorCode::not_found) return std::nullopt;
+  if (!text) return fail(std::move(text).error());
+  auto key = crypto::PrivateKey::from_pem(*text);
+  crypto::wipe(*text);
+  if (!key) return fail(std::move(key).error().context("reading " + file.string()));
+  return std::optional(std::move(*key));
+}
+
+}  // namespace
+
 Result<crypto::PrivateKey> recovery_key() {
   const fs::path file = TRY(recovery_file());
-  auto text = read_file(file, crypto::kPemLimit);
-  if (text) {
-    auto key = crypto::PrivateKey::from_pem(*text);
-    crypto::wipe(*text);
-    if (!key) return fail(std::move(key).error().context("reading " + file.string()));
-    return key;
-  }
-  if (text.error().code() != ErrorCode::not_found) return fail(std::move(text).error());
+  if (auto kept = TRY(kept_recovery_key(file))) return *kept;
   crypto::PrivateKey key = crypto::PrivateKey::generate(crypto::KeyKind::x25519);
   TRYV(make_folders(file.parent_path(), 0700));
-  TRYV(write_file_atomic(file, key.to_pem().reveal(), 0600));
-  return key;
+  remove_leftovers_of(file, kLeftoverAge);
+  auto status = write_new_file(file, key.to_pem().reveal(), 0600);
+  if (status) return key;
+  // Another command of the same operator was faster: what is sealed to this key nobody could open.
+  if (status.error().code() == ErrorCode::conflict) {
+    if (auto kept = TRY(kept_recovery_key(file))) return *kept;
+  }
+  return fail(std::move(status).error());
 }
 
 Result<std::vector<std::string>> recovery_keys(const Arguments& arguments,
@@ -152,10 +176,11 @@ Result<std::vector<std::string>> recovery_keys(const Arguments& arguments,
   return out;
 }
 
-Result<SecretSigners> secret_signers(const std::string& site) {
+Result<SecretSigners> secret_signers(const std::string& site, const std::string& partition) {
   SecretSigners out;
   if (site.empty()) return out;
   out.list = TRY(own_trust_list(site));
+  if (out.list) TRYV(check_partition(*out.list, partition));
   if (out.list) out.keys = TRY(trusted_keys(*out.list));
   return out;
 }
@@ -172,6 +197,26 @@ Status check_newest(const SecretSigners& signers, const SecretFacts& facts,
       .hint(fmt::format("give the value again: consort secret set {}", facts.name));
 }
 
+Result<std::uint64_t> next_version(const SecretSigners& signers, const SecretFacts& facts) {
+  if (!signers.list) return facts.next;
+  return std::max(facts.next, TRY(last_seen_secret(*signers.list, facts.name)) + 1);
+}
+
+Status check_stays_signed(const SecretSigners& signers, const NewestSecret& newest) {
+  if (newest.sealed.signatures.empty() || !signers.keys.empty()) return {};
+  return fail(ErrorCode::forbidden,
+              fmt::format("version {} of '{}' is signed, and you have {}: sealed anew it would be "
+                          "unsigned, and hosts with a trust list would refuse it",
+                          newest.sealed.version, newest.sealed.name,
+                          signers.list ? "no key that the trust list of the site names"
+                                       : "no trust list of the site to sign by"))
+      .hint(signers.list
+                ? "let somebody do it whose key is on the list; or put yours on it: consort key "
+                  "trust"
+                : "take over the list of the other operators: consort key trust --site-name SITE "
+                  "KEY…; or let one of them do it");
+}
+
 Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts, const SecretUsers& users,
                            const std::vector<std::string>& recovery, const SecretSigners& signers,
                            const crypto::SecretBytes& value, std::uint64_t version,
@@ -184,6 +229,7 @@ Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts, const
   Sent out;
   out.secret.name = facts.name;
   out.secret.version = version;
+  out.secret.before = facts.last;
   out.secret.services.assign(users.services.begin(), users.services.end());
   out.secret.recovery = recovery;
   std::vector<crypto::PublicKey> recipients;
@@ -192,7 +238,7 @@ Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts, const
   for (const std::string& host : users.hosts) {
     const auto key = facts.keys.find(host);
     if (key == facts.keys.end()) {
-      out.missing.push_back(host);
+      (facts.revoked.contains(host) ? out.revoked : out.missing).push_back(host);
       continue;
     }
     out.secret.hosts.emplace(host, key->second);
@@ -206,6 +252,9 @@ Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts, const
   TRYV(client.send_json(rotates ? "POST" : "PUT",
                         secret_path(facts.name) + (rotates ? "/rotate" : ""),
                         access::sealed_secret_to_json(out.secret)));
+  // Not before: what was refused was never the newest.
+  if (!out.secret.signatures.empty())
+    TRYV(remember_secret_versions(*signers.list, {{facts.name, version}}));
   return out;
 }
 
@@ -218,7 +267,24 @@ Json sent_to_json(const Sent& sent) {
                        {"hosts", hosts},
                        {"recovery", Json::array_of(sent.secret.recovery)},
                        {"missing", Json::array_of(sent.missing)},
+                       {"revoked", Json::array_of(sent.revoked)},
                        {"signed", !sent.secret.signatures.empty()}});
+}
+
+std::string unsealed_text(const std::string& secret, const std::vector<std::string>& missing,
+                          const std::vector<std::string>& revoked, std::string_view indent) {
+  std::string out;
+  if (!missing.empty())
+    out += fmt::format(
+        "{}not for {}, which {} not joined with a key yet; later: consort secret reseal {}\n",
+        indent, join(missing, ", "), missing.size() == 1 ? "has" : "have", secret);
+  if (!revoked.empty())
+    out += fmt::format(
+        "{}not for {}, which {} revoked: out of the inventory with {}, or let it come back with "
+        "consort host approve NAME --key KEY (consort host show NAME names the key)\n",
+        indent, join(revoked, ", "), revoked.size() == 1 ? "was" : "were",
+        revoked.size() == 1 ? "it" : "them");
+  return out;
 }
 
 const Option& recipient_option() {

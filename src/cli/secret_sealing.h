@@ -22,15 +22,18 @@ struct SecretFacts {
   std::string partition;
   std::string site;                         // that is deployed; "": none yet
   std::uint64_t last = 0;                   // the newest number ever given
+  std::uint64_t next = 1;                   // which the controller gives the next value
   std::map<std::string, std::string> keys;  // of all hosts that have told one
   // Of the newest version, when there is one.
   std::optional<std::uint64_t> version;
   std::set<std::string> services;
   std::set<std::string> hosts;  // that can open it with the key that they have now
   std::vector<std::string> recovery;
+  std::set<std::string> revoked;  // hosts for which nothing is sealed
 };
 // Errors: usage (no name), the client's.
 [[nodiscard]] Result<SecretFacts> ask_secret(http::Client& client, const std::string& name);
+[[nodiscard]] Status check_secret_name(const std::string& name);  // error usage
 // "/v1/secrets/NAME"
 [[nodiscard]] std::string secret_path(const std::string& name);
 struct NewestSecret {
@@ -62,7 +65,8 @@ struct SecretUsers {
                                        const SecretFacts& facts);
 
 // ${XDG_CONFIG_HOME:-~/.config}/consort/recovery.pem: with it the operator can open what they have
-// set, to seal it for hosts that come later. It is made when it is asked for the first time.
+// set, to seal it for hosts that come later. It is made when it is asked for the first time,
+// once: commands that ask at the same time get the same.
 [[nodiscard]] Result<fs::path> recovery_file();
 [[nodiscard]] Result<crypto::PrivateKey> recovery_key();
 // The operators' keys that a value is sealed to: the own one, `kept` (unless --drop-recipients),
@@ -76,26 +80,43 @@ struct SecretSigners {
   std::optional<signing::TrustList> list;
   std::vector<crypto::PrivateKey> keys;
 };
-[[nodiscard]] Result<SecretSigners> secret_signers(const std::string& site);
+[[nodiscard]] Result<SecretSigners> secret_signers(const std::string& site,
+                                                   const std::string& partition);
 // Anybody can seal a value to a recovery key: what is there already is signed once more only when a
 // key of the list has signed it. Error forbidden.
 [[nodiscard]] Status check_newest(const SecretSigners& signers, const SecretFacts& facts,
                                   const NewestSecret& newest);
 
+// The number of a new value: the controller's next, but above all that this operator has signed. A
+// store that was restored does not know those, and hosts that have one would not ask for it again.
+[[nodiscard]] Result<std::uint64_t> next_version(const SecretSigners& signers,
+                                                 const SecretFacts& facts);
+// Sealing a version anew must not take its signature away: hosts that ask for one would refuse it.
+// Error forbidden: it is signed, and there is no own key on the list, or no list.
+[[nodiscard]] Status check_stays_signed(const SecretSigners& signers, const NewestSecret& newest);
+
 enum class Sending : std::uint8_t { set, rotate, reseal };
 struct Sent {
   access::SealedSecret secret;
   std::vector<std::string> missing;  // hosts that have told no key yet
+  std::vector<std::string> revoked;  // hosts that the controller has revoked
 };
-// Seals, signs with `signers` and sends. Errors: conflict (somebody else was faster), the client's.
+// Seals, signs with `signers`, sends, and remembers the version that was signed. Errors: conflict
+// (somebody else was faster), the client's.
 [[nodiscard]] Result<Sent> seal_and_send(http::Client& client, const SecretFacts& facts,
                                          const SecretUsers& users,
                                          const std::vector<std::string>& recovery,
                                          const SecretSigners& signers,
                                          const crypto::SecretBytes& value, std::uint64_t version,
                                          Sending sending);
-// { name, version, services, hosts, recovery, missing, signed }
+// { name, version, services, hosts, recovery, missing, revoked, signed }
 [[nodiscard]] Json sent_to_json(const Sent& sent);
+// For whom of its users a secret was not sealed, and what helps: a line each, with `indent` before
+// it; "": for all.
+[[nodiscard]] std::string unsealed_text(const std::string& secret,
+                                        const std::vector<std::string>& missing,
+                                        const std::vector<std::string>& revoked,
+                                        std::string_view indent);
 
 // --recipient
 [[nodiscard]] const Option& recipient_option();

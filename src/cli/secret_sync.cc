@@ -10,6 +10,7 @@
 #include "cli/rows.h"
 #include "cli/secret_sealing.h"
 #include "cli/secret_value.h"
+#include "cli/seen.h"
 #include "cli/terminal.h"
 
 namespace consort::cli {
@@ -24,6 +25,7 @@ struct Synced {
   std::uint64_t version = 0;  // there is then; 0: none
   std::string reason;
   std::vector<std::string> missing;
+  std::vector<std::string> revoked;
   bool is_signed = false;
   std::optional<Error> error;
 };
@@ -82,46 +84,57 @@ class Sync {
     const crypto::SecretBytes value =
         TRY(value_of_source(name, source, site_.file.parent_path(), own_));
     const std::vector<std::string> recovery = TRY(recovery_keys(arguments_, own_, facts.recovery));
-    if (!signers_) signers_ = TRY(secret_signers(users.site));
-    out.outcome = TRY(compare(facts, value, out.reason));
+    if (!signers_) signers_ = TRY(secret_signers(users.site, facts.partition));
+    std::optional<NewestSecret> newest;
+    out.outcome = TRY(compare(facts, value, newest, out.reason));
     if (out.outcome == Outcome::unchanged) {
       if (out.reason.empty()) out.reason = lacking(facts, users, recovery);
       if (out.reason.empty()) return out;
       out.outcome = Outcome::resealed;
+      TRYV(check_stays_signed(*signers_, *newest));
     }
-    out.version = out.outcome == Outcome::set ? facts.last + 1 : *facts.version;
+    out.version =
+        out.outcome == Outcome::set ? TRY(next_version(*signers_, facts)) : *facts.version;
     if (arguments_.has("--dry-run")) return out;
     Sent sent = TRY(seal_and_send(client_, facts, users, recovery, *signers_, value, out.version,
                                   out.outcome == Outcome::set ? Sending::set : Sending::reseal));
     out.missing = std::move(sent.missing);
+    out.revoked = std::move(sent.revoked);
     out.is_signed = !sent.secret.signatures.empty();
     return out;
   }
 
   // Whether a new version is needed, and why; or why the newest one, which has this value, must be
-  // sealed anew.
+  // sealed anew. `newest` gets what could be opened.
   Result<Outcome> compare(const SecretFacts& facts, const crypto::SecretBytes& value,
-                          std::string& why) {
+                          std::optional<NewestSecret>& newest, std::string& why) {
     why = "it was not there";
     if (!facts.version) return Outcome::set;
-    const auto newest = open_newest(client_, facts, own_);
-    if (newest) {
+    if (signers_->list) {
+      const std::uint64_t seen = TRY(last_seen_secret(*signers_->list, facts.name));
+      why = fmt::format("version {} is older than {}, which you have signed", *facts.version, seen);
+      if (*facts.version < seen) return Outcome::set;
+    }
+    auto opened = open_newest(client_, facts, own_);
+    if (opened) {
+      newest = std::move(*opened);
       why = newest->value == value ? "" : "another value";
       if (!why.empty()) return Outcome::set;
-      if (!check_newest(*signers_, facts, *newest)) why = "a signature";
+      // Without a key it would have none afterwards either.
+      if (!signers_->keys.empty() && !check_newest(*signers_, facts, *newest)) why = "a signature";
       return Outcome::unchanged;
     }
-    switch (newest.error().code()) {
+    switch (opened.error().code()) {
       case ErrorCode::refused:
         why = fmt::format("version {} is not sealed for your recovery key", *facts.version);
         return Outcome::set;
       case ErrorCode::corrupt:
       case ErrorCode::invalid_input:
         why = fmt::format("version {} cannot be opened: {}", *facts.version,
-                          newest.error().message());
+                          opened.error().message());
         return Outcome::set;
       default:
-        return fail(newest.error());
+        return fail(opened.error());
     }
   }
 
@@ -159,6 +172,7 @@ Json record_of(const std::string& name, const Synced& synced) {
                        {"version", synced.version == 0 ? Json() : Json(synced.version)},
                        {"reason", synced.reason},
                        {"missing", Json::array_of(synced.missing)},
+                       {"revoked", Json::array_of(synced.revoked)},
                        {"signed", synced.is_signed},
                        {"error", synced.error ? error_to_json(*synced.error) : Json()}});
 }
@@ -183,10 +197,8 @@ Result<std::vector<std::string>> chosen_names(const Arguments& arguments, const 
 
 void tell(const std::string& name, const Synced& synced, bool is_rehearsal) {
   print(line_of(name, synced, is_rehearsal) + "\n");
-  if (!synced.missing.empty())
-    print(fmt::format("  not for {}, which {} not joined with a key yet\n",
-                      join(synced.missing, ", "), synced.missing.size() == 1 ? "has" : "have"));
-  if (synced.error) print_to_stderr(render_error(*synced.error));
+  print(unsealed_text(name, synced.missing, synced.revoked, "  "));
+  if (synced.error) print_error(*synced.error);
 }
 
 Result<int> run_sync(const Arguments& arguments) {

@@ -5,6 +5,10 @@
 #include <algorithm>
 
 #include "base/json_reader.h"
+#include "base/text.h"
+#include "cli/partition.h"
+#include "cli/seen.h"
+#include "plan/generation_statement.h"
 
 namespace consort::cli {
 namespace {
@@ -29,6 +33,14 @@ bool names(const signing::TrustList& list, const crypto::PublicKey& key) {
   return std::find(list.keys.begin(), list.keys.end(), key) != list.keys.end();
 }
 
+// Whether the list believes a statement of earlier.
+Status check_shown(const plan::SignedStatement& shown, const signing::TrustList& list,
+                   const std::string& what, const std::string& hint) {
+  auto status = signing::check_signed(list, head_of(shown.statement), shown.signatures);
+  if (status) return {};
+  return fail(std::move(status).error().context(what)).hint(hint);
+}
+
 Result<std::vector<crypto::PrivateKey>> chosen_keys(const Arguments& arguments,
                                                     const signing::TrustList& list) {
   std::vector<crypto::PrivateKey> out;
@@ -40,6 +52,11 @@ Result<std::vector<crypto::PrivateKey>> chosen_keys(const Arguments& arguments,
           .hint("see whom it names: consort key list");
   }
   return arguments.has("--key") ? std::move(out) : trusted_keys(list);
+}
+
+// A rollback has no sources that could say it.
+bool outage_is_allowed(const Arguments& arguments, const plan::Generation* compiled) {
+  return arguments.has("--allow-outage") || (compiled != nullptr && compiled->policy.allow_outage);
 }
 
 }  // namespace
@@ -98,6 +115,14 @@ Result<std::optional<signing::TrustList>> chosen_trust(const Arguments& argument
   return list;
 }
 
+Result<std::optional<signing::TrustList>> chosen_trust_for(http::Client& client,
+                                                           const Arguments& arguments,
+                                                           const std::string& site) {
+  auto list = TRY(chosen_trust(arguments, site));
+  if (list) TRYV(check_partition(*list, TRY(controller_partition(client))));
+  return list;
+}
+
 std::map<std::string, std::uint64_t> secret_versions(const plan::Compiled& compiled) {
   std::map<std::string, std::uint64_t> out;
   for (const auto& [service, record] : compiled.generation.services) {
@@ -116,6 +141,8 @@ Result<Proposal> proposal_of(const Json& answer, const signing::TrustList& list)
         .hint("upgrade the controller");
   Proposal out;
   out.proposed.statement = TRY(plan::statement_from_json(*statement, "statement"));
+  TRYV(check_partition(list, out.proposed.statement.partition));
+  // Of a controller with --insecure, which is of none, it is the list's.
   out.proposed.statement.partition = list.partition;
   out.before = TRY(optional_statement(answer.find("statementBefore"), "statementBefore"));
   out.then = TRY(optional_statement(answer.find("statementThen"), "statementThen"));
@@ -128,24 +155,29 @@ Result<std::vector<std::string>> review_proposal(const Arguments& arguments,
                                                  const plan::Generation* compiled) {
   const plan::Statement& statement = proposal.proposed.statement;
   if (statement.site != list.site || statement.partition != list.partition)
-    return fail(ErrorCode::forbidden, fmt::format("the statement is for site {} in {}",
-                                                  statement.site, statement.partition));
+    return fail(ErrorCode::forbidden,
+                fmt::format("the statement is for site {} in {}, and the "
+                            "trust list for {} in {}",
+                            statement.site, statement.partition, list.site, list.partition))
+        .hint(
+            "name the list of that site and partition: --trust FILE; or make one: consort key "
+            "trust --partition NAME");
   signing::Evidence evidence;
   evidence.compiled = compiled;
   for (std::string& name : arguments.values("--only")) evidence.only.insert(std::move(name));
   for (std::string& name : arguments.values("--except")) evidence.except.insert(std::move(name));
-  evidence.outage =
-      arguments.has("--allow-outage") || (compiled != nullptr && compiled->policy.allow_outage);
+  evidence.outage = outage_is_allowed(arguments, compiled);
   if (arguments.has("--new-chain") && proposal.before)
     return fail(ErrorCode::forbidden, "the controller has not begun a new chain of statements");
-  for (const auto* earlier : {&proposal.before, &proposal.then}) {
-    if (!*earlier) continue;
-    auto status =
-        signing::check_signed(list, head_of((*earlier)->statement), (*earlier)->signatures);
-    if (!status)
-      return fail(std::move(status).error().context("what the controller shows as signed before"))
-          .hint("if the trust list has changed meanwhile: --new-chain signs the whole site anew");
-  }
+  // First what --new-chain does not help with.
+  if (proposal.then)
+    TRYV(check_shown(*proposal.then, list, "what the controller shows as signed then",
+                     "if the trust list has changed since, nothing brings that generation back "
+                     "but its sources: consort deploy"));
+  if (proposal.before)
+    TRYV(check_shown(*proposal.before, list, "what the controller shows as signed before",
+                     "if the trust list has changed meanwhile: --new-chain signs the whole site "
+                     "anew"));
   if (proposal.before) evidence.previous = &proposal.before->statement;
   if (proposal.then) evidence.earlier = &proposal.then->statement;
   evidence.seen = TRY(last_seen_statement(list));
@@ -158,6 +190,21 @@ Result<std::vector<std::string>> review_proposal(const Arguments& arguments,
             "if its store was restored from an older backup, or somebody has deployed with "
             "--unsigned: --new-chain signs the whole site anew");
   return signing::review(statement, evidence);
+}
+
+void ask_for_outage(plan::Plan& plan, const Arguments& arguments,
+                    const plan::Generation* compiled) {
+  constexpr std::string_view option = "--allow-outage";
+  const std::vector<std::string> held = plan::held_services(plan);
+  const bool asked = std::any_of(plan.needs.begin(), plan.needs.end(),
+                                 [&](const plan::Need& need) { return need.option == option; });
+  if (held.empty() || asked || outage_is_allowed(arguments, compiled)) return;
+  plan.needs.push_back(
+      {std::string(option),
+       fmt::format("it would be signed that {} may be stopped for a while", join(held, ", ")),
+       compiled == nullptr
+           ? "allow it with --allow-outage: in a rollback no policy says it for you"
+           : "allow it once with --allow-outage, or for good with policy: { allowOutage: true }"});
 }
 
 Result<std::vector<crypto::PrivateKey>> trusted_keys(const signing::TrustList& list) {
@@ -202,6 +249,14 @@ const std::vector<Option>& signing_options() {
        "or another trust list."},
       {"--unsigned", "", "Deploy without signatures although a trust list is there."}};
   return options;
+}
+
+std::vector<Option> trust_options() {
+  std::vector<Option> out;
+  for (const Option& option : signing_options()) {
+    if (option.name == "--trust" || option.name == "--unsigned") out.push_back(option);
+  }
+  return out;
 }
 
 }  // namespace consort::cli

@@ -7,6 +7,8 @@
 #include "base/text.h"
 #include "cli/context.h"
 #include "cli/events.h"
+#include "cli/host_view.h"
+#include "cli/keys.h"
 #include "cli/layout.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
@@ -14,16 +16,8 @@
 namespace consort::cli {
 namespace {
 
-std::string brief(const std::string& digest) {
-  return digest.size() > 19 ? digest.substr(7, 12) : digest;
-}
-
 std::string age_of(const Json& json, std::string_view key) {
-  const auto at = parse_instant(json.string_or(key));
-  if (!at) return "";
-  return human_duration(std::max(Duration{0},
-                                 std::chrono::duration_cast<Duration>(SystemClock().now() - *at))) +
-         " ago";
+  return shown_age(json.string_or(key), SystemClock().now());
 }
 
 std::string health_text(const Json& row) {
@@ -48,7 +42,8 @@ void print_instances(const Json& status) {
       if (!instance.bool_or("current") && note.empty()) note = "not the current manifest";
       notes = notes || !note.empty();
       rows.push_back({name, instance.string_or("version", "-"), instance.string_or("host"),
-                      health_text(instance), brief(instance.string_or("manifest", "-")), note});
+                      health_text(instance), shown_digest(instance.string_or("manifest", "-")),
+                      note});
     }
   }
   if (!notes) rows.front().back().clear();
@@ -104,8 +99,24 @@ Result<int> run_status(const Arguments& arguments) {
   return kOk;
 }
 
-std::string generation_table(const Json& generations) {
-  std::vector<std::vector<std::string>> rows = {{"GENERATION", "WHEN", "BY", "MESSAGE"}};
+// "ann, ed25519:3f9c…": own keys by their names.
+std::string signers_of(const Json& generation, const std::vector<KeyName>& own) {
+  std::vector<std::string> out;
+  const Json* keys = generation.find("signedBy");
+  if (keys == nullptr || !keys->is_array()) return "";
+  for (const Json& key : keys->as_array()) {
+    const std::string text = key.is_string() ? key.as_string() : "";
+    const auto it = std::find_if(own.begin(), own.end(),
+                                 [&](const KeyName& name) { return name.key.to_text() == text; });
+    out.push_back(it != own.end() ? it->name : text.size() > 20 ? text.substr(0, 20) + "…" : text);
+  }
+  return join(out, ", ");
+}
+
+std::string generation_table(const Json& generations, const std::vector<KeyName>& own) {
+  std::vector<std::vector<std::string>> rows = {
+      {"GENERATION", "WHEN", "BY", "SIGNED BY", "MESSAGE"}};
+  bool any_signed = false;
   for (const Json& g : generations.find("generations")->as_array()) {
     std::string number = std::to_string(g.int_or("number"));
     if (g.bool_or("current")) number = paint(Colour::green, number + " *");
@@ -113,7 +124,14 @@ std::string generation_table(const Json& generations) {
     if (g.int_or("rollbackOf") != 0)
       message = fmt::format("back to {}{}{}", g.int_or("rollbackOf"), message.empty() ? "" : ": ",
                             message);
-    rows.push_back({number, g.string_or("created").substr(0, 19), g.string_or("by"), message});
+    const std::string signers = signers_of(g, own);
+    any_signed = any_signed || !signers.empty();
+    rows.push_back({number, shown_time(g.string_or("created")), g.string_or("by"),
+                    signers.empty() ? "nobody" : signers, message});
+  }
+  // Where nobody signs, nobody asks who has.
+  if (!any_signed) {
+    for (auto& row : rows) row.erase(row.begin() + 3);
   }
   return rows.size() > 1 ? table(rows) : "";
 }
@@ -129,7 +147,9 @@ Result<int> run_history(const Arguments& arguments) {
           "\n");
     return kOk;
   }
-  const std::string shown = generation_table(generations);
+  // Names are a convenience: the texts of keys do as well.
+  const auto own = own_keys().value_or(std::vector<KeyName>());
+  const std::string shown = generation_table(generations, own);
   print(shown.empty() ? "nothing has been deployed yet\n" : shown);
   const std::string runs = rollout_table(rollouts);
   if (!runs.empty()) print("\n" + runs);
@@ -185,17 +205,6 @@ Result<int> run_logs(const Arguments& arguments) {
   return kOk;
 }
 
-// "up", "unreachable"; or how it stands with its being let in.
-std::string state_of(const Json& host) {
-  const Json* identity = host.find("identity");
-  const std::string place =
-      identity != nullptr && identity->is_object() ? identity->string_or("state") : "approved";
-  if (place == "pending") return paint(Colour::yellow, "waits for approval");
-  if (place == "revoked") return paint(Colour::red, "revoked");
-  if (host.bool_or("reachable")) return paint(Colour::green, "up");
-  return paint(Colour::red, "unreachable");
-}
-
 Result<int> run_host_list(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Json hosts = TRY(client.get_json("/v1/hosts"));
@@ -219,7 +228,7 @@ Result<int> run_host_list(const Arguments& arguments) {
     } else if (report->find("facts")->find("address") != nullptr) {
       address = report->find("facts")->string_or("address");
     }
-    rows.push_back({host.string_or("name"), state_of(host), address, classes,
+    rows.push_back({host.string_or("name"), host_state(host), address, classes,
                     std::to_string(report->find("instances")->as_object().size()),
                     report->find("facts")->string_or("os.id") + " " +
                         report->find("facts")->string_or("os.version")});
@@ -232,7 +241,8 @@ Result<int> run_host_list(const Arguments& arguments) {
 Result<int> run_host_show(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Json host = TRY(client.get_json("/v1/hosts/" + url_encode(arguments.word(0))));
-  print((arguments.json() ? host.dump() : host.pretty()) + "\n");
+  print(arguments.json() ? host.dump() + "\n"
+                         : render_host(host, SystemClock().now(), output_width()));
   return kOk;
 }
 
@@ -302,9 +312,12 @@ Command host_list_command() {
   return {"host list", "List the hosts that have joined.", "", {}, {}, run_host_list};
 }
 Command host_show_command() {
-  return {"host show", "Show all that is known of a host.",
-          "",          {{"HOST", "Its name.", Positional::Count::one}},
-          {},          run_host_show};
+  return {"host show",
+          "Show what is known of a host.",
+          "With --json: all that it said last, too.",
+          {{"HOST", "Its name.", Positional::Count::one}},
+          {},
+          run_host_show};
 }
 Command host_approve_command() {
   return {

@@ -1,5 +1,6 @@
 #include "cli/terminal.h"
 
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@ namespace consort::cli {
 namespace {
 
 bool colour_forbidden = false;
+bool stdout_is_data = false;
+int lost_output = 0;  // the errno of the first write to stdout that failed
 
 // It shows escape sequences as they are.
 bool is_dumb() {
@@ -29,10 +32,9 @@ bool colours(int fd) {
 }
 
 std::string paint_on(int fd, Colour colour, std::string_view text) {
-  constexpr std::string_view codes[] = {"",         "\x1b[1m",  "\x1b[2m",  "\x1b[31m",
-                                        "\x1b[32m", "\x1b[33m", "\x1b[34m", "\x1b[36m"};
   if (colour == Colour::plain || !colours(fd)) return std::string(text);
-  return std::string(codes[static_cast<std::size_t>(colour)]) + std::string(text) + "\x1b[0m";
+  return std::string(kColourCodes.at(static_cast<std::size_t>(colour))) + std::string(text) +
+         std::string(kColourReset);
 }
 
 void write_out(int fd, std::string_view text) {
@@ -40,15 +42,46 @@ void write_out(int fd, std::string_view text) {
     const ssize_t n = ::write(fd, text.data(), text.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0 && errno == EPIPE) ::_exit(128 + SIGPIPE);
-    if (n < 0) return;
+    if (n < 0 && errno == EAGAIN) {  // somebody made it non-blocking
+      pollfd writable{fd, POLLOUT, 0};
+      (void)::poll(&writable, 1, -1);
+      continue;
+    }
+    if (n < 0) {
+      if (fd == STDOUT_FILENO && lost_output == 0) lost_output = errno;
+      return;
+    }
     text.remove_prefix(static_cast<std::size_t>(n));
   }
 }
 
+// Also into a pipe: what is at its end is a terminal often enough.
+std::string cleaned(int fd, std::string_view text) {
+  return for_people(text, colours(fd) ? Colours::ours : Colours::none);
+}
+
 }  // namespace
 
-void print(std::string_view text) { write_out(STDOUT_FILENO, text); }
-void print_to_stderr(std::string_view text) { write_out(STDERR_FILENO, text); }
+void print(std::string_view text) {
+  if (stdout_is_data)
+    write_out(STDOUT_FILENO, text);
+  else
+    write_out(STDOUT_FILENO, cleaned(STDOUT_FILENO, text));
+}
+void print_to_stderr(std::string_view text) {
+  write_out(STDERR_FILENO, cleaned(STDERR_FILENO, text));
+}
+void print_error(const Error& error) {
+  print_to_stderr(wrap_error(render_error(error), stderr_is_terminal() ? terminal_width() : 0));
+}
+Status check_output() {
+  if (lost_output == 0) return {};
+  return fail_errno(lost_output, "cannot write to standard output")
+      .hint(
+          "what the command did is done, only what it said is lost; see whether there is room "
+          "where its output goes");
+}
+void print_as_data() { stdout_is_data = true; }
 bool stdout_is_terminal() { return ::isatty(STDOUT_FILENO) == 1; }
 bool stderr_is_terminal() { return ::isatty(STDERR_FILENO) == 1; }
 bool stdin_is_terminal() { return ::isatty(STDIN_FILENO) == 1; }
@@ -97,6 +130,11 @@ std::size_t terminal_width() { return columns_of(STDERR_FILENO); }
 std::size_t output_width() { return stdout_is_terminal() ? columns_of(STDOUT_FILENO) : 0; }
 
 std::string table(const std::vector<std::vector<std::string>>& rows, Header header) {
+  return table(rows, header, output_width());
+}
+
+std::string table(const std::vector<std::vector<std::string>>& rows, Header header,
+                  std::size_t width) {
   const std::vector<std::size_t> widths = column_widths(rows);
   std::string out;
   for (std::size_t r = 0; r < rows.size(); ++r) {
@@ -106,7 +144,9 @@ std::string table(const std::vector<std::vector<std::string>>& rows, Header head
         if (!cell.empty()) cell = paint(Colour::bold, cell);
       }
     }
-    out += lay_row(row, widths, output_width());
+    // No text makes itself a row of its own.
+    for (std::string& cell : row) std::replace(cell.begin(), cell.end(), '\n', ' ');
+    out += lay_row(row, widths, width);
   }
   return out;
 }
@@ -116,13 +156,13 @@ LiveBlock::~LiveBlock() { clear(); }
 
 void LiveBlock::erase() {
   if (height_ == 0) return;
-  print_to_stderr("\r\x1b[" + std::to_string(height_) + "A\x1b[J");
+  write_out(STDERR_FILENO, "\r\x1b[" + std::to_string(height_) + "A\x1b[J");
   height_ = 0;
 }
 
 void LiveBlock::line(std::string_view text) {
   if (live_) erase();
-  print_to_stderr((live_ ? wrap(text, terminal_width(), 0, "           ") : std::string(text)) +
+  print_to_stderr((live_ ? wrap(text, terminal_width(), 0, "            ") : std::string(text)) +
                   "\n");
   if (live_) draw(lines_);
 }

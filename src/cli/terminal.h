@@ -13,8 +13,14 @@ namespace consort::cli {
 enum class Colour : std::uint8_t { plain, bold, dim, red, green, yellow, blue, cyan };
 
 // Written at once and completely; a closed pipe ends the program quietly, as other programs do.
+// What could steer a terminal is taken out (for_people() in layout.h).
 void print(std::string_view text);
 void print_to_stderr(std::string_view text);
+// Error io, when something that was printed could not be written: the program must not end well.
+[[nodiscard]] Status check_output();
+// For people, as wide as the terminal; into a pipe nothing is wrapped.
+void print_error(const Error& error);
+void print_as_data();  // --json: what stdout gets is for programs, and stays as it is
 
 [[nodiscard]] bool stdout_is_terminal();
 [[nodiscard]] bool stderr_is_terminal();
@@ -28,11 +34,13 @@ void forbid_colour();  // --no-color
 [[nodiscard]] std::size_t terminal_width();  // of stderr; 100 where it is none
 [[nodiscard]] std::size_t output_width();    // of stdout; 0, which wraps nothing, where it is none
 
-// Columns as wide as their content, fitted to the terminal (layout.h); the first row is the header
-// when `header`.
+// Columns as wide as their content, fitted to the terminal, or to `width` (layout.h); the first row
+// is the header when `header`.
 enum class Header : std::uint8_t { yes, no };
 [[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows,
                                 Header header = Header::yes);
+[[nodiscard]] std::string table(const std::vector<std::vector<std::string>>& rows, Header header,
+                                std::size_t width);
 
 // A block at the bottom of the terminal that is redrawn; lines above it scroll. Without a terminal,
 // or on a dumb one, only the lines are printed. On stderr.

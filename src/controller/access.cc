@@ -210,7 +210,19 @@ std::vector<plan::Need> Core::unenforceable(const plan::Generation& wanted) cons
 
 void Core::doubt_access(Output& out) {
   access_in_doubt_ = true;
-  out.writes["access-in-doubt"] = "1";
+  settling_access_.clear();
+  out.writes["access-in-doubt"] = std::string(kAccessInDoubt);
+}
+
+// The rollout that was to end the doubt may have ended with the life of the last leader.
+void Core::restore_access_doubt() {
+  if (settling_access_.empty()) return;
+  const auto it = rollouts_.find(settling_access_);
+  const auto result = it == rollouts_.end() ? rollout::Result::inconsistent : it->second.result;
+  access_in_doubt_ = result != rollout::Result::open && !commits(result);
+  if (result == rollout::Result::open) return;
+  settling_access_.clear();
+  if (!access_in_doubt_) leftovers_.insert("access-in-doubt");
 }
 
 // The word of the whole site is needed: a part of it, or a generation of this very store, knows
@@ -226,13 +238,29 @@ void Core::settle_access(const DeployRequest& request, const std::string& rollou
   if (!access_in_doubt_) return;
   if (says_all_of_access(request)) {
     access_in_doubt_ = false;
-    out.writes["access-in-doubt"] = std::nullopt;
+    settling_access_ = rollout;
+    out.writes["access-in-doubt"] = rollout;
     return;
   }
   if (!guarded_ && !ports_are_guarded() && !plan::guards_access(candidates_.at(rollout))) return;
   tell(out, {0, now, "access-in-doubt", rollout, "", "",
              "whom hosts let in stays as it is: this store is older than its hosts; deploy the "
              "whole site, without --only and --except, to say it anew"});
+}
+
+// What did not succeed has not been said: without the doubt the generation of the old store would
+// be in force alone, and those who have joined in the life that is lost would be cut off.
+void Core::settle_access_at_end(const rollout::Rollout& rollout, Instant now, Output& out) {
+  if (settling_access_ != rollout.id) return;
+  settling_access_.clear();
+  if (commits(rollout.result)) {
+    out.writes["access-in-doubt"] = std::nullopt;
+    return;
+  }
+  doubt_access(out);
+  tell(out, {0, now, "access-in-doubt", rollout.id, "", "",
+             "whom hosts let in stays as it is: this store is older than its hosts, and the "
+             "rollout that was to say it anew did not succeed; deploy the whole site again"});
 }
 
 }  // namespace consort::controller

@@ -137,7 +137,7 @@ Json operator_record(const access::Registry& registry, const access::Operator& r
     if (registry.revoked.contains(certificate.serial)) continue;
     credentials.push_back(Json::object({{"kind", "certificate"},
                                         {"id", certificate.serial},
-                                        {"lastUsed", nullptr},
+                                        {"lastUsed", json_of(certificate.last_used)},
                                         {"expires", format_instant(certificate.valid_until)},
                                         {"by", nullptr}}));
   }

@@ -1,6 +1,8 @@
 // The agents' half of the API: targets, reports, objects.
 #include <fmt/format.h>
 
+#include <utility>
+
 #include "base/log.h"
 #include "base/text.h"
 #include "controller/shell.h"
@@ -120,9 +122,24 @@ http::Response take_piece(const objects::ObjectStore& store, const Digest& diges
       Json::object({{"complete", last}, {"received", offset + request.body.size()}}));
 }
 
-Status check_report(const Shell& shell, const plan::HostReport& report) {
+// A host that tells of what nobody has given it: its data folder is damaged, or in other hands.
+// Operators see it in the audit log.
+Status check_position(Gate& gate, const Shell& shell, const Asker& asker, const std::string& host,
+                      std::pair<std::uint64_t, std::uint64_t> told, Core::Telling telling) {
+  Status status = shell.core().check_position(host, told.first, told.second, telling);
+  if (!status)
+    gate.note_refusal(
+        asker.known,
+        telling == Core::Telling::poll ? access::Action::read_target : access::Action::send_report,
+        host, status.error().message());
+  return status;
+}
+
+Status check_report(Gate& gate, const Shell& shell, const Asker& asker,
+                    const plan::HostReport& report) {
   TRYV(shell.writable());
-  TRYV(shell.core().check_position(report.epoch, report.seq));
+  TRYV(check_position(gate, shell, asker, report.host, {report.epoch, report.seq},
+                      Core::Telling::report));
   if (report.number >= kNumberLimit)
     return fail(ErrorCode::invalid_input,
                 fmt::format("report.number: {} is too large", report.number));
@@ -132,29 +149,32 @@ Status check_report(const Shell& shell, const plan::HostReport& report) {
 }  // namespace
 
 void add_agent_routes(Gate& gate, Shell& shell) {
-  gate.route(
-      "GET", "/v1/agents/{name}/target",
-      [&shell](const http::Request& request, const http::Responder& responder, const Asker& asker) {
-        const auto host = host_name(request);
-        const auto epoch = number(request, "epoch");
-        const auto seq = number(request, "seq");
-        if (!host || !epoch || !seq) {
-          responder.send(!host ? host.error() : !epoch ? epoch.error() : seq.error());
-          return;
-        }
-        if (const Status status = shell.writable(); !status) {
-          responder.send(status.error());
-          return;
-        }
-        if (const Status status = shell.core().check_position(*epoch, *seq); !status) {
-          responder.send(status.error());
-          return;
-        }
-        shell.hold_poll(*host, *epoch, *seq, responder, asker.still_believed);
-      });
+  gate.route("GET", "/v1/agents/{name}/target",
+             [&gate, &shell](const http::Request& request, const http::Responder& responder,
+                             const Asker& asker) {
+               const auto host = host_name(request);
+               const auto epoch = number(request, "epoch");
+               const auto seq = number(request, "seq");
+               if (!host || !epoch || !seq) {
+                 responder.send(!host ? host.error() : !epoch ? epoch.error() : seq.error());
+                 return;
+               }
+               if (const Status status = shell.writable(); !status) {
+                 responder.send(status.error());
+                 return;
+               }
+               if (const Status status = check_position(gate, shell, asker, *host, {*epoch, *seq},
+                                                        Core::Telling::poll);
+                   !status) {
+                 responder.send(status.error());
+                 return;
+               }
+               shell.hold_poll(*host, *epoch, *seq, responder, asker.still_believed);
+             });
   gate.route(
       "POST", "/v1/agents/{name}/reports",
-      [&shell](const http::Request& request, const http::Responder& responder) {
+      [&gate, &shell](const http::Request& request, const http::Responder& responder,
+                      const Asker& asker) {
         const auto host = host_name(request);
         const auto json = request.json();
         if (!host || !json) {
@@ -169,7 +189,7 @@ void add_agent_routes(Gate& gate, Shell& shell) {
                                 : report.error());
           return;
         }
-        if (const Status status = check_report(shell, *report); !status) {
+        if (const Status status = check_report(gate, shell, asker, *report); !status) {
           responder.send(status.error());
           return;
         }

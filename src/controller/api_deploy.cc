@@ -56,12 +56,18 @@ Status permit_deploy(Shell& shell, Gate& gate, const access::Known& who, const p
 
 Status permit_control(Shell& shell, Gate& gate, const access::Known& who, const std::string& id) {
   const auto it = shell.core().rollouts().find(id);
-  if (it == shell.core().rollouts().end()) return {};  // which the core says better
-  std::set<std::string> names;
-  for (const plan::Step& step : it->second.forward.steps) names.insert(step.service);
+  // That there is none, or that it has ended, the core says better.
+  if (it == shell.core().rollouts().end() || it->second.result != rollout::Result::open) return {};
+  const rollout::Rollout& rollout = it->second;
+  const auto base = shell.core().generations().find(rollout.plan.base);
+  plan::Plan plan;
+  plan.steps = rollout.forward.steps;
+  plan.access = rollout.plan.access;
   access::Subject subject;
-  subject.services =
-      access::services_named(names, shell.core().current(), shell.core().candidate_of(id));
+  subject.name = "rollout " + id;
+  if (const plan::Generation* candidate = shell.core().candidate_of(id))
+    subject.services = access::services_changed(
+        plan, base == shell.core().generations().end() ? nullptr : &base->second, *candidate);
   return gate.permits(who, access::Action::steer_rollout, subject);
 }
 
@@ -90,7 +96,9 @@ void add_steering_route(Gate& gate, Shell& shell) {
           return;
         }
         Output output;
-        if (auto status = shell.core().control(id, what, shell.now(), output); !status) {
+        if (auto status =
+                shell.core().control(id, what, asker.known.principal.name, shell.now(), output);
+            !status) {
           responder.send(status.error());
           return;
         }
@@ -146,9 +154,10 @@ std::vector<plan::Need> secrets_gone(const Shell& shell, const DeployRequest& re
 
 void add_plan_routes(Gate& gate, Shell& shell) {
   gate.route("POST", "/v1/plan",
-             [&shell](const http::Request& request, const http::Responder& responder) {
+             [&shell, &gate](const http::Request& request, const http::Responder& responder) {
                with_request(shell, request, responder,
-                            [&shell, responder](const DeployRequest& deploy) {
+                            [&shell, &gate, responder](DeployRequest deploy) {
+                              deploy.partition = gate.partition();
                               auto plan = shell.core().plan(deploy);
                               if (!plan) {
                                 responder.send(plan.error());
@@ -171,6 +180,7 @@ void add_plan_routes(Gate& gate, Shell& shell) {
             shell, request, responder,
             [&shell, &gate, responder, who = asker.known](DeployRequest deploy) {
               std::string touched;
+              deploy.partition = gate.partition();
               deploy.permit = [&](const plan::Plan& plan,
                                   const plan::Generation& candidate) -> Status {
                 TRYV(permit_deploy(shell, gate, who, plan, candidate, touched));

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "controller/access_bodies.h"
+#include "controller/renewal_limit.h"
 #include "controller/shell.h"
 #include "crypto/certificates.h"
 
@@ -154,17 +155,23 @@ Status check_known_key(const Shell& shell, const crypto::CertificateRequest& req
 }
 
 Result<Issue> renewed(const Shell& shell, const AuthorityFolder& folder, const access::Known& who,
-                      const http::Request& request, const crypto::CertificateRequest& asked) {
+                      const http::Request& request, const crypto::CertificateRequest& asked,
+                      RenewalLimit& limit) {
   using Kind = access::Principal::Kind;
   const access::Principal& principal = who.principal;
-  if (principal.kind == Kind::operator_) return issue_for_operator(shell, folder, who, asked.key);
+  if (principal.kind == Kind::operator_) {
+    TRYV(limit.take("operator " + principal.name, shell.now()));
+    return issue_for_operator(shell, folder, who, asked.key);
+  }
   if (principal.kind == Kind::host) {
     TRYV(access::check_renewal(shell.registry(), principal.name, request.peer.serial,
                                asked.key.id(), shell.now()));
+    TRYV(limit.take("host " + principal.name, shell.now()));
     return issue_for_host(shell, folder, principal.name, asked.key);
   }
   // POST /v1/rejoin: nobody in particular asks.
   TRYV(check_known_key(shell, asked));
+  TRYV(limit.take("host " + asked.identity.name, shell.now()));
   return issue_for_host(shell, folder, asked.identity.name, asked.key);
 }
 
@@ -178,15 +185,15 @@ access::Known known_by_key(access::Known who, const crypto::Identity& identity) 
   return who;
 }
 
-void renew(Shell& shell, const http::Request& request, const http::Responder& responder,
-           const Asker& asker) {
+void renew(Shell& shell, RenewalLimit& limit, const http::Request& request,
+           const http::Responder& responder, const Asker& asker) {
   const auto folder = authority_of(shell);
   const auto asked = read_request(request);
   if (!folder || !asked) {
     responder.send(!folder ? folder.error() : asked.error());
     return;
   }
-  auto made = renewed(shell, **folder, asker.known, request, asked->certificate);
+  auto made = renewed(shell, **folder, asker.known, request, asked->certificate, limit);
   if (!made) {
     responder.send(made.error());
     return;
@@ -223,19 +230,22 @@ void add_join_routes(Gate& gate, Shell& shell) {
              [&shell](const http::Request& request, const http::Responder& responder,
                       const Asker& asker) { join(shell, request, responder, asker); },
              {kJoinBytes});
-  gate.route("POST", "/v1/renew",
-             [&shell](const http::Request& request, const http::Responder& responder,
-                      const Asker& asker) { renew(shell, request, responder, asker); },
-             {kJoinBytes});
+  // Of both ways together.
+  const auto limit = std::make_shared<RenewalLimit>();
   gate.route(
-      "POST", "/v1/rejoin",
-      [&shell](const http::Request& request, const http::Responder& responder, const Asker& asker) {
-        // Whoever asks is known by the key alone; whatever else they show does not count.
-        Asker nobody;
-        nobody.known.principal.address = asker.known.principal.address;
-        renew(shell, request, responder, nobody);
-      },
+      "POST", "/v1/renew",
+      [&shell, limit](const http::Request& request, const http::Responder& responder,
+                      const Asker& asker) { renew(shell, *limit, request, responder, asker); },
       {kJoinBytes});
+  gate.route("POST", "/v1/rejoin",
+             [&shell, limit](const http::Request& request, const http::Responder& responder,
+                             const Asker& asker) {
+               // Whoever asks is known by the key alone; whatever else they show does not count.
+               Asker nobody;
+               nobody.known.principal.address = asker.known.principal.address;
+               renew(shell, *limit, request, responder, nobody);
+             },
+             {kJoinBytes});
 }
 
 }  // namespace consort::controller

@@ -1,6 +1,7 @@
 // Secrets: the controller keeps sealed texts and says who may have them (ADR 0012).
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <set>
 #include <utility>
@@ -42,12 +43,21 @@ Json summary_of(const access::Registry& registry, const access::SecretRecord& re
                        {"at", format_instant(newest.at)}});
 }
 
+// Nothing is sealed for them, whatever key they have told.
+Json revoked_hosts(const Shell& shell) {
+  Json::Array out;
+  for (const auto& [host, identity] : shell.registry().hosts) {
+    if (identity.state == access::HostState::revoked) out.emplace_back(host);
+  }
+  return out;
+}
+
 Json list_record(const Shell& shell) {
   Json::Array out;
   for (const auto& [name, record] : shell.registry().secrets) {
     if (!record.versions.empty()) out.push_back(summary_of(shell.registry(), record));
   }
-  return Json::object({{"secrets", out}});
+  return Json::object({{"secrets", out}, {"revoked", revoked_hosts(shell)}});
 }
 
 // What is needed to seal the next version.
@@ -65,8 +75,10 @@ Json sealing_record(const Gate& gate, const Shell& shell, const std::string& nam
        {"partition", gate.partition()},
        {"site", current != nullptr ? Json(current->site) : Json()},
        {"last", it == shell.registry().secrets.end() ? std::uint64_t{0} : it->second.last},
+       {"next", access::next_version(shell.registry(), name, shell.core().secrets_above())},
        {"secret", there ? summary_of(shell.registry(), it->second) : Json()},
-       {"hosts", hosts}});
+       {"hosts", hosts},
+       {"revoked", revoked_hosts(shell)}});
 }
 
 using Handler = std::function<Status(const http::Request&, const http::Responder&, const Asker&)>;
@@ -85,15 +97,16 @@ void add(Gate& gate, Shell& shell, std::string_view method, std::string_view pat
       {kSecretBytes});
 }
 
-Status permitted(Gate& gate, const Shell& shell, const Asker& asker, access::Action action,
+Status permitted(Gate& gate, const Shell& shell, const access::Known& who, access::Action action,
                  const std::string& name, std::set<std::string> services) {
   const auto it = shell.registry().secrets.find(name);
-  if (it != shell.registry().secrets.end())
+  // One that was removed is nobody's any more: its record only keeps numbers from being used again.
+  if (it != shell.registry().secrets.end() && !it->second.versions.empty())
     services.insert(it->second.services.begin(), it->second.services.end());
   access::Subject subject;
   subject.name = "secret " + name;
   subject.services = subjects(shell, services);
-  return gate.permits(asker.known, action, std::move(subject));
+  return gate.permits(who, action, std::move(subject));
 }
 
 void change(Shell& shell, const http::Responder& responder, access::Writes writes,
@@ -114,9 +127,9 @@ Status put(Gate& gate, Shell& shell, access::Action action, const http::Request&
   const std::uint64_t last = before == shell.registry().secrets.end() ? 0 : before->second.last;
   if (action == access::Action::rotate_secret)
     static_cast<void>(TRY(access::find_secret(shell.registry(), secret.name)));
-  TRYV(permitted(gate, shell, asker, action, secret.name,
+  TRYV(permitted(gate, shell, asker.known, action, secret.name,
                  {secret.services.begin(), secret.services.end()}));
-  auto writes = TRY(access::put_secret(shell.registry(), secret,
+  auto writes = TRY(access::put_secret(shell.registry(), secret, shell.core().secrets_above(),
                                        access::principal_text(asker.known.principal), shell.now()));
   access::AuditNote note = note_of(asker.known, action, "secret " + secret.name, shell.now());
   note.before = last == 0 ? "" : fmt::format("version {}", last);
@@ -128,15 +141,84 @@ Status put(Gate& gate, Shell& shell, access::Action action, const http::Request&
   return {};
 }
 
+constexpr std::size_t kHostsShown = 5;
+
+// "shop on web1, web2 of host class web"
+std::string user_text(const Shell& shell, const std::string& service,
+                      const std::set<std::string>& hosts) {
+  const plan::ServiceRecord* record = plan::find_service(shell.core().current(), service);
+  std::vector<std::string> shown(hosts.begin(), hosts.end());
+  shown.resize(std::min(shown.size(), kHostsShown));
+  return fmt::format(
+      "{} on {}{}{}", service, join(shown, ", "),
+      hosts.size() > kHostsShown ? fmt::format(" and {} more", hosts.size() - kHostsShown) : "",
+      record == nullptr ? "" : " of host class " + record->host_class);
+}
+
+// Whoever uses it would fail at its next change, and nothing could be deployed or seal it anew.
+Status check_unused(const Shell& shell, const std::string& name,
+                    const std::map<Digest, plan::Manifest>& manifests) {
+  std::set<Digest> with_it;
+  for (const auto& [digest, manifest] : manifests) {
+    if (manifest.secrets.contains(name)) with_it.insert(digest);
+  }
+  const auto users = shell.core().users_of(with_it);
+  if (users.empty()) return {};
+  std::vector<std::string> texts;
+  bool wanted = false;
+  for (const auto& [service, hosts] : users) {
+    texts.push_back(user_text(shell, service, hosts));
+    wanted = wanted || shell.core().wants_one_of(service, with_it);
+  }
+  return fail(ErrorCode::conflict,
+              fmt::format("the secret '{}' is in use by {}", name, join(texts, "; ")))
+      .hint(wanted ? fmt::format("take ${{secret.{}}} out of the site and deploy first: consort "
+                                 "deploy; to change the value: consort secret set {}",
+                                 name, name)
+                   : "the site does not use it any more, but these hosts still have what does: "
+                     "bring them up to date with `consort deploy`; one that is not in the "
+                     "inventory any more is left alone by that: stop its agent first, then forget "
+                     "it with `consort host remove HOST`");
+}
+
+// Manifests are read while the controller goes on: one that came meanwhile was not looked at.
+Status check_all_seen(const std::set<Digest>& in_use, const std::set<Digest>& seen) {
+  if (std::includes(seen.begin(), seen.end(), in_use.begin(), in_use.end())) return {};
+  return fail(ErrorCode::conflict, "the site was changed while its use of the secret was looked up")
+      .hint("try again");
+}
+
+Status remove_unused(Gate& gate, Shell& shell, const access::Known& who, const std::string& name,
+                     const std::map<Digest, plan::Manifest>& manifests,
+                     const std::set<Digest>& asked_for, const http::Responder& responder) {
+  TRYV(shell.writable());
+  TRYV(check_all_seen(shell.core().manifests_in_use(), asked_for));
+  auto writes = TRY(access::remove_secret(shell.registry(), name));
+  // Asked once more: it may have been given to other services meanwhile.
+  TRYV(permitted(gate, shell, who, access::Action::remove_secret, name, {}));
+  TRYV(check_unused(shell, name, manifests));
+  access::AuditNote note =
+      note_of(who, access::Action::remove_secret, "secret " + name, shell.now());
+  note.before = fmt::format("version {}", shell.registry().secrets.at(name).last);
+  change(shell, responder, std::move(writes), std::move(note), Json::object({{"removed", name}}));
+  return {};
+}
+
 Status remove(Gate& gate, Shell& shell, const http::Request& request,
               const http::Responder& responder, const Asker& asker) {
   const std::string name = request.param("name");
-  auto writes = TRY(access::remove_secret(shell.registry(), name));
-  TRYV(permitted(gate, shell, asker, access::Action::remove_secret, name, {}));
-  access::AuditNote note =
-      note_of(asker.known, access::Action::remove_secret, "secret " + name, shell.now());
-  note.before = fmt::format("version {}", shell.registry().secrets.at(name).last);
-  change(shell, responder, std::move(writes), std::move(note), Json::object({{"removed", name}}));
+  static_cast<void>(TRY(access::find_secret(shell.registry(), name)));
+  TRYV(permitted(gate, shell, asker.known, access::Action::remove_secret, name, {}));
+  const std::set<Digest> in_use = shell.core().manifests_in_use();
+  shell.with_manifests(shell.core().manifests_required(), in_use,
+                       [&gate, &shell, responder, who = asker.known, name,
+                        in_use](const Result<std::map<Digest, plan::Manifest>>& manifests) {
+                         const Status status = manifests
+                                                   ? remove_unused(gate, shell, who, name,
+                                                                   *manifests, in_use, responder)
+                                                   : Status(fail(manifests.error()));
+                         if (!status) responder.send(status.error());
+                       });
   return {};
 }
 
@@ -144,7 +226,7 @@ Status give_sealed(Gate& gate, Shell& shell, const http::Request& request,
                    const http::Responder& responder, const Asker& asker) {
   const std::string name = request.param("name");
   const access::SecretRecord& record = *TRY(access::find_secret(shell.registry(), name));
-  TRYV(permitted(gate, shell, asker, access::Action::set_secret, name, {}));
+  TRYV(permitted(gate, shell, asker.known, access::Action::set_secret, name, {}));
   responder.send(http::Response::json(Json::object(
       {{"name", name},
        {"partition", gate.partition()},

@@ -1,7 +1,8 @@
 #include "controller/authority.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
+
+#include <optional>
 
 #include "base/json_reader.h"
 #include "base/text.h"
@@ -14,9 +15,9 @@ constexpr std::size_t kPassphraseBytes = 1024;
 
 fs::path folder_of(const fs::path& data) { return data / "authority"; }
 
-bool has_authority(const fs::path& data) {
+bool is_there(const fs::path& file) {
   std::error_code ec;
-  return fs::exists(folder_of(data) / "names.json", ec);
+  return fs::symlink_status(file, ec).type() != fs::file_type::not_found;
 }
 
 Result<crypto::SecretText> read_passphrase(const fs::path& file) {
@@ -30,14 +31,6 @@ Result<crypto::SecretText> read_passphrase(const fs::path& file) {
   return out;
 }
 
-Status check_private(const fs::path& file) {
-  struct stat info {};
-  if (::stat(file.c_str(), &info) != 0 || (info.st_mode & 077U) == 0) return {};
-  return fail(ErrorCode::refused, fmt::format("{} can be read by others (mode {:04o})",
-                                              file.string(), info.st_mode & 07777U))
-      .hint(fmt::format("chmod 600 {}", file.string()));
-}
-
 Json names_to_json(const std::string& partition, const std::string& controller,
                    const crypto::ExtraNames& names) {
   return Json::object({{"partition", partition},
@@ -46,51 +39,137 @@ Json names_to_json(const std::string& partition, const std::string& controller,
                        {"ips", Json::array_of(names.ips)}});
 }
 
-Result<crypto::Authority> new_authority(const AuthorityOptions& options, Instant now) {
+// With `key`, when there is one already.
+Result<crypto::Authority> new_authority(const AuthorityOptions& options, Instant now,
+                                        const std::optional<crypto::PrivateKey>& key = {}) {
   if (options.chain.empty() && options.key.empty())
-    return crypto::Authority::create(options.partition,
-                                     crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256),
-                                     kRootLifetime, now);
+    return crypto::Authority::create(
+        options.partition, key ? *key : crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256),
+        kRootLifetime, now);
   if (options.chain.empty() || options.key.empty())
     return fail(ErrorCode::usage, "an external authority is a certificate and its key")
         .hint("say both --authority-certificate FILE and --authority-key FILE");
   const std::string chain = TRY(read_file(options.chain, crypto::kPemLimit));
-  std::string key = TRY(read_file(options.key, crypto::kPemLimit));
-  auto out = crypto::Authority::load(options.partition, chain, key);
-  crypto::wipe(key);
+  std::string pem = TRY(read_file(options.key, crypto::kPemLimit));
+  auto out = crypto::Authority::load(options.partition, chain, pem);
+  crypto::wipe(pem);
   return out;
+}
+
+Failure another_authority(const fs::path& folder) {
+  return fail(ErrorCode::conflict,
+              fmt::format("{} holds the key of another authority", folder.string()))
+      .hint(
+          "say the same --authority-certificate and --authority-key as at first; or, if nobody has "
+          "joined yet, move that folder away");
+}
+
+// An own root's subject names its partition; an external authority's does not.
+Status check_partition(const crypto::Authority& there, const AuthorityOptions& options,
+                       Instant now) {
+  const std::string& subject = there.certificate().subject();
+  if (there.chain().size() != 1 || !subject.starts_with("O=Consort,OU=authority,")) return {};
+  const crypto::Authority same =
+      TRY(crypto::Authority::create(options.partition, there.key(), kRootLifetime, now));
+  if (same.certificate().subject() == subject) return {};
+  return fail(ErrorCode::conflict,
+              fmt::format("the authority that is there, {}, is not of the partition {}", subject,
+                          options.partition))
+      .hint("say --partition NAME: it is in the authority's CN, before the space");
+}
+
+// What the key that is there makes whole again.
+Result<crypto::Authority> complete(const fs::path& folder, const AuthorityParts& there,
+                                   const AuthorityOptions& options,
+                                   const crypto::SecretText& passphrase, Instant now) {
+  TRYV(check_private(folder / "key.pem"));
+  const std::string pem = TRY(read_file(folder / "key.pem", crypto::kPemLimit));
+  auto key = crypto::PrivateKey::from_pem(pem, &passphrase);
+  if (!key) return fail(std::move(key).error().context("in " + folder.string()));
+  if (!there.certificate || !options.chain.empty()) {
+    auto authority = TRY(new_authority(options, now, *key));
+    if (authority.key().public_key() != key->public_key()) return another_authority(folder);
+    if (!there.certificate) return authority;
+  }
+  auto authority = crypto::Authority::load(
+      options.partition, TRY(read_file(folder / "certificate.pem", crypto::kPemLimit)), pem,
+      &passphrase);
+  if (!authority) return fail(std::move(authority).error().context("in " + folder.string()));
+  TRYV(check_partition(*authority, options, now));
+  return authority;
+}
+
+// One that is there is used: what it unlocks may come back from a backup.
+Result<crypto::SecretText> passphrase_for(const fs::path& folder, const fs::path& unlock,
+                                          const AuthorityParts& there) {
+  auto kept = read_passphrase(unlock.empty() ? folder / "unlock" : unlock);
+  if (!kept && there.key)
+    return fail(std::move(kept).error().context("the authority's key is locked"))
+        .hint("name the file with its passphrase: --unlock FILE");
+  if (kept || !unlock.empty()) return kept;
+  crypto::SecretText out = crypto::random_token(256);
+  TRYV(write_file_atomic(folder / "unlock", out.reveal(), 0600));
+  return out;
+}
+
+Failure key_lost(const fs::path& folder) {
+  return fail(ErrorCode::not_found,
+              fmt::format("{} is missing: without it the authority can issue nothing",
+                          (folder / "key.pem").string()))
+      .hint(
+          fmt::format("bring it back from a backup; only if it is lost for good, move {} away and "
+                      "say: consort controller init --new-authority (then all hosts and "
+                      "operators join anew)",
+                      folder.string()));
+}
+
+Failure certificate_lost(const fs::path& folder) {
+  return fail(ErrorCode::not_found,
+              fmt::format("{} is missing", (folder / "certificate.pem").string()))
+      .hint(
+          "bring it back from a backup; it is no secret: of an own authority each host has it, too "
+          "(identity/authority.pem below its agent's folder), and each operator's context "
+          "(\"authority\")");
+}
+
+// Key and certificate are there.
+Failure names_lost(const fs::path& data) {
+  return fail(ErrorCode::not_found,
+              fmt::format("{} is missing", (folder_of(data) / "names.json").string()))
+      .hint(fmt::format(
+          "bring it back from a backup; or let it be made anew, with all names and addresses under "
+          "which the controller is reached: consort controller init --data {} --address ADDRESS "
+          "(and --partition NAME, if it is not main). Key and certificate stay, and so does "
+          "everybody who has joined",
+          data.string()));
 }
 
 }  // namespace
 
-Status AuthorityFolder::check_absent(const fs::path& data) {
-  if (!has_authority(data)) return {};
-  return fail(ErrorCode::conflict,
-              fmt::format("{} holds an authority already", folder_of(data).string()))
-      .hint(
-          "a second one would know none of the hosts that have joined; if that is what you want, "
-          "remove the folder first");
+AuthorityParts authority_parts(const fs::path& data) {
+  const fs::path folder = folder_of(data);
+  return {is_there(folder / "key.pem"), is_there(folder / "certificate.pem"),
+          is_there(folder / "names.json")};
 }
 
 Result<AuthorityFolder> AuthorityFolder::create(const fs::path& data,
                                                 const AuthorityOptions& options, Instant now) {
   const fs::path folder = folder_of(data);
-  TRYV(check_absent(data));
-  crypto::Authority authority = TRY(new_authority(options, now));
+  const AuthorityParts there = authority_parts(data);
+  if (!there.key && !there.none()) return key_lost(folder);
+  std::optional<crypto::Authority> authority;
+  if (!there.key) authority.emplace(TRY(new_authority(options, now)));
   TRYV(make_folders(data, 0700));
   TRYV(make_folders(folder, 0700));
-  crypto::SecretText passphrase;
-  if (options.unlock.empty()) {
-    passphrase = crypto::random_token(256);
-    TRYV(write_file_atomic(folder / "unlock", passphrase.reveal(), 0600));
-  } else {
-    passphrase = TRY(read_passphrase(options.unlock));
-  }
-  TRYV(write_file_atomic(folder / "key.pem", TRY(authority.key().to_encrypted_pem(passphrase)),
-                         0600));
-  TRYV(write_file_atomic(folder / "certificate.pem", crypto::certificates_to_pem(authority.chain()),
-                         0644));
-  AuthorityFolder out(std::move(authority), options.controller, options.names);
+  const crypto::SecretText passphrase = TRY(passphrase_for(folder, options.unlock, there));
+  if (there.key) authority.emplace(TRY(complete(folder, there, options, passphrase, now)));
+  if (!there.key)
+    TRYV(write_file_atomic(folder / "key.pem", TRY(authority->key().to_encrypted_pem(passphrase)),
+                           0600));
+  if (!there.certificate)
+    TRYV(write_file_atomic(folder / "certificate.pem",
+                           crypto::certificates_to_pem(authority->chain()), 0644));
+  AuthorityFolder out(std::move(*authority), options.controller, options.names);
   // Tried before it is believed: a name that no certificate can carry would show at the first
   // start.
   TRYV(out.server_identity(now).map([](const http::TlsIdentity&) {}));
@@ -103,11 +182,15 @@ Result<AuthorityFolder> AuthorityFolder::create(const fs::path& data,
 
 Result<AuthorityFolder> AuthorityFolder::open(const fs::path& data, const fs::path& unlock) {
   const fs::path folder = folder_of(data);
-  if (!has_authority(data))
+  const AuthorityParts there = authority_parts(data);
+  if (there.none())
     return fail(ErrorCode::not_found, fmt::format("{} holds no authority", data.string()))
         .hint(fmt::format("make one, once: consort controller init --data {}; or, to try things "
                           "on loopback only, say --insecure",
                           data.string()));
+  if (!there.key) return key_lost(folder);
+  if (!there.certificate) return certificate_lost(folder);
+  if (!there.names) return names_lost(data);
   TRYV(check_private(folder / "key.pem"));
   const fs::path passphrase_file = unlock.empty() ? folder / "unlock" : unlock;
   auto passphrase = read_passphrase(passphrase_file);

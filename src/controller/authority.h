@@ -19,6 +19,9 @@ inline constexpr Duration kControllerLifetime = hours(24 * 90);
 inline constexpr Duration kHostLifetime = hours(24 * 30);
 inline constexpr Duration kOperatorLifetime = hours(24 * 365);
 
+// Whether the store may know hosts and operators already, of an authority that is gone.
+enum class Succession : std::uint8_t { first, replaces_lost };
+
 struct AuthorityOptions {
   std::string partition = "main";
   std::string controller;    // its name, for its certificate
@@ -29,18 +32,30 @@ struct AuthorityOptions {
   // An external authority's intermediate in place of an own root: both or none.
   fs::path chain;
   fs::path key;
+  Succession succession = Succession::first;
 };
+
+// Which of its files are there. What cannot be looked at counts as there: it is not written over.
+struct AuthorityParts {
+  bool key = false;
+  bool certificate = false;
+  bool names = false;
+  [[nodiscard]] bool complete() const { return key && certificate && names; }
+  [[nodiscard]] bool none() const { return !key && !certificate && !names; }
+};
+[[nodiscard]] AuthorityParts authority_parts(const fs::path& data);
 
 class AuthorityFolder {
  public:
-  // Errors: conflict when there is one already, invalid_input (names, an external chain), io.
+  // Makes what is not there yet of it: a folder that was left half made is completed. A key or
+  // certificate that is there stays; whether one may be gone on with is for who calls to know
+  // (init.h). Errors: conflict (what is there is of another partition or authority), not_found (its
+  // key is lost), refused (the passphrase), invalid_input (names, an external chain), io.
   [[nodiscard]] static Result<AuthorityFolder> create(const fs::path& data,
                                                       const AuthorityOptions& options, Instant now);
-  // `unlock` as in AuthorityOptions. Errors: not_found (with the command that makes one), refused
-  // (a wrong passphrase, a key that others can read), corrupt.
+  // `unlock` as in AuthorityOptions. Errors: not_found (with what makes one, or brings back what is
+  // missing), refused (a wrong passphrase, a key that others can read), corrupt.
   [[nodiscard]] static Result<AuthorityFolder> open(const fs::path& data, const fs::path& unlock);
-  // Error conflict when there is one.
-  [[nodiscard]] static Status check_absent(const fs::path& data);
 
   [[nodiscard]] const crypto::Authority& authority() const { return authority_; }
   [[nodiscard]] const std::string& partition() const { return authority_.partition(); }

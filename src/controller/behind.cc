@@ -8,28 +8,55 @@
 
 namespace consort::controller {
 
-Status Core::check_position(std::uint64_t epoch, std::uint64_t seq) const {
-  if (epoch >= kNumberLimit || seq >= kNumberLimit || epoch > epoch_ + kEpochLead)
+Status Core::check_position(const std::string& name, std::uint64_t epoch, std::uint64_t seq,
+                            Telling telling) const {
+  const auto target = targets_.find(name);
+  const std::uint64_t given = target == targets_.end() ? 0 : target->second.seq;
+  // The lead is of all hosts of this life together, or each would move the epoch further.
+  if (epoch > std::max(epoch_, restored_epoch_ + kEpochLead) || seq > std::max(given, kMostToldSeq))
     return fail(ErrorCode::invalid_input,
                 fmt::format("no controller of this site can have given the position ({}, {}); its "
                             "epoch is {}",
                             epoch, seq, epoch_))
         .hint("does this agent belong to another site? its target is in its data folder");
-  return {};
+  const auto host = hosts_.find(name);
+  if (host == hosts_.end() || !is_ahead(name, epoch, seq)) return {};
+  const HostState& told = host->second;
+  if (!told.polled && (telling == Telling::poll || !told.ahead_by_report)) return {};
+  return fail(ErrorCode::invalid_input,
+              fmt::format("host {} has told this controller already which target it holds, and the "
+                          "position ({}, {}) is beyond all that it was given since",
+                          name, epoch, seq))
+      .hint(
+          "look at who writes to the agent's data folder; if another controller of this site has "
+          "served it meanwhile, restart this one: then hosts are asked anew");
 }
 
 // Positions only grow, and a host gets one only after it has told its own. So whatever is beyond
 // what the store has given, or given to this host before it first spoke, comes from a life of the
 // store that is lost.
-void Core::take_position(const std::string& name, std::uint64_t epoch, std::uint64_t seq,
-                         Instant now, Output& out) {
-  HostState& host = hosts_.at(name);
-  const bool first = !std::exchange(host.placed, true);
+bool Core::is_ahead(const std::string& name, std::uint64_t epoch, std::uint64_t seq) const {
+  const HostState& host = hosts_.at(name);
   const auto target = targets_.find(name);
   const std::uint64_t given = target == targets_.end() ? 0 : target->second.seq;
-  const bool ahead = epoch > epoch_ || seq > given ||
-                     (first && (epoch > restored_epoch_ || seq > host.restored_seq));
-  if (!ahead) return;
+  return epoch > epoch_ || seq > given ||
+         (!host.polled && (epoch > host.known_epoch || seq > host.known_seq));
+}
+
+// A life is lost before this one begins: a host that speaks of one later would stop rollouts and
+// freeze whom others let in, at will.
+void Core::take_position(const std::string& name, std::uint64_t epoch, std::uint64_t seq,
+                         Telling telling, Instant now, Output& out) {
+  HostState& host = hosts_.at(name);
+  const bool ahead = is_ahead(name, epoch, seq);
+  const bool believed = !host.polled && (telling == Telling::poll || !host.ahead_by_report);
+  host.polled = host.polled || telling == Telling::poll;
+  if (!ahead || !believed) return;
+  host.ahead_by_report = host.ahead_by_report || telling == Telling::report;
+  host.known_epoch = std::max(host.known_epoch, epoch);
+  host.known_seq = std::max(host.known_seq, seq);
+  const auto target = targets_.find(name);
+  const std::uint64_t given = target == targets_.end() ? 0 : target->second.seq;
   if (epoch >= epoch_) {
     epoch_ = epoch + 1;
     out.writes["epoch"] = std::to_string(epoch_);
@@ -38,6 +65,7 @@ void Core::take_position(const std::string& name, std::uint64_t epoch, std::uint
       out.targets.insert(other);
     }
   }
+  raise_secrets(out);
   const bool known = target != targets_.end();
   targets_[name].seq = std::max(given, seq);
   // An instance that its target does not name stays as it is, whatever is under way there; adopt()
@@ -52,12 +80,24 @@ void Core::take_position(const std::string& name, std::uint64_t epoch, std::uint
              "holds a target that is not from this store; it keeps what it runs"});
 }
 
+// Each life that hosts tell of has an epoch of its own, and ours is above all of them now. Numbers
+// that count from it are above those of each such life.
+void Core::raise_secrets(Output& out) {
+  constexpr std::uint64_t kMostEpochs = std::uint64_t{1} << 30U;  // a version stays below 2^52
+  const std::uint64_t above = std::min(epoch_, kMostEpochs) * kSecretsOfALife;
+  if (above <= secrets_above_) return;
+  secrets_above_ = above;
+  out.writes["secrets-above"] = std::to_string(above);
+}
+
 // What this store wanted of the host is out of date, and so is every rollout that changes it.
 void Core::fall_behind(const std::string& name, Instant now, Output& out) {
   tell(out, {0, now, "store-behind", "", "", name,
-             fmt::format("this store is older than what host {} has seen; its target is what it "
-                         "runs; consort plan shows the difference",
-                         name)});
+             fmt::format(
+                 "this store is older than what host {} has seen; its target is what it "
+                 "runs; consort plan shows the difference; secrets that were set since it was put "
+                 "back must be set again",
+                 name)});
   forget_tail(name, out);
   for (auto& [id, rollout] : rollouts_) {
     const auto& steps = rollout.forward.steps;

@@ -58,11 +58,14 @@ Output Core::start(Instant now) {
       }
     }
   }
-  // Agents get the time to call in before anybody counts as unreachable.
+  // Agents get the time to call in before anybody counts as unreachable. Until then nobody is taken
+  // away beside those who have not.
   for (auto& [name, host] : hosts_) {
     host.last_contact = now;
     host.reachable = true;
+    unheard_.insert(name);
   }
+  wake_at(now + kSilence);
   refresh_access(out);
   advance(now, out);
   return out;
@@ -100,7 +103,7 @@ void Core::save_budgets(Output& out) const {
   out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
 }
 
-// --- agents
+// --- time
 // ---------------------------------------------------------------------------------------
 
 Output Core::tick(Instant now) {
@@ -153,12 +156,14 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
   if (effects.budgets_changed) save_budgets(out);
   if (effects.wake) wake_at(*effects.wake);
   if (rollout.result != rollout::Result::open && candidates_.contains(rollout.id)) {
-    if (rollout.result == rollout::Result::done || rollout.result == rollout::Result::partial)
-      commit(rollout, now, out);
+    if (commits(rollout.result)) commit(rollout, now, out);
+    leave_tail(rollout, now, out);
     settle_targets(rollout, out);
     out.writes["candidates/" + rollout.id] = std::nullopt;
     candidates_.erase(rollout.id);
     held_back_.erase(rollout.id);
+    if (size_budgets()) save_budgets(out);
+    settle_access_at_end(rollout, now, out);
     refresh_access(out);
   }
   if (effects.changed) save_changes(rollout, effects, out);
@@ -206,16 +211,32 @@ void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
     if (first_deployed_.try_emplace(service.manifest, generation.number).second)
       out.writes["first/" + service.manifest.str()] = std::to_string(generation.number);
   }
-  for (const int id : rollout::open_tail(rollout)) {
-    const plan::Step& step = rollout.forward.steps[static_cast<std::size_t>(id)];
-    tail_.insert_or_assign({step.host, step.service}, rollout.id);
-    out.writes[fmt::format("tail/{}/{}", step.host, step.service)] = rollout.id;
-  }
   out.writes["current"] = std::to_string(current_);
   out.writes[generation_key(generation.number)] = plan::generation_to_json(generation).dump();
   tell(out, {0, now, "generation", rollout.id, "", "",
              fmt::format("generation {} is deployed", generation.number)});
   generations_.emplace(generation.number, std::move(generation));
+}
+
+// Who was told something and is away may be at it: it keeps its slot until it is known how it is.
+void Core::leave_tail(const rollout::Rollout& rollout, Instant now, Output& out) {
+  for (const plan::Step& step : rollout::open_tail(rollout)) {
+    tail_.insert_or_assign({step.host, step.service}, rollout.id);
+    out.writes[fmt::format("tail/{}/{}", step.host, step.service)] = rollout.id;
+  }
+  for (const plan::Step& step : rollout::unanswered(rollout)) {
+    const auto classes = rollout.plan.budgets.find(step.host);
+    if (!tail_.contains({step.host, step.service}) || classes == rollout.plan.budgets.end())
+      continue;
+    budget::Claim claim{step.host, tail_reason(step.host, step.service),
+                        fmt::format("was told by rollout {} and does not answer", rollout.id)};
+    const budget::Censuses counts = censuses();
+    bool granted = budget::acquire(budgets_, classes->second, counts, claim, now).granted;
+    // It was part of an outage, say: it counts all the same for those that are well.
+    claim.costs_nothing = true;
+    granted = granted || budget::acquire(budgets_, classes->second, counts, claim, now).granted;
+    if (granted) save_budgets(out);
+  }
 }
 
 // Instances that shall be absent are taken out of the targets once they are.
@@ -250,8 +271,9 @@ void Core::forget_tail(const std::string& host, Output& out) {
 // Stragglers of a partial rollout converge to the current generation when they return, one try
 // each, under the budget.
 void Core::converge_tail(Instant now, Output& out) {
-  const plan::Generation* generation = current();
-  if (generation == nullptr) return;
+  // Before anything was deployed nothing is wanted.
+  const plan::Generation nothing;
+  const plan::Generation* generation = current() == nullptr ? &nothing : current();
   const budget::Censuses counts = censuses();
   for (auto it = tail_.begin(); it != tail_.end();) {
     const auto& [host, service] = it->first;
@@ -259,20 +281,35 @@ void Core::converge_tail(Instant now, Output& out) {
     const auto record = generation->services.find(service);
     const bool locked = !check_locks({service});
     // What has left the inventory is nobody's to change.
-    if (!generation->hosts.contains(host)) {
+    if (generation != &nothing && !generation->hosts.contains(host)) {
       if (budget::release(budgets_, host, tail_reason(host, service))) save_budgets(out);
       out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
       it = tail_.erase(it);
       continue;
     }
-    if (state == hosts_.end() || !state->second.reachable || locked) {
+    if (state == hosts_.end() || !state->second.reachable || !state->second.heard) {
       ++it;
       continue;
     }
     const std::string reason = tail_reason(host, service);
+    const auto report = state->second.report.instances.find(service);
+    const auto target = targets_.find(host);
+    // What it told before it was away may not hold any more.
+    const bool is_at_rest =
+        (target == targets_.end() || (state->second.report.epoch == target->second.epoch &&
+                                      state->second.report.seq == target->second.seq)) &&
+        (report == state->second.report.instances.end() || report->second.step.empty());
+    if (locked) {
+      // A rollout changes it, which must not wait for this slot.
+      if (is_at_rest && budget::release(budgets_, host, reason)) {
+        save_budgets(out);
+        wake_at(now);
+      }
+      ++it;
+      continue;
+    }
     // One try per generation; never a name that a host remembers from another life of the store.
     const std::string attempt = fmt::format("{}/tail/g{}", it->second, generation->number);
-    const auto report = state->second.report.instances.find(service);
     const bool placed =
         record != generation->services.end() &&
         std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), host);
@@ -280,30 +317,32 @@ void Core::converge_tail(Instant now, Output& out) {
     if (placed) wanted = plan::wanted_state(*generation, record->second, host);
     const std::optional<plan::InstanceState> applied =
         report == state->second.report.instances.end() ? std::nullopt : report->second.applied;
+    const bool rests = applied == wanted && is_at_rest;
     const bool answered = report != state->second.report.instances.end() &&
                           report->second.outcome && report->second.outcome->attempt == attempt;
-    if (applied == wanted || answered) {
+    if (rests || answered) {
       if (budget::release(budgets_, host, reason)) save_budgets(out);
       tell(out, {0, now, "straggler", "", service, host,
-                 applied == wanted
-                     ? "has caught up"
-                     : fmt::format("could not catch up: {}", report->second.outcome->message)});
+                 rests ? "has caught up"
+                       : fmt::format("could not catch up: {}", report->second.outcome->message)});
       out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
       it = tail_.erase(it);
       continue;
     }
-    const auto target = targets_.find(host);
     const bool sent = target != targets_.end() && target->second.instances.contains(service) &&
                       target->second.instances.at(service).attempt == attempt;
-    if (!sent) {
+    if (!sent && applied != wanted) {
       const auto classes = generation->hosts.find(host);
       const bool disrupts = applied && applied->mode == plan::Mode::running;
       const auto grant =
           !disrupts || classes == generation->hosts.end()
               ? budget::Grant{true, ""}
-              : budget::acquire(budgets_, classes->second.classes, counts, host, reason,
-                                "catches up with generation " + std::to_string(generation->number),
-                                now);
+              : budget::acquire(
+                    budgets_, classes->second.classes, counts,
+                    {host, reason,
+                     "catches up with generation " + std::to_string(generation->number),
+                     report->second.health == plan::Health::unhealthy && !report->second.serves},
+                    now);
       if (grant.granted) {
         save_budgets(out);
         set_target(host, service, {wanted, attempt, std::nullopt}, generation->statement, out);
@@ -329,35 +368,8 @@ const plan::Generation* Core::current() const {
 plan::Observed Core::observed() const {
   plan::Observed out;
   for (const auto& [name, host] : hosts_)
-    out.emplace(name, plan::ObservedHost{host.reachable, host.report.instances});
-  return out;
-}
-
-budget::Censuses Core::censuses() const {
-  std::map<std::string, std::set<std::string>> members;
-  const auto collect = [&](const plan::Generation& generation) {
-    for (const auto& [name, hosts] : generation.classes)
-      members[name].insert(hosts.begin(), hosts.end());
-  };
-  if (const plan::Generation* generation = current()) collect(*generation);
-  for (const auto& [id, candidate] : candidates_) collect(candidate);
-  budget::Censuses out;
-  for (const auto& [name, hosts] : members) {
-    budget::Census& census = out[name];
-    census.hosts = static_cast<std::int64_t>(hosts.size());
-    for (const std::string& host : hosts) {
-      const auto it = hosts_.find(host);
-      const bool sick =
-          it == hosts_.end() || !it->second.reachable ||
-          std::any_of(it->second.report.instances.begin(), it->second.report.instances.end(),
-                      [](const auto& i) {
-                        // In the middle of a transition it is away, whoever ordered that.
-                        return !i.second.step.empty() ||
-                               (i.second.applied && i.second.health == plan::Health::unhealthy);
-                      });
-      if (sick) census.unhealthy.insert(host);
-    }
-  }
+    out.emplace(name,
+                plan::ObservedHost{host.reachable, host.report.instances, host.heard.has_value()});
   return out;
 }
 
@@ -373,8 +385,81 @@ std::set<Digest> Core::manifests_in_use() const {
       if (entry.wanted) out.insert(entry.wanted->manifest);
     }
   }
+  for (const auto& [id, candidate] : candidates_) {
+    for (const auto& [name, service] : candidate.services) out.insert(service.manifest);
+  }
   out.merge(manifests_required());
   return out;
+}
+
+namespace {
+
+// Tried once, whatever came of it: what the host says that it has is the truth from then on.
+bool has_answered(const std::map<std::string, HostState>& hosts, const std::string& host,
+                  const std::string& service, const plan::TargetEntry& entry) {
+  const auto state = hosts.find(host);
+  if (state == hosts.end()) return false;
+  const auto report = state->second.report.instances.find(service);
+  if (report == state->second.report.instances.end()) return false;
+  const plan::InstanceReport& said = report->second;
+  return said.step.empty() && said.outcome && said.outcome->attempt == entry.attempt &&
+         (!entry.duty || said.duties.contains(entry.duty->token));
+}
+
+}  // namespace
+
+std::map<std::string, std::set<std::string>> Core::users_of(
+    const std::set<Digest>& manifests) const {
+  std::map<std::string, std::set<std::string>> out;
+  const auto add_wanted = [&](const plan::Generation& generation) {
+    for (const auto& [name, service] : generation.services) {
+      if (manifests.contains(service.manifest) && !service.hosts.empty())
+        out[name].insert(service.hosts.begin(), service.hosts.end());
+    }
+  };
+  if (const plan::Generation* generation = current()) add_wanted(*generation);
+  for (const auto& [id, candidate] : candidates_) add_wanted(candidate);
+  for (const auto& [name, target] : targets_) {
+    for (const auto& [service, entry] : target.instances) {
+      if (entry.wanted && manifests.contains(entry.wanted->manifest) &&
+          !has_answered(hosts_, name, service, entry))
+        out[service].insert(name);
+    }
+  }
+  for (const auto& [name, host] : hosts_) {
+    for (const auto& [service, report] : host.report.instances) {
+      if (report.applied && manifests.contains(report.applied->manifest)) out[service].insert(name);
+    }
+  }
+  return out;
+}
+
+bool Core::has_caught_up(const rollout::Rollout& rollout) const {
+  if (rollout.result != rollout::Result::partial) return false;
+  const std::vector<plan::Step>& steps = rollout.forward.steps;
+  const auto is_there = [&](const plan::Step& left) {
+    // The last step of an instance says what it is to be in the end.
+    const auto last = std::find_if(steps.rbegin(), steps.rend(), [&](const plan::Step& step) {
+      return step.host == left.host && step.service == left.service;
+    });
+    const auto host = hosts_.find(left.host);
+    if (left.duty || host == hosts_.end()) return false;
+    const auto report = host->second.report.instances.find(left.service);
+    if (report == host->second.report.instances.end()) return !last->to;
+    // Whether it is well is told of the instance itself, and may change later.
+    return report->second.applied == last->to;
+  };
+  const std::vector<plan::Step> left = rollout::open_tail(rollout);
+  return std::all_of(left.begin(), left.end(), is_there);
+}
+
+bool Core::wants_one_of(const std::string& service, const std::set<Digest>& manifests) const {
+  const auto has = [&](const plan::Generation* generation) {
+    const plan::ServiceRecord* record = plan::find_service(generation, service);
+    return record != nullptr && manifests.contains(record->manifest);
+  };
+  return has(current()) || std::any_of(candidates_.begin(), candidates_.end(),
+                                       [&](const auto& one) { return has(&one.second); });
 }
 
 std::string Core::version_of(const std::string& service, const Digest& manifest) const {

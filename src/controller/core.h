@@ -6,9 +6,10 @@
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
 // candidates/ROLLOUT, rollouts/ID (the head) with rollouts/ID/plan, rollouts/ID/back and, while it
 // is open, rollouts/ID/runs/{f,b}N, afterwards one rollouts/ID/runs; first/DIGEST,
-// tail/HOST/SERVICE, statements/N (sixteen digits), log/N (events), access-in-doubt. Values may be
-// large: the journal (journal.h) keeps those as objects. What is written together may be split over
-// several transactions (commit_order.h).
+// tail/HOST/SERVICE, statements/N (sixteen digits), log/N (events), secrets-above, access-in-doubt
+// (the rollout that is to end the doubt, or "1"). Values may be large: the journal (journal.h)
+// keeps those as objects. What is written together may be split over several transactions
+// (commit_order.h).
 #pragma once
 
 #include <cstdint>
@@ -59,10 +60,16 @@ struct Output {
 struct HostState {
   plan::HostReport report;              // the last one
   std::optional<Instant> last_contact;  // not stored
+  std::optional<Instant> heard;         // in this life of the leader; not stored
   bool reachable = false;               // not stored
   Instant joined{};
-  bool placed = false;             // not stored: it has told this leader which target it holds
-  std::uint64_t restored_seq = 0;  // not stored: of its target, as the store had it
+  // What it has told this leader of the target that it holds; not stored. A report may be a little
+  // older than the poll beside it, so each of them may tell once what the store does not know.
+  bool polled = false;
+  bool ahead_by_report = false;
+  // Of its target, as the store had it, or as the host has told since; not stored.
+  std::uint64_t known_epoch = 0;
+  std::uint64_t known_seq = 0;
   // Of the last report, by number and time; not stored. What comes again was not acknowledged in
   // time.
   std::set<std::pair<std::int64_t, std::string>> told;
@@ -82,7 +89,8 @@ struct DeployRequest {
   std::optional<plan::SignedStatement> statement{};  // as statement_for() says, signed
   bool to_be_signed = false;                         // the plan is to come with its statement
   bool new_chain = false;                            // that follows none
-  bool without_signature = false;                    // where there were signatures: on purpose
+  std::string partition{};         // of this controller; "": of none, a statement may be for any
+  bool without_signature = false;  // where there were signatures: on purpose
   // Whether who asks may do what the plan says; asked once the plan is known.
   std::function<Status(const plan::Plan&, const plan::Generation& candidate)> permit{};
 };
@@ -100,21 +108,27 @@ class Core {
 
   // --- agents ---
   Output on_contact(const std::string& host, Instant now);  // it is there
-  // It asks for its target and says which one it holds. One that this store does not know means
-  // that the store is older than the host (restored from a backup): the host keeps what it runs,
-  // rollouts that touch it end, and the epoch goes beyond.
+  // It asks for its target and says which one it holds. One that this store does not know means,
+  // when the host first speaks to this leader, that the store is older than the host (restored from
+  // a backup): the host keeps what it runs, rollouts that touch it end, and the epoch goes beyond.
+  // Later it means nothing: check_position() refuses it.
   Output on_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq, Instant now);
   Output on_silence(const std::string& host, Instant now);  // its connection broke
-  // Reports older than the last one are ignored. Its position counts as in on_poll().
-  Output on_report(const plan::HostReport& report, Instant now);
+  // Reports older than the last one are ignored. Its position counts as in on_poll(). What it says
+  // in words is made fit for terminals here (host_texts.h).
+  Output on_report(plan::HostReport report, Instant now);
   [[nodiscard]] std::optional<plan::Target> target_of(const std::string& host) const;
-  // Positions that no honest agent can have. Error invalid_input.
-  [[nodiscard]] Status check_position(std::uint64_t epoch, std::uint64_t seq) const;
+  enum class Telling : std::uint8_t { poll, report };
+  // Positions that no honest agent can have: too large, or beyond what this leader has given to a
+  // host that has told it already what it holds. Error invalid_input.
+  [[nodiscard]] Status check_position(const std::string& host, std::uint64_t epoch,
+                                      std::uint64_t seq, Telling telling) const;
 
   // --- operators ---
   // With what it still needs to be allowed (Plan::needs).
   [[nodiscard]] Result<plan::Plan> plan(const DeployRequest& request) const;
-  // What would have to be signed to deploy this; the partition is empty.
+  // What would have to be signed to deploy this. Of a request that has a
+  // statement already, its number is kept when a plan can have given it.
   [[nodiscard]] plan::Statement statement_for(const DeployRequest& request,
                                               const plan::Plan& plan) const;
   // The signed statement that the current generation goes by; null when it was not signed.
@@ -128,7 +142,9 @@ class Core {
   // today. Errors: not_found; refused when a host class of then has no host left.
   [[nodiscard]] Result<plan::Generation> rollback_candidate(std::uint64_t number) const;
   enum class Control : std::uint8_t { pause, resume, abort };
-  [[nodiscard]] Status control(const std::string& rollout, Control what, Instant now, Output& out);
+  // `by`: whose word it is, as people know them; "": nobody can say.
+  [[nodiscard]] Status control(const std::string& rollout, Control what, const std::string& by,
+                               Instant now, Output& out);
   // Forgets a host that is gone for good.
   [[nodiscard]] Status remove_host(const std::string& host, Instant now, Output& out);
 
@@ -148,15 +164,30 @@ class Core {
   [[nodiscard]] const plan::Generation* current() const;
   // What an open rollout brings; null when there is no such rollout.
   [[nodiscard]] const plan::Generation* candidate_of(const std::string& rollout) const;
+  // Whether all that a partial rollout has left behind is now as it wanted it.
+  [[nodiscard]] bool has_caught_up(const rollout::Rollout& rollout) const;
   [[nodiscard]] const budget::Budgets& budgets() const { return budgets_; }
   [[nodiscard]] budget::Censuses censuses() const;
   [[nodiscard]] plan::Observed observed() const;
   [[nodiscard]] std::uint64_t epoch() const { return epoch_; }
-  // Every manifest that is wanted or applied somewhere: roots for the collector.
+  // New versions of secrets get numbers above this one: those of a life of the store that is lost
+  // are on hosts, and an equal number would be taken for what is there. 0 until hosts have shown
+  // that there was one.
+  [[nodiscard]] std::uint64_t secrets_above() const { return secrets_above_; }
+  // Every manifest that is wanted (by an open rollout, too) or applied somewhere: roots for the
+  // collector.
   [[nodiscard]] std::set<Digest> manifests_in_use() const;
   // Those of the current generation. The others may come from a life of the store that is lost, or
   // from another controller: plan() and deploy() do without them.
   [[nodiscard]] std::set<Digest> manifests_required() const;
+  // Service → the hosts where it is to have, or has, one of these manifests: by the current
+  // generation, an open rollout, a target that its host has not answered, or the host's last
+  // report. Services without hosts use nothing.
+  [[nodiscard]] std::map<std::string, std::set<std::string>> users_of(
+      const std::set<Digest>& manifests) const;
+  // Whether the current generation or an open rollout has one of them as this service.
+  [[nodiscard]] bool wants_one_of(const std::string& service,
+                                  const std::set<Digest>& manifests) const;
   // The version of the service that this manifest is; "" when neither a generation nor an open
   // candidate has it.
   [[nodiscard]] std::string version_of(const std::string& service, const Digest& manifest) const;
@@ -171,13 +202,18 @@ class Core {
                                                  const plan::Generation& candidate) const;
   [[nodiscard]] const plan::Generation* started_at(std::uint64_t number) const;
   [[nodiscard]] std::vector<plan::Need> shrinking(const DeployRequest& request) const;
+  [[nodiscard]] std::map<std::string, std::set<std::string>> members_of_classes() const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         std::uint64_t started_from,
                                         const std::set<std::string>& changed) const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         const rollout::Rollout& rollout) const;
   [[nodiscard]] std::vector<plan::Need> unenforceable(const plan::Generation& wanted) const;
-  void size_budgets(const plan::Generation& generation);
+  void leave_tail(const rollout::Rollout& rollout, Instant now, Output& out);
+  bool meet(const std::string& name, Instant now, Output& out);
+  // True if any has another size now.
+  bool size_budgets();
+  [[nodiscard]] bool is_waited_for(const std::string& host) const;
   void advance(Instant now, Output& out);
   void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
   void commit(rollout::Rollout& rollout, Instant now, Output& out);
@@ -185,6 +221,7 @@ class Core {
   // `statement`: the number of the one that wants it; 0: none.
   void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
                   std::uint64_t statement, Output& out);
+  [[nodiscard]] std::uint64_t next_sequence(const DeployRequest& request) const;
   [[nodiscard]] std::uint64_t statement_of_rollout(const std::string& rollout) const;
   [[nodiscard]] Status check_signing(const DeployRequest& request, const plan::Plan& plan) const;
   void keep_statement(const plan::SignedStatement& statement, Output& out);
@@ -192,10 +229,13 @@ class Core {
   [[nodiscard]] const plan::ShareTree* tree_of(std::uint64_t sequence);
   void attest(const std::string& host, std::uint64_t sequence, plan::Target& target);
   void settle_targets(const rollout::Rollout& rollout, Output& out);
-  void take_position(const std::string& host, std::uint64_t epoch, std::uint64_t seq, Instant now,
-                     Output& out);
+  [[nodiscard]] bool is_ahead(const std::string& host, std::uint64_t epoch,
+                              std::uint64_t seq) const;
+  void take_position(const std::string& host, std::uint64_t epoch, std::uint64_t seq,
+                     Telling telling, Instant now, Output& out);
   void fall_behind(const std::string& host, Instant now, Output& out);
   void adopt(const plan::HostReport& report, Output& out);
+  void raise_secrets(Output& out);
   void save_target(const std::string& host, Output& out);
   void save_budgets(Output& out) const;
   // access.cc: brings the targets' admissions up to date; returns the hosts whose have changed.
@@ -212,6 +252,8 @@ class Core {
   void doubt_access(Output& out);
   void settle_access(const DeployRequest& request, const std::string& rollout, Instant now,
                      Output& out);
+  void settle_access_at_end(const rollout::Rollout& rollout, Instant now, Output& out);
+  void restore_access_doubt();
   void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
@@ -243,6 +285,7 @@ class Core {
   std::map<std::pair<std::string, std::string>, std::string> tail_;
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
+  std::set<std::string> unheard_;         // since start()
   std::optional<Instant> patient_until_;  // after a stall: until then no host is judged
   // Rollouts that have not begun, and whose rules they wait for. Not stored: a new leader does not
   // wait. The digests are those of the targets: every report asks for them, and in a mesh a single
@@ -255,13 +298,27 @@ class Core {
   bool guarded_ = false;  // not stored: some port is guarded
   // This store is older than its hosts: whom they admit stays until the whole site is deployed.
   bool access_in_doubt_ = false;
+  std::uint64_t secrets_above_ = 0;
+  std::string settling_access_;      // the open rollout that ends the doubt if it succeeds, or ""
   std::set<std::string> leftovers_;  // keys that a crash between two transactions has left behind
 };
 
 // Epochs, sequence numbers and the numbers of reports stay below this everywhere: exact in JSON.
 inline constexpr std::uint64_t kNumberLimit = std::uint64_t{1} << 53U;
-// So far ahead of ours no other leader of the same site can be.
+// What is stored while access is in doubt and no rollout is about to end that.
+inline constexpr std::string_view kAccessInDoubt = "1";
+// Whether a rollout that ends so makes a generation.
+[[nodiscard]] constexpr bool commits(rollout::Result result) {
+  return result == rollout::Result::done || result == rollout::Result::partial;
+}
+
+// Further no host is believed to be: whatever it is given from there on stays below the limit, too.
+inline constexpr std::uint64_t kMostToldSeq = kNumberLimit / 2;
+
+// So far ahead of what was restored no other leader of the same site can be.
 inline constexpr std::uint64_t kEpochLead = std::uint64_t{1} << 20U;
+// So many versions of one secret no life of a store gives.
+inline constexpr std::uint64_t kSecretsOfALife = 1'000'000;
 
 // A host that has not asked for so long counts as unreachable. Agents ask at least every kPollHold.
 inline constexpr Duration kSilence = seconds(15);

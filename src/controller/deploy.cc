@@ -58,30 +58,12 @@ void merge_fleet(const plan::Generation& start, const plan::Generation& now,
     std::erase_if(members, [&](const std::string& host) { return !out.hosts.contains(host); });
 }
 
-const plan::ServiceRecord* record_in(const plan::Generation* generation, const std::string& name) {
-  if (generation == nullptr) return nullptr;
-  const auto it = generation->services.find(name);
-  return it == generation->services.end() ? nullptr : &it->second;
-}
-
 std::set<std::string> names_in(const plan::Generation& one, const plan::Generation& other) {
   std::set<std::string> out;
   for (const auto* generation : {&one, &other}) {
     for (const auto& [name, record] : generation->services) out.insert(name);
   }
   return out;
-}
-
-// Hosts that have left `fleet` make no difference: nobody has changed the service for them.
-bool say_the_same(const plan::ServiceRecord* one, const plan::ServiceRecord* other,
-                  const std::map<std::string, plan::HostRecord>& fleet) {
-  if (one == nullptr || other == nullptr) return one == other;
-  if (*one == *other) return true;
-  const auto of_today = [&](plan::ServiceRecord record) {
-    std::erase_if(record.hosts, [&](const auto& host) { return !fleet.contains(host); });
-    return record;
-  };
-  return of_today(*one) == of_today(*other);
 }
 
 std::optional<plan::Need> too_many_away(const plan::Plan& plan) {
@@ -102,7 +84,6 @@ std::optional<plan::Need> too_many_away(const plan::Plan& plan) {
 // Hosts that are away take slots. Where they take all, the rollout would wait for their return.
 std::optional<plan::Need> no_slot_left(const plan::Plan& plan) {
   const std::set<std::string> away(plan.unreachable.begin(), plan.unreachable.end());
-  if (away.empty()) return std::nullopt;
   for (const plan::Step& step : plan.steps) {
     if (!step.disrupts || away.contains(step.host)) continue;
     for (const std::string& name : plan.budgets.at(step.host)) {
@@ -119,6 +100,12 @@ std::optional<plan::Need> no_slot_left(const plan::Plan& plan) {
           plan.policy.max_unavailable.value_or(budget::default_max_unavailable(size->second)),
           size->second);
       if (static_cast<std::int64_t>(down.size()) < slots) continue;
+      if (down.empty())
+        return plan::Need{"",
+                          fmt::format("none of the {} hosts of {} may be away, and {} has to be "
+                                      "for its change",
+                                      size->second, name, step.host),
+                          "raise policy.maxUnavailable"};
       return plan::Need{
           "",
           fmt::format("{} of the {} hosts of {} may be away, and {} cannot be reached: {} would "
@@ -178,8 +165,10 @@ plan::Generation Core::merged(const plan::Generation& candidate, std::uint64_t s
   plan::Generation out = candidate;
   if (start != nullptr && start != base) merge_fleet(*start, *base, out);
   for (const std::string& name : names_in(candidate, *base)) {
-    const plan::ServiceRecord* now = record_in(base, name);
-    if (changed.contains(name) || say_the_same(record_in(start, name), now, out.hosts)) continue;
+    const plan::ServiceRecord* now = plan::find_service(base, name);
+    if (changed.contains(name) ||
+        plan::says_the_same(plan::find_service(start, name), now, out.hosts))
+      continue;
     if (now == nullptr) {
       out.services.erase(name);
     } else {
@@ -268,8 +257,9 @@ Status Core::check_locks(const std::set<std::string>& services) const {
     if (candidate == candidates_.end()) continue;
     const plan::Generation* start = started_at(rollout.plan.base);
     for (const std::string& name : services) {
-      if (!say_the_same(record_in(start, name), record_in(&candidate->second, name),
-                        candidate->second.hosts))
+      if (!plan::says_the_same(plan::find_service(start, name),
+                               plan::find_service(&candidate->second, name),
+                               candidate->second.hosts))
         return locked(name, rollout);
     }
   }
@@ -282,18 +272,40 @@ std::set<std::string> Core::changed_by(const plan::Plan& plan,
   std::set<std::string> out = plan.services();
   const plan::Generation* base = started_at(current_);
   if (base == nullptr) return out;
-  for (const std::string& name : names_in(candidate, *base)) {
-    if (!say_the_same(record_in(base, name), record_in(&candidate, name), candidate.hosts))
-      out.insert(name);
-  }
+  out.merge(plan::services_that_differ(base, candidate));
   return out;
 }
 
-void Core::size_budgets(const plan::Generation& generation) {
-  for (const auto& [name, hosts] : generation.classes) {
-    budgets_[name].slots = generation.policy.max_unavailable.value_or(
-        budget::default_max_unavailable(static_cast<std::int64_t>(hosts.size())));
+// Each class has the slots of the site that is being deployed, of several the fewest: who deploys
+// beside somebody else does not widen his limits. Otherwise those of the current generation.
+bool Core::size_budgets() {
+  struct Size {
+    budget::Amount slots;
+    std::int64_t hosts = 0;
+  };
+  std::map<std::string, Size> sizes;
+  const auto collect = [](const plan::Generation& generation, std::map<std::string, Size>& out) {
+    for (const auto& [name, hosts] : generation.classes) {
+      const auto count = static_cast<std::int64_t>(hosts.size());
+      const budget::Amount slots =
+          generation.policy.max_unavailable.value_or(budget::default_max_unavailable(count));
+      const auto [it, made] = out.try_emplace(name, Size{slots, count});
+      if (!made &&
+          budget::amount_of(slots, count) < budget::amount_of(it->second.slots, it->second.hosts))
+        it->second = {slots, count};
+    }
+  };
+  for (const auto& [id, candidate] : candidates_) collect(candidate, sizes);
+  std::map<std::string, Size> kept;
+  if (const plan::Generation* generation = current()) collect(*generation, kept);
+  sizes.merge(kept);
+  bool changed = false;
+  for (const auto& [name, size] : sizes) {
+    const auto [it, made] = budgets_.try_emplace(name);
+    changed = changed || made || !(it->second.slots == size.slots);
+    it->second.slots = size.slots;
   }
+  return changed;
 }
 
 Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Output& out) {
@@ -325,10 +337,10 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
                                      epoch_ > 1 ? fmt::format(".e{}", epoch_) : std::string());
   candidate.statement = request.statement ? request.statement->statement.sequence : 0;
   if (request.statement) keep_statement(*request.statement, out);
-  size_budgets(candidate);
-  out.writes["budgets"] = budget::budgets_to_json(budgets_).dump();
   out.writes["candidates/" + id] = plan::generation_to_json(candidate).dump();
   candidates_.emplace(id, std::move(candidate));
+  size_budgets();
+  save_budgets(out);
   auto [it, made] = rollouts_.emplace(
       id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
   save_plan(it->second, out);
@@ -425,7 +437,8 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   return out;
 }
 
-Status Core::control(const std::string& id, Control what, Instant now, Output& out) {
+Status Core::control(const std::string& id, Control what, const std::string& by, Instant now,
+                     Output& out) {
   const auto it = rollouts_.find(id);
   if (it == rollouts_.end())
     return fail(ErrorCode::not_found, fmt::format("no rollout '{}'", id))
@@ -434,15 +447,19 @@ Status Core::control(const std::string& id, Control what, Instant now, Output& o
   if (rollout.result != rollout::Result::open)
     return fail(ErrorCode::conflict, fmt::format("rollout {} has ended already: {}", id,
                                                  rollout::result_name(rollout.result)));
-  if (what == Control::abort) rollout.abort = true;
+  if (what == Control::abort) {
+    rollout.abort = true;
+    rollout.aborted_by = by;
+  }
   if (rollout.paused && what != Control::pause) rollout.resumed = now;
   rollout.paused = what == Control::pause;
   save_head(rollout, out);
-  tell(out, {0, now,
-             what == Control::pause    ? "paused"
-             : what == Control::resume ? "resumed"
-                                       : "aborted",
-             id, "", "", "by the operator"});
+  const std::string kind = what == Control::pause    ? "paused"
+                           : what == Control::resume ? "resumed"
+                                                     : "aborted";
+  // Where it is shown, the kind may not be.
+  tell(out,
+       {0, now, kind, id, "", "", fmt::format("{} by {}", kind, by.empty() ? "an operator" : by)});
   advance(now, out);
   return {};
 }

@@ -19,6 +19,12 @@ const ActionRow& row_of(access::Action action) {
   return access::action_table()[static_cast<std::size_t>(action)];
 }
 
+// Who has a join token only is still a stranger: many may have it, and a request to join is small.
+bool is_of_the_site(const access::Principal& principal) {
+  return principal.kind != access::Principal::Kind::anonymous &&
+         principal.kind != access::Principal::Kind::joining;
+}
+
 std::string address_of(const http::Peer& peer) {
   return fmt::format("{}:{}", peer.address, peer.port);
 }
@@ -65,7 +71,7 @@ void Gate::route(std::string_view method, std::string_view pattern, Handler hand
                 },
                 {options.body_limit, [this](const http::Request& head) {
                    const auto known = identify(head);
-                   return known && known->principal.kind != access::Principal::Kind::anonymous;
+                   return known && is_of_the_site(known->principal);
                  }});
 }
 
@@ -98,6 +104,17 @@ Result<access::Known> Gate::identify(const http::Request& request) const {
   return fail(ErrorCode::unauthenticated, "a controller is nobody's client here");
 }
 
+// When an operator's credential was used: to the hour, so that a question costs no write.
+void Gate::note_use(const access::Principal& who, const http::Request& request) {
+  if (who.kind != access::Principal::Kind::operator_ || !shell_.ready()) return;
+  access::Writes used =
+      request.headers.has("Authorization")
+          ? access::note_use(shell_.registry(), token_of(who), shell_.now())
+          : access::note_certificate_use(
+                shell_.registry(), {who.name, who.partition, request.peer.serial}, shell_.now());
+  if (!used.empty()) shell_.change_access(std::move(used), std::nullopt);
+}
+
 void Gate::handle(access::Action action, const Handler& handler, const http::Request& request,
                   const http::Responder& responder) {
   const ActionRow& row = row_of(action);
@@ -116,7 +133,7 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
   subject.name = row.on == ActionRow::On::self ? known->principal.name : request.param("name");
   subject.partition = partition_;
   // Which services it is about is the handler's to find out.
-  if (row.on == ActionRow::On::services) subject.services.emplace();
+  subject.services_are_known = access::Subject::When::later;
   const access::Decision decision =
       access::decide(known->principal, known->grants, action, subject);
   if (!decision.allowed) {
@@ -126,13 +143,7 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
     responder.send(refusal(decision.status().error()));
     return;
   }
-  // An operator's token was used: to the hour, so that a question costs no write.
-  if (known->principal.kind == access::Principal::Kind::operator_ && shell_.ready() &&
-      request.headers.has("Authorization")) {
-    access::Writes used =
-        access::note_use(shell_.registry(), token_of(known->principal), shell_.now());
-    if (!used.empty()) shell_.change_access(std::move(used), std::nullopt);
-  }
+  note_use(known->principal, request);
   Asker asker{std::move(*known), {}};
   asker.still_believed =
       [this, peer = request.peer,

@@ -60,16 +60,17 @@ class Gate {
   // asking.
   [[nodiscard]] Status permits(const access::Known& who, access::Action action,
                                access::Subject subject);
+  // For what a handler refuses for another reason than a right that is missing: the same limit.
+  void note_refusal(const access::Known& who, access::Action action, const std::string& subject,
+                    const std::string& reason);
   [[nodiscard]] Protection protection() const { return protection_; }
   [[nodiscard]] const std::string& partition() const { return partition_; }
 
  private:
   [[nodiscard]] Result<access::Known> identify(const http::Request& request) const;
+  void note_use(const access::Principal& who, const http::Request& request);
   void handle(access::Action action, const Handler& handler, const http::Request& request,
               const http::Responder& responder);
-
-  void note_refusal(const access::Known& who, access::Action action, const std::string& subject,
-                    const std::string& reason);
 
   http::Server& server_;
   Shell& shell_;

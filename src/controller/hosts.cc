@@ -2,10 +2,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
+#include "base/address_range.h"
 #include "base/text.h"
 #include "controller/core.h"
+#include "controller/host_texts.h"
 
 namespace consort::controller {
 namespace {
@@ -13,25 +14,21 @@ namespace {
 // So late a tick has its cause in this process or its machine, not in the hosts.
 constexpr Duration kStall = seconds(3);
 
-// What a host says is shown on terminals: nothing in it may steer them.
-std::string printable(std::string text) {
-  for (char& c : text) {
-    if ((static_cast<unsigned char>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7f) c = '?';
-  }
-  return text;
-}
-
 std::string name_of(const Json& event, std::string_view member, std::string_view otherwise) {
   std::string name = event.string_or(member, otherwise);
   const std::size_t prefix = name.starts_with("class:") ? 6 : 0;
   return is_name(std::string_view(name).substr(prefix)) ? name : std::string(otherwise);
 }
 
-bool is_address_or_name(const std::string& text) {
-  return !text.empty() && text.size() <= 253 &&
-         std::all_of(text.begin(), text.end(), [](unsigned char c) {
-           return std::isalnum(c) != 0 || c == '.' || c == '-' || c == '_' || c == ':';
-         });
+// Nobody can count on this instance: in the middle of a transition, whoever ordered that; sick, or
+// not known to be well, as after its agent's start; left stopped by a way back that failed.
+bool is_away(const plan::InstanceReport& instance) {
+  if (!instance.step.empty() || instance.health == plan::Health::unhealthy) return true;
+  if (instance.health == plan::Health::healthy) return false;
+  const bool should_run = instance.applied && instance.applied->mode == plan::Mode::running;
+  const bool left_behind =
+      instance.outcome && instance.outcome->result == plan::Outcome::Result::inconsistent;
+  return should_run || left_behind;
 }
 
 }  // namespace
@@ -55,30 +52,39 @@ void Core::notice_stall(Instant now, Output& out) {
 
 Output Core::on_contact(const std::string& name, Instant now) {
   Output out;
+  if (meet(name, now, out)) advance(now, out);
+  return out;
+}
+
+// True where somebody may go on because of it.
+bool Core::meet(const std::string& name, Instant now, Output& out) {
   notice_stall(now, out);
   auto [it, made] = hosts_.try_emplace(name);
   HostState& host = it->second;
   host.last_contact = now;
+  host.heard = now;
   if (made) {
     host.joined = now;
+    host.known_epoch = restored_epoch_;
     host.report.host = name;
     out.writes["hosts/" + name] = Json::object({{"report", plan::host_report_to_json(host.report)},
                                                 {"joined", to_millis(now)}})
                                       .dump();
     tell(out, {0, now, "host-joined", "", "", name, "joined"});
   }
+  const bool first = unheard_.erase(name) > 0;
+  wake_at(now + kSilence);
   if (!host.reachable) {
     host.reachable = true;
     if (!made) tell(out, {0, now, "host-back", "", "", name, "answers again"});
-    advance(now, out);
+    return true;
   }
-  wake_at(now + kSilence);
-  return out;
+  return first && (unheard_.empty() || is_waited_for(name));
 }
 
 Output Core::on_poll(const std::string& name, std::uint64_t epoch, std::uint64_t seq, Instant now) {
   Output out = on_contact(name, now);
-  take_position(name, epoch, seq, now, out);
+  take_position(name, epoch, seq, Telling::poll, now, out);
   return out;
 }
 
@@ -95,21 +101,27 @@ Output Core::on_silence(const std::string& name, Instant now) {
   return out;
 }
 
-Output Core::on_report(const plan::HostReport& report, Instant now) {
-  Output out = on_contact(report.host, now);
+Output Core::on_report(plan::HostReport report, Instant now) {
+  make_printable(report);
+  // What it says comes before anybody goes on because it speaks.
+  Output out;
+  const bool is_awaited = meet(report.host, now, out);
   HostState& host = hosts_.at(report.host);
-  if (report.boot_id == host.report.boot_id && report.number < host.report.number)
+  if (report.boot_id == host.report.boot_id && report.number < host.report.number) {
+    if (is_awaited) advance(now, out);
     return out;  // overtaken on its way
-  take_position(report.host, report.epoch, report.seq, now, out);
+  }
+  take_position(report.host, report.epoch, report.seq, Telling::report, now, out);
   std::set<std::pair<std::int64_t, std::string>> told;
   for (const Json& item : report.events) {
     const std::pair id(item.int_or("n"), item.string_or("at"));
     if (id.first > 0) told.insert(id);
     if (host.told.contains(id)) continue;
-    std::string text = printable(item.string_or("text"));
-    if (const std::string resource = printable(item.string_or("resource")); !resource.empty())
+    std::string text = printable(item.string_or("text"), Lines::many);
+    if (const std::string resource = printable(item.string_or("resource"), Lines::one);
+        !resource.empty())
       text = resource + ": " + text;
-    if (const std::string diff = printable(item.string_or("diff"));
+    if (const std::string diff = printable(item.string_or("diff"), Lines::many);
         !diff.empty() && diff.size() < 4000)
       text += "\n" + diff;
     // It may have waited long for its delivery; a clock that is ahead cannot tell of the future.
@@ -140,6 +152,51 @@ std::optional<plan::Target> Core::target_of(const std::string& host) const {
   return it == targets_.end() ? std::nullopt : std::optional(it->second);
 }
 
+// Each class as those see it who change it now: who takes a host out of the inventory does not wait
+// for its return.
+std::map<std::string, std::set<std::string>> Core::members_of_classes() const {
+  std::map<std::string, std::set<std::string>> out;
+  for (const auto& [id, candidate] : candidates_) {
+    for (const auto& [name, hosts] : candidate.classes)
+      out[name].insert(hosts.begin(), hosts.end());
+  }
+  const plan::Generation* generation = current();
+  if (generation == nullptr) return out;
+  for (const auto& [name, hosts] : generation->classes)
+    out.try_emplace(name, hosts.begin(), hosts.end());
+  return out;
+}
+
+// Some rollout wants to change it, or it has something to catch up with.
+bool Core::is_waited_for(const std::string& host) const {
+  const auto tail = tail_.lower_bound({host, ""});
+  return (tail != tail_.end() && tail->first.first == host) ||
+         std::any_of(rollouts_.begin(), rollouts_.end(), [&](const auto& item) {
+           return item.second.result == rollout::Result::open &&
+                  item.second.plan.budgets.contains(host);
+         });
+}
+
+budget::Censuses Core::censuses() const {
+  budget::Censuses out;
+  for (const auto& [name, hosts] : members_of_classes()) {
+    budget::Census& census = out[name];
+    census.hosts = static_cast<std::int64_t>(hosts.size());
+    for (const std::string& host : hosts) {
+      const auto it = hosts_.find(host);
+      // What an earlier leader heard of a host may be long past.
+      const bool silent = it == hosts_.end() || !it->second.reachable || !it->second.heard;
+      if (silent) census.unreachable.insert(host);
+      const bool sick =
+          silent ||
+          std::any_of(it->second.report.instances.begin(), it->second.report.instances.end(),
+                      [](const auto& instance) { return is_away(instance.second); });
+      if (sick) census.unhealthy.insert(host);
+    }
+  }
+  return out;
+}
+
 Status Core::remove_host(const std::string& name, Instant now, Output& out) {
   const auto it = hosts_.find(name);
   if (it == hosts_.end())
@@ -158,6 +215,7 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
         .hint("take it out of the inventory and deploy; then remove it");
   }
   hosts_.erase(it);
+  unheard_.erase(name);
   targets_.erase(name);
   forget_tail(name, out);
   if (budget::forget_host(budgets_, name)) save_budgets(out);
@@ -166,8 +224,5 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
   tell(out, {0, now, "host-removed", "", "", name, "removed by the operator"});
   return {};
 }
-
-// --- time
-// ---------------------------------------------------------------------------------------------
 
 }  // namespace consort::controller

@@ -71,11 +71,60 @@ Result<Initialised> issue_admin(state::StateStore& store, access::Registry regis
                      std::string(key.to_pem().reveal())};
 }
 
+// Of a store that is there. An empty file is what is left of one: none is written before its
+// authority.
+enum class StoreKnows : std::uint8_t { absent, nobody, somebody };
+
+Result<StoreKnows> look_into_store(const fs::path& file, const Clock& clock) {
+  std::error_code ec;
+  const auto size = fs::file_size(file, ec);
+  if (ec || size == 0) return StoreKnows::absent;
+  const auto store = TRY(state::open_sqlite_store(file, clock));
+  const access::Registry registry = TRY(registry_in(*store, file));
+  return registry.operators.empty() && registry.hosts.empty() ? StoreKnows::nobody
+                                                              : StoreKnows::somebody;
+}
+
+Failure authority_is_there(const fs::path& data) {
+  return fail(ErrorCode::conflict,
+              fmt::format("{} holds an authority already", (data / "authority").string()))
+      .hint(fmt::format("for a credential of an admin, also when an initialisation was cut short: "
+                        "consort controller admin --data {} --url URL; a second authority would "
+                        "know none of the hosts that have joined",
+                        data.string()));
+}
+
 }  // namespace
+
+Status check_initialisable(const fs::path& data, const AuthorityOptions& options,
+                           const Clock& clock) {
+  const AuthorityParts there = authority_parts(data);
+  auto knows = look_into_store(data / "state.sqlite", clock);
+  if (!knows && knows.error().code() == ErrorCode::locked && there.complete())
+    return authority_is_there(data);
+  if (!knows) return fail(std::move(knows).error());
+  if (there.none() && *knows == StoreKnows::somebody && options.succession == Succession::first)
+    return fail(ErrorCode::conflict,
+                fmt::format("{} knows hosts and operators of an authority that is gone",
+                            (data / "state.sqlite").string()))
+        .hint(fmt::format("bring {} back from a backup; only if it is lost for good: consort "
+                          "controller init --new-authority (then all hosts and operators join "
+                          "anew)",
+                          (data / "authority").string()));
+  if (!there.none() && options.succession == Succession::replaces_lost)
+    return fail(ErrorCode::conflict, fmt::format("{} is there", (data / "authority").string()))
+        .hint("an authority that is to be replaced is moved away first, and kept");
+  // Without a store it cannot be one that was never used.
+  if (there.complete() && *knows != StoreKnows::nobody) return authority_is_there(data);
+  if (there.key && !there.certificate && (there.names || *knows != StoreKnows::nobody))
+    return fail(AuthorityFolder::open(data, options.unlock).error());
+  if (!there.key && !there.none()) return fail(AuthorityFolder::open(data, {}).error());
+  return {};
+}
 
 Result<Initialised> initialise_controller(const fs::path& data, const AuthorityOptions& options,
                                           const std::string& admin, const Clock& clock) {
-  TRYV(AuthorityFolder::check_absent(data));
+  TRYV(check_initialisable(data, options, clock));
   TRYV(make_folders(data, 0700));
   const fs::path file = data / "state.sqlite";
   const auto store = TRY(state::open_sqlite_store(file, clock));

@@ -16,8 +16,15 @@ struct Initialised {
   std::string key_pem;
 };
 
-// Errors: conflict (there is an authority already), locked (a controller uses the folder),
-// invalid_input, io.
+// Whether a controller can be initialised in this folder: there is nothing of an authority and
+// nobody knows an earlier one; or an initialisation that was ended halfway is to go on, or a lost
+// names.json to be made anew. Nothing that is there is written over. Errors: conflict and not_found
+// with the command that cures; locked (a controller uses the folder).
+[[nodiscard]] Status check_initialisable(const fs::path& data, const AuthorityOptions& options,
+                                         const Clock& clock);
+
+// Goes on where an earlier call was ended. Errors as of check_initialisable() and
+// AuthorityFolder::create(), invalid_input, io.
 [[nodiscard]] Result<Initialised> initialise_controller(const fs::path& data,
                                                         const AuthorityOptions& options,
                                                         const std::string& admin,

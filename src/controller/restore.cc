@@ -47,11 +47,13 @@ Result<Core> Core::restore(const Store& store) {
   }
   core.drop_unfinished();
   core.restored_epoch_ = core.epoch_;
+  for (auto& [name, host] : core.hosts_) host.known_epoch = core.epoch_;
   for (auto& [host, target] : core.targets_) {
     target.epoch = core.epoch_;
     if (const auto it = core.hosts_.find(host); it != core.hosts_.end())
-      it->second.restored_seq = target.seq;
+      it->second.known_seq = target.seq;
   }
+  core.restore_access_doubt();
   return core;
 }
 
@@ -90,6 +92,9 @@ Status Core::load(const std::string& key, const std::string& value) {
                   value);
   } else if (kind == "access-in-doubt") {
     access_in_doubt_ = true;
+    settling_access_ = value == kAccessInDoubt ? "" : value;
+  } else if (kind == "secrets-above") {
+    secrets_above_ = TRY(parse_number(value, key));
   } else if (kind == "log") {
     const std::uint64_t number = TRY(parse_number(rest, key));
     next_event_ = std::max(next_event_, number + 1);

@@ -16,12 +16,13 @@ namespace consort::controller {
 namespace {
 
 constexpr Duration kRenewalLook = hours(1);
+constexpr std::size_t kOwnFiles = 1000;  // of the store, the objects, the programs that are run
 
 // Without TLS only this machine may talk to a controller.
 Status check_insecure(const ServerOptions& options) {
   for (const std::string& address : options.listen) {
     const http::HostPort at = TRY(http::parse_host_port(address));
-    if (at.host.starts_with("127.") || at.host == "::1" || at.host == "localhost") continue;
+    if (http::is_loopback(at.host)) continue;
     return fail(ErrorCode::refused,
                 fmt::format("{} is not a loopback address, and --insecure means no TLS: whoever "
                             "reaches it could change every host",
@@ -79,10 +80,34 @@ class OwnCertificate {
   http::Timer timer_;
 };
 
+// Each host keeps a connection. Before anything is opened.
+void provide_open_files() {
+  const std::size_t permitted = allow_many_files();
+  const std::size_t wanted = http::ServerLimits().max_connections + kOwnFiles;
+  if (permitted < wanted)
+    log_warn(
+        "this process may have {} files open, which bounds how many hosts can connect; raise its "
+        "hard limit to {} (LimitNOFILE= in its unit, or ulimit -Hn)",
+        permitted, wanted);
+}
+
+// An authority without an admin: its store is lost, or the initialisation was cut short.
+void warn_of_lost_store(const Shell& shell, const fs::path& data) {
+  const access::Registry& registry = shell.registry();
+  if (!registry.operators.empty()) return;
+  log_error(
+      "{} knows no operator and {} of the hosts, though there is an authority: everybody is "
+      "refused. If "
+      "the store was lost, stop the controller and bring it back from a backup; only without one "
+      "begin anew: consort controller admin --data {}, and hosts join again",
+      (data / "state.sqlite").string(), registry.hosts.empty() ? "none" : "some", data.string());
+}
+
 }  // namespace
 
 Status run_controller(const ServerOptions& options) {
   forbid_core_dumps();
+  provide_open_files();
   if (options.insecure) TRYV(check_insecure(options));
   std::optional<AuthorityFolder> folder;
   if (!options.insecure) folder.emplace(TRY(AuthorityFolder::open(options.data, options.unlock)));
@@ -106,11 +131,13 @@ Status run_controller(const ServerOptions& options) {
   add_object_routes(gate, shell);
   add_deploy_routes(gate, shell);
   add_operator_routes(gate, shell);
+  add_host_routes(gate, shell);
   add_access_routes(gate, shell);
   add_join_routes(gate, shell);
   add_secret_routes(gate, shell);
   add_health_routes(gate, server, shell);
   TRYV(shell.start());
+  if (folder) warn_of_lost_store(shell, options.data);
   server.start();
   for (const std::string& address : server.addresses())
     log_info("listening on {}://{}", folder ? "https" : "http", address);

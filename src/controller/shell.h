@@ -147,6 +147,7 @@ void add_agent_routes(Gate& gate, Shell& shell);
 void add_object_routes(Gate& gate, Shell& shell);
 void add_deploy_routes(Gate& gate, Shell& shell);
 void add_operator_routes(Gate& gate, Shell& shell);
+void add_host_routes(Gate& gate, Shell& shell);
 void add_access_routes(Gate& gate, Shell& shell);
 void add_join_routes(Gate& gate, Shell& shell);
 void add_secret_routes(Gate& gate, Shell& shell);

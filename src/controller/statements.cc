@@ -4,13 +4,10 @@
 #include <algorithm>
 
 #include "controller/core.h"
-#include "plan/stated.h"
+#include "plan/generation_statement.h"
 
 namespace consort::controller {
 namespace {
-
-// So far ahead of the store a host may honestly be: its controller was restored from a backup.
-constexpr std::uint64_t kStatementLead = 1'000'000;
 
 std::string statement_key(std::uint64_t sequence) {
   return fmt::format("statements/{:016}", sequence);
@@ -29,22 +26,34 @@ const plan::SignedStatement* Core::statement_in_force() const {
   return generation == nullptr ? nullptr : statement(generation->statement);
 }
 
-plan::Statement Core::statement_for(const DeployRequest& request, const plan::Plan& plan) const {
-  std::uint64_t last = statements_.empty() ? 0 : statements_.rbegin()->first;
-  // A store that was restored from a backup learns from its hosts how far it had come.
-  const std::uint64_t limit = last + kStatementLead;
+// A store that was restored from a backup learns from its hosts how far it had come. What a plan
+// has said is kept: a host that tells another number meanwhile would make every deploy stale.
+std::uint64_t Core::next_sequence(const DeployRequest& request) const {
+  const std::uint64_t stored = statements_.empty() ? 0 : statements_.rbegin()->first;
+  const std::uint64_t limit = stored + plan::kReportedLead;
+  if (request.statement) {
+    const std::uint64_t planned = request.statement->statement.sequence;
+    if (planned > stored && planned <= limit + 1) return planned;
+  }
+  std::uint64_t last = stored;
   for (const auto& [name, host] : hosts_) {
     if (host.report.statement <= limit) last = std::max(last, host.report.statement);
   }
+  return last + 1;
+}
+
+plan::Statement Core::statement_for(const DeployRequest& request, const plan::Plan& plan) const {
   const bool follows_none =
       request.statement ? request.statement->statement.previous.is_none() : request.new_chain;
   const plan::SignedStatement* before = follows_none ? nullptr : statement_in_force();
   const plan::Generation generation =
       merged(plan::confined(request.candidate, current(), request.only, request.except), plan.base,
              plan.services());
-  return plan::statement_of(
-      generation, plan, last + 1,
+  plan::Statement out = plan::statement_of(
+      generation, plan, next_sequence(request),
       before == nullptr ? Digest() : plan::head_digest(plan::ShareTree(before->statement).head()));
+  out.partition = request.partition;
+  return out;
 }
 
 std::uint64_t Core::statement_of_rollout(const std::string& rollout) const {
@@ -73,9 +82,18 @@ Status Core::check_signing(const DeployRequest& request, const plan::Plan& plan)
             "sign it with your key and trust list (docs/signing.md); or, to give signing up: "
             "--unsigned");
   }
+  const plan::Statement& shown = request.statement->statement;
   plan::Statement own = statement_for(request, plan);
-  own.partition = request.statement->statement.partition;
-  if (own == request.statement->statement) return {};
+  if (own.partition.empty()) own.partition = shown.partition;
+  if (shown.site != own.site || shown.partition != own.partition)
+    return fail(ErrorCode::refused,
+                fmt::format("what was signed is for site {} in the partition {}, and this would be "
+                            "deployed: site {} in {}",
+                            shown.site, shown.partition, own.site, own.partition))
+        .hint(
+            "sign it by a trust list of this site and partition: consort key trust --partition; "
+            "or deploy it where it belongs: --context NAME");
+  if (own == shown) return {};
   return fail(ErrorCode::stale, "what was signed is not what would be deployed now")
       .hint("look at the difference, and sign again: consort plan");
 }

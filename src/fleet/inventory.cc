@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "base/address_range.h"
 #include "base/process.h"
 #include "base/text.h"
 #include "fleet/fleet.h"
@@ -80,6 +81,12 @@ Status add_host(Fleet& fleet, Host host, const site::HostClass& host_class) {
     return fail(
         ErrorCode::invalid_input,
         fmt::format("hostClasses.{}: '{}' is not a good host name", host_class.name, host.name));
+  // Without one it has its name.
+  if (host.address != host.name && !is_address_or_name(host.address))
+    return fail(ErrorCode::invalid_input,
+                fmt::format("hostClasses.{}: the address of host {} is no IP address and no name",
+                            host_class.name, host.name))
+        .hint("write it like 10.0.0.7, fd00::7 or web1.example");
   for (const auto& [key, value] : host_class.labels) host.labels.try_emplace(key, value);
   auto [it, made] = fleet.hosts.try_emplace(host.name, host);
   if (!made) {

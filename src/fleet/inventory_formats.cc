@@ -183,6 +183,31 @@ Result<Json> convert(const YAML::Node& node, const std::string& origin, int dept
   return Json();
 }
 
+// In our own form nothing is skipped: a host that stands at the wrong depth would be silently
+// missing.
+Status check_only(const Json::Object& object, std::string_view known, const std::string& where) {
+  for (const auto& [key, value] : object) {
+    if (key == known) continue;
+    const std::string guess = did_you_mean(key, std::vector<std::string_view>{known});
+    return fail(ErrorCode::invalid_input, fmt::format("{}: unknown field '{}'", where, key))
+        .hint(guess.empty()
+                  ? fmt::format("nothing stands beside {0}; if '{1}' belongs below {0}, indent it",
+                                known, key)
+                  : fmt::format("did you mean '{}'?", guess));
+  }
+  return {};
+}
+
+Result<std::vector<Host>> from_groups(const Json::Object& groups, const std::string& group,
+                                      const std::string& origin) {
+  const auto found = groups.find(group);
+  if (found == groups.end()) return no_group(groups, group, origin);
+  const Json* hosts = found->second.find("hosts");
+  if (hosts == nullptr) return host_list(found->second, origin);
+  TRYV(check_only(found->second.as_object(), "hosts", fmt::format("{}: group {}", origin, group)));
+  return host_list(*hosts, origin);
+}
+
 }  // namespace
 
 Result<std::vector<Host>> hosts_from_json(const Json& json, const std::string& group,
@@ -193,12 +218,13 @@ Result<std::vector<Host>> hosts_from_json(const Json& json, const std::string& g
                 fmt::format("{}: expected an object, found {}", origin, json.type_name()));
   if (json.find("_meta") != nullptr) return from_ansible(json, group, origin);
   if (const Json* groups = json.find("groups"); groups != nullptr && groups->is_object()) {
-    const Json* found = groups->find(group);
-    if (found == nullptr) return no_group(groups->as_object(), group, origin);
-    const Json* hosts = found->find("hosts");
-    return host_list(hosts != nullptr ? *hosts : *found, origin);
+    TRYV(check_only(json.as_object(), "groups", origin));
+    return from_groups(groups->as_object(), group, origin);
   }
-  if (const Json* hosts = json.find("hosts")) return host_list(*hosts, origin);
+  if (const Json* hosts = json.find("hosts")) {
+    TRYV(check_only(json.as_object(), "hosts", origin));
+    return host_list(*hosts, origin);
+  }
   return fail(ErrorCode::invalid_input,
               fmt::format("{} has neither 'hosts' nor 'groups' nor Ansible's '_meta'", origin))
       .hint("write hosts: { web1: { address: 10.0.0.1, labels: {…} } }");

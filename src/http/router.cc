@@ -53,7 +53,7 @@ bool match(const std::vector<std::string>& pattern, const std::vector<std::strin
 
 void Router::add(std::string_view method, std::string_view pattern, Handler handler,
                  RouteOptions options) {
-  Route route{std::string(method), split(pattern, '/'), std::move(handler), options};
+  Route route{std::string(method), split(pattern, '/'), std::move(handler), std::move(options)};
   const auto place = std::upper_bound(
       routes_.begin(), routes_.end(), route,
       [](const Route& a, const Route& b) { return rank(a.segments) < rank(b.segments); });

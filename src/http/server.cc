@@ -209,7 +209,7 @@ Result<Server> Server::create(EventLoop& loop, ServerOptions options) {
 
 void Server::route(std::string_view method, std::string_view pattern, Handler handler,
                    RouteOptions options) {
-  impl_->router.add(method, pattern, std::move(handler), options);
+  impl_->router.add(method, pattern, std::move(handler), std::move(options));
 }
 
 void Server::start() {

@@ -168,7 +168,7 @@ class TlsTransport final : public Transport, public std::enable_shared_from_this
   void shake_hands(std::function<void(Handshake)> done) {
     ERR_clear_error();
     const int result = [this] {
-      const WithTlsLibrary only;
+      const WithoutKeysInCopies cheap;
       return SSL_do_handshake(ssl_.get());
     }();
     if (result == 1) {

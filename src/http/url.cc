@@ -1,5 +1,6 @@
 #include "http/url.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <charconv>
@@ -35,6 +36,14 @@ Result<HostPort> parse_host_port(std::string_view text) {
   return HostPort{std::string(host), port};
 }
 
+bool is_loopback(const std::string& host) {
+  in_addr v4{};
+  if (::inet_pton(AF_INET, host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24U) == 127;
+  in6_addr v6{};
+  if (::inet_pton(AF_INET6, host.c_str(), &v6) == 1) return IN6_IS_ADDR_LOOPBACK(&v6);
+  return host == "localhost";
+}
+
 std::string Url::authority() const {
   const bool v6 = at.host.find(':') != std::string::npos;
   return v6 ? fmt::format("[{}]:{}", at.host, at.port) : fmt::format("{}:{}", at.host, at.port);
@@ -44,7 +53,7 @@ Result<Url> parse_url(std::string_view text) {
   const auto colon = text.find("://");
   if (colon == std::string_view::npos) {
     return fail(ErrorCode::invalid_input, fmt::format("'{}' is no URL", text))
-        .hint("write it like http://127.0.0.1:8440");
+        .hint("write it like https://controller.example:8440");
   }
   Url url;
   url.scheme = text.substr(0, colon);

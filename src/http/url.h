@@ -16,6 +16,9 @@ struct HostPort {
 // "127.0.0.1:80", "[::1]:80", "name:80". Error: invalid_input, with an example.
 [[nodiscard]] Result<HostPort> parse_host_port(std::string_view text);
 
+// "localhost", 127.0.0.0/8, "::1": who listens or answers there is on this machine.
+[[nodiscard]] bool is_loopback(const std::string& host);
+
 struct Url {
   std::string scheme;  // "http", "https"
   HostPort at;

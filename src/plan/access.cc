@@ -133,21 +133,26 @@ class Derivation {
   std::map<std::pair<std::string, std::int64_t>, Draft> ports_;  // host, port
 };
 
-std::string host_text(const Generation& generation, const std::string& host) {
+AccessSource source_of(const Generation& generation, const std::string& host) {
   const auto record = generation.hosts.find(host);
-  if (record == generation.hosts.end() || record->second.address.empty() ||
-      record->second.address == host)
-    return host;
-  return fmt::format("{} ({})", host, record->second.address);
+  if (record == generation.hosts.end() || record->second.address == host) return {host, ""};
+  return {host, record->second.address};
+}
+
+void make_set(auto& list) {
+  std::sort(list.begin(), list.end());
+  list.erase(std::unique(list.begin(), list.end()), list.end());
 }
 
 // Of every service at once: dependents are found in one walk over the edges.
 std::map<EndpointKey, Reach> all_reaches(const Generation& generation) {
   std::map<EndpointKey, Reach> out;
   for (const auto& [name, record] : generation.services) {
-    for (const auto& [endpoint, value] : record.endpoints)
-      out.emplace(EndpointKey{name, endpoint},
-                  Reach{name, endpoint, value.port, value.access, record.hosts, {}, value.also});
+    for (const auto& [endpoint, value] : record.endpoints) {
+      Reach reach{name, endpoint, value.port, value.access, record.hosts, {}, {}};
+      for (const std::string& range : value.also) reach.who.push_back({"", range});
+      out.emplace(EndpointKey{name, endpoint}, std::move(reach));
+    }
   }
   for (const auto& [name, record] : generation.services) {
     for (const Edge& edge : record.edges) {
@@ -156,21 +161,19 @@ std::map<EndpointKey, Reach> all_reaches(const Generation& generation) {
       if (it == out.end()) continue;
       it->second.dependents.push_back(name);
       for (const std::string& host : record.hosts)
-        it->second.who.push_back(host_text(generation, host));
+        it->second.who.push_back(source_of(generation, host));
     }
   }
   for (auto& [key, reach] : out) {
-    for (auto* list : {&reach.dependents, &reach.who}) {
-      std::sort(list->begin(), list->end());
-      list->erase(std::unique(list->begin(), list->end()), list->end());
-    }
+    make_set(reach.dependents);
+    make_set(reach.who);
   }
   return out;
 }
 
-std::vector<std::string> missing_in(const std::vector<std::string>& all,
-                                    const std::vector<std::string>& some) {
-  std::vector<std::string> out;
+template <class T>
+std::vector<T> missing_in(const std::vector<T>& all, const std::vector<T>& some) {
+  std::vector<T> out;
   std::set_difference(all.begin(), all.end(), some.begin(), some.end(), std::back_inserter(out));
   return out;
 }
@@ -190,7 +193,73 @@ std::string list_text(const std::vector<std::string>& names) {
          (names.size() > kShown ? fmt::format(" and {} more", names.size() - kShown) : "");
 }
 
+std::string list_text(const std::vector<AccessSource>& sources) {
+  std::vector<std::string> texts;
+  for (const AccessSource& source : sources) texts.push_back(access_source_text(source));
+  return list_text(texts);
+}
+
+// The port that `old` has guarded is nobody's concern any more.
+AccessChange opened(const Reach& old) {
+  AccessChange out;
+  out.service = old.service;
+  out.endpoint = old.endpoint;
+  out.port = old.port;
+  out.before = old.mode;
+  return out;
+}
+
+// nullopt when nothing changes. `old` is null where the endpoint, or this port of it, is new.
+std::optional<AccessChange> change_of(const Reach* old, const Reach& now) {
+  AccessChange change;
+  change.service = now.service;
+  change.endpoint = now.endpoint;
+  change.port = now.port;
+  change.after = now.mode;
+  if (old != nullptr) change.before = old->mode;
+  const bool was_guarded = old != nullptr && change.before != AccessMode::off;
+  if (change.after != AccessMode::off) {
+    change.gained = was_guarded ? missing_in(now.who, old->who) : now.who;
+    change.places = was_guarded ? missing_in(now.hosts, old->hosts) : now.hosts;
+    if (was_guarded) change.lost = missing_in(old->who, now.who);
+  }
+  const bool differs = change.before != change.after || !change.gained.empty() ||
+                       !change.lost.empty() || !change.places.empty();
+  return differs ? std::optional(std::move(change)) : std::nullopt;
+}
+
+Json sources_to_json(const std::vector<AccessSource>& sources) {
+  const auto or_null = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
+  Json out = Json::array();
+  for (const AccessSource& source : sources)
+    out.push_back(
+        Json::object({{"host", or_null(source.host)}, {"address", or_null(source.address)}}));
+  return out;
+}
+
+Result<std::vector<AccessSource>> sources_from_json(const Json::Array& items,
+                                                    const std::string& path) {
+  std::vector<AccessSource> out;
+  for (const Json& item : items) {
+    // Plans that were stored before hosts had a member of their own: a text, and nobody's host.
+    if (item.is_string()) {
+      out.push_back({"", item.as_string()});
+      continue;
+    }
+    JsonReader reader(item, path);
+    out.push_back({reader.string("host", ""), reader.string("address", "")});
+    TRYV(reader.finish(UnknownMembers::ignore));
+  }
+  return out;
+}
+
 }  // namespace
+
+std::string access_source_text(const AccessSource& source) {
+  if (source.host.empty()) return source.address;
+  if (source.address.empty()) return source.host;
+  return fmt::format("{} ({})", source.host, source.address);
+}
 
 std::map<std::string, Admissions> admissions(const AccessInput& input) {
   return Derivation(input).make();
@@ -219,26 +288,20 @@ std::vector<AccessChange> access_changes(const Generation* base, const Generatio
   if (!guarded) return {};
   const auto old = base != nullptr ? all_reaches(*base) : nothing;
   const auto now = all_reaches(after);
-  std::vector<AccessChange> out;
+  std::map<EndpointKey, std::vector<AccessChange>> changes;
+  for (const auto& [key, reach] : old) {
+    const auto it = now.find(key);
+    if (reach.mode != AccessMode::off && (it == now.end() || it->second.port != reach.port))
+      changes[key].push_back(opened(reach));
+  }
   for (const auto& [key, reach] : now) {
     const auto it = old.find(key);
-    AccessChange change;
-    change.service = reach.service;
-    change.endpoint = reach.endpoint;
-    change.port = reach.port;
-    change.after = reach.mode;
-    if (it != old.end()) change.before = it->second.mode;
-    if (change.before == AccessMode::off && change.after == AccessMode::off) continue;
-    const bool was_guarded = change.before != AccessMode::off;
-    if (change.after != AccessMode::off) {
-      change.gained = was_guarded ? missing_in(reach.who, it->second.who) : reach.who;
-      change.places = was_guarded ? missing_in(reach.hosts, it->second.hosts) : reach.hosts;
-      if (was_guarded) change.lost = missing_in(it->second.who, reach.who);
-    }
-    if (change.before != change.after || !change.gained.empty() || !change.lost.empty() ||
-        !change.places.empty())
-      out.push_back(std::move(change));
+    const bool known = it != old.end() && it->second.port == reach.port;
+    if (auto change = change_of(known ? &it->second : nullptr, reach))
+      changes[key].push_back(std::move(*change));
   }
+  std::vector<AccessChange> out;
+  for (auto& [key, list] : changes) std::move(list.begin(), list.end(), std::back_inserter(out));
   return out;
 }
 
@@ -264,8 +327,8 @@ Json access_change_to_json(const AccessChange& change) {
                        {"port", change.port},
                        {"before", access_mode_name(change.before)},
                        {"after", access_mode_name(change.after)},
-                       {"gained", Json::array_of(change.gained)},
-                       {"lost", Json::array_of(change.lost)},
+                       {"gained", sources_to_json(change.gained)},
+                       {"lost", sources_to_json(change.lost)},
                        {"places", Json::array_of(change.places)}});
 }
 
@@ -277,8 +340,8 @@ Result<AccessChange> access_change_from_json(const Json& json, const std::string
   out.port = reader.integer("port", 0, 0, 65535);
   out.before = TRY(access_mode_from_name(reader.string("before", "off")));
   out.after = TRY(access_mode_from_name(reader.string("after", "off")));
-  out.gained = reader.strings("gained");
-  out.lost = reader.strings("lost");
+  out.gained = TRY(sources_from_json(reader.array("gained"), path + ".gained"));
+  out.lost = TRY(sources_from_json(reader.array("lost"), path + ".lost"));
   out.places = reader.strings("places");
   TRYV(reader.finish(UnknownMembers::ignore));
   return out;

@@ -35,6 +35,15 @@ struct AccessInput {
 // Does any endpoint of it ask for more than `off`?
 [[nodiscard]] bool guards_access(const Generation& generation);
 
+// From where a port is reached: a host, or an address or network that the operator allows beside.
+struct AccessSource {
+  std::string host;     // "" for what belongs to no host
+  std::string address;  // "" for a host that is known by its name alone
+  friend auto operator<=>(const AccessSource&, const AccessSource&) = default;
+};
+// "web1 (10.0.0.7)", "web2", "10.8.0.0/16"
+[[nodiscard]] std::string access_source_text(const AccessSource& source);
+
 // One endpoint and who may reach it, for people.
 struct Reach {
   std::string service;
@@ -43,7 +52,7 @@ struct Reach {
   AccessMode mode = AccessMode::off;
   std::vector<std::string> hosts;       // that offer it
   std::vector<std::string> dependents;  // services that declare it in needs or uses
-  std::vector<std::string> who;         // "web1 (10.0.0.7)", "10.8.0.0/16"; sorted
+  std::vector<AccessSource> who;        // sorted
 };
 [[nodiscard]] std::vector<Reach> reach_of(const Generation& generation, const std::string& service);
 
@@ -54,12 +63,13 @@ struct AccessChange {
   std::int64_t port = 0;
   AccessMode before = AccessMode::off;
   AccessMode after = AccessMode::off;
-  std::vector<std::string> gained;  // as Reach::who
-  std::vector<std::string> lost;
+  std::vector<AccessSource> gained;  // sorted
+  std::vector<AccessSource> lost;
   std::vector<std::string> places;  // hosts on which it is guarded from now on
   friend bool operator==(const AccessChange&, const AccessChange&) = default;
 };
-// `base` may be null. Sorted by service and endpoint.
+// `base` may be null. Sorted by service and endpoint. An endpoint that is there no more, or has
+// another port now, leaves its old port open: a change to `off`.
 [[nodiscard]] std::vector<AccessChange> access_changes(const Generation* base,
                                                        const Generation& after);
 // "db/sql (port 5432), enforced: now also web3 (10.0.0.8); no longer web1 (10.0.0.6)"

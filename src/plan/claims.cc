@@ -4,6 +4,8 @@
 
 #include <set>
 
+#include "base/text.h"
+
 namespace consort::plan {
 namespace {
 
@@ -16,9 +18,12 @@ std::vector<Claim> claims_of(const Manifest& manifest) {
   std::vector<Claim> out;
   for (const auto& [name, spec] : manifest.resources) {
     const std::string type = spec.string_or("type");
-    if (const std::string path = spec.string_or("path");
+    // Compared as the agent spells it: both would have the same file.
+    if (const std::string path = plain_path(spec.string_or("path"));
         !path.empty() && !path.starts_with("${service.")) {
-      out.push_back({"path " + path, spec});
+      Json wish = spec;
+      wish["path"] = path;
+      out.push_back({"path " + path, std::move(wish)});
     }
     if (type == "user" || type == "group")
       out.push_back({type + " " + spec.string_or("name"), spec});

@@ -321,6 +321,18 @@ class Secrets {
                             names.size() == 1 ? "" : "s", join(quoted, ", ")))
         .hint(join(commands, "; "));
   }
+  // Sealing anew does not help: there is nobody to seal it for.
+  [[nodiscard]] static Failure is_revoked(const std::string& service, const std::string& name,
+                                          const std::string& host) {
+    return fail(ErrorCode::refused,
+                fmt::format(
+                    "{} is to run on {}, which was revoked: nothing is sealed for it, and it "
+                    "cannot have the secret '{}'",
+                    service, host, name))
+        .hint(fmt::format("take {} out of the inventory; or let it come back: consort host approve "
+                          "{} --key KEY (consort host show {} names the key)",
+                          host, host, host));
+  }
   // Whether the site says where its value comes from.
   [[nodiscard]] bool has_source(const std::string& name) const {
     return site_.secrets.contains(name);
@@ -343,6 +355,10 @@ class Secrets {
         blind.push_back(host);
     }
     if (blind.empty()) return {};
+    for (const std::string& host : blind) {
+      if (std::binary_search(secret.revoked.begin(), secret.revoked.end(), host))
+        return is_revoked(service, name, host);
+    }
     const std::size_t count = blind.size();
     blind.resize(std::min<std::size_t>(count, 5));
     return fail(ErrorCode::refused,

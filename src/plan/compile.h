@@ -33,6 +33,7 @@ struct KnownSecret {
   std::uint64_t version = 0;
   std::vector<std::string> services;  // that may use it, sorted
   std::vector<std::string> hosts;     // that can open it, sorted
+  std::vector<std::string> revoked;   // hosts for which nothing is sealed any more, sorted
 };
 // nullopt: there is none of this name. Asked once for each name that a site uses.
 using SecretLookup = std::function<Result<std::optional<KnownSecret>>(const std::string& name)>;

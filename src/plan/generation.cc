@@ -131,6 +131,35 @@ Generation confined(const Generation& candidate, const Generation* base,
   return out;
 }
 
+const ServiceRecord* find_service(const Generation* generation, const std::string& name) {
+  if (generation == nullptr) return nullptr;
+  const auto it = generation->services.find(name);
+  return it == generation->services.end() ? nullptr : &it->second;
+}
+
+bool says_the_same(const ServiceRecord* one, const ServiceRecord* other,
+                   const std::map<std::string, HostRecord>& fleet) {
+  if (one == nullptr || other == nullptr) return one == other;
+  if (*one == *other) return true;
+  const auto of_today = [&](ServiceRecord record) {
+    std::erase_if(record.hosts, [&](const auto& host) { return !fleet.contains(host); });
+    return record;
+  };
+  return of_today(*one) == of_today(*other);
+}
+
+std::set<std::string> services_that_differ(const Generation* base, const Generation& candidate) {
+  std::set<std::string> out;
+  for (const auto* generation : {base, &candidate}) {
+    if (generation == nullptr) continue;
+    for (const auto& [name, record] : generation->services) {
+      if (!says_the_same(find_service(base, name), find_service(&candidate, name), candidate.hosts))
+        out.insert(name);
+    }
+  }
+  return out;
+}
+
 Json policy_to_json(const Policy& policy) {
   Json::Array batches;
   for (const auto& batch : policy.batches) batches.push_back(budget::amount_to_json(batch));

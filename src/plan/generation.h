@@ -107,6 +107,17 @@ struct Generation {
                                   const std::set<std::string>& only,
                                   const std::set<std::string>& except);
 
+// The record of a service; null when there is none, or no generation.
+[[nodiscard]] const ServiceRecord* find_service(const Generation* generation,
+                                                const std::string& name);
+// Whether nobody has changed the service: hosts that have left `fleet` make no difference, that is
+// nobody's word on it. Either may be null: it is not there.
+[[nodiscard]] bool says_the_same(const ServiceRecord* one, const ServiceRecord* other,
+                                 const std::map<std::string, HostRecord>& fleet);
+// Of which services `candidate` says something else than `base` (null: nothing is there yet).
+[[nodiscard]] std::set<std::string> services_that_differ(const Generation* base,
+                                                         const Generation& candidate);
+
 [[nodiscard]] Json generation_to_json(const Generation& generation);
 [[nodiscard]] Result<Generation> generation_from_json(const Json& json);
 

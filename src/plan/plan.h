@@ -98,6 +98,8 @@ struct Plan {
   std::vector<Change> changes;
   std::vector<AccessChange> access;   // who may reach what; needs no step
   std::vector<std::string> detached;  // instances left alone: "web3: nginx"
+  // Hosts that no inventory names any more. A plan of the whole site forgets them.
+  std::vector<std::string> leaving;
   std::vector<std::string>
       unreachable;                  // hosts that the plan touches and that cannot be reached now
   std::map<std::string, int> kept;  // service → instances that need nothing
@@ -105,7 +107,7 @@ struct Plan {
   std::map<std::string, std::vector<std::string>> budgets;  // host → budgets whose slot it needs
   std::map<std::string, std::int64_t> class_sizes;
 
-  [[nodiscard]] bool empty() const { return steps.empty() && access.empty(); }
+  [[nodiscard]] bool empty() const { return steps.empty() && access.empty() && leaving.empty(); }
   [[nodiscard]] std::set<std::string> services() const;
 };
 
@@ -113,6 +115,7 @@ struct Plan {
 struct ObservedHost {
   bool reachable = false;
   std::map<std::string, InstanceReport> instances;
+  bool heard = true;  // by this leader: what an earlier one heard may be long past
 };
 using Observed = std::map<std::string, ObservedHost>;
 

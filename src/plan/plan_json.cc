@@ -104,6 +104,9 @@ std::string plan_totals(const Plan& plan) {
   if (!plan.access.empty())
     add(fmt::format("{} change{} of access", plan.access.size(),
                     plan.access.size() == 1 ? "" : "s"));
+  if (!plan.leaving.empty())
+    add(fmt::format("{} host{} the inventory", plan.leaving.size(),
+                    plan.leaving.size() == 1 ? " leaves" : "s leave"));
   add(fmt::format("{} kept", kept));
   if (!plan.detached.empty()) add(fmt::format("{} detached", plan.detached.size()));
   if (!plan.waves.empty())
@@ -150,6 +153,7 @@ Json plan_to_json(const Plan& plan) {
                        {"changes", changes},
                        {"access", access},
                        {"detached", Json::array_of(plan.detached)},
+                       {"leaving", Json::array_of(plan.leaving)},
                        {"unreachable", Json::array_of(plan.unreachable)},
                        {"kept", kept},
                        {"policy", policy_to_json(plan.policy)},
@@ -192,6 +196,7 @@ Result<Plan> plan_from_json(const Json& json) {
   for (const Json& item : reader.array("access"))
     plan.access.push_back(TRY(access_change_from_json(item, "plan.access")));
   plan.detached = reader.strings("detached");
+  plan.leaving = reader.strings("leaving");
   plan.unreachable = reader.strings("unreachable");
   for (const auto& [service, count] : reader.object("kept"))
     plan.kept[service] = static_cast<int>(count.is_int() ? count.as_int() : 0);

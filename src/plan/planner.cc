@@ -24,6 +24,7 @@ Digest fingerprint(const Plan& plan) {
       Json::object({{"steps", steps}, {"waves", waves}, {"policy", policy_to_json(plan.policy)}});
   for (const AccessChange& change : plan.access)
     inputs["access"].push_back(access_change_to_json(change));
+  if (!plan.leaving.empty()) inputs["leaving"] = Json::array_of(plan.leaving);
   return Digest::of(inputs.dump());
 }
 
@@ -43,6 +44,16 @@ std::vector<AccessChange> changes_of_access(const PlanInput& input) {
       change.before = AccessMode::enforce;
       out.push_back(std::move(change));
     }
+  }
+  return out;
+}
+
+// Who asks for some services only does not deploy a loss of hosts for its own sake.
+std::vector<std::string> hosts_that_leave(const PlanInput& input) {
+  std::vector<std::string> out;
+  if (input.base == nullptr || !input.only.empty() || !input.except.empty()) return out;
+  for (const auto& [name, record] : input.base->hosts) {
+    if (!input.wanted->hosts.contains(name)) out.push_back(name);
   }
   return out;
 }
@@ -89,6 +100,7 @@ Result<Plan> make_plan(const PlanInput& input) {
   plan.needs.insert(plan.needs.end(), difference.needs.begin(), difference.needs.end());
   plan.changes = std::move(difference.changes);
   plan.detached = std::move(difference.detached);
+  plan.leaving = hosts_that_leave(input);
   plan.kept = std::move(difference.kept);
   plan.access = changes_of_access(input);
   add_hosts(plan, input);

@@ -54,6 +54,15 @@ struct Statement {
   friend bool operator==(const Statement&, const Statement&) = default;
 };
 
+// So far a statement's number may be ahead of the newest that an operator's program knows: others
+// have signed since, and not all of it came into force.
+inline constexpr std::uint64_t kSequenceLead = 1'000'000;
+// So far a controller believes a host that reports a newer statement than the store has: the store
+// was restored from a backup. A host that lies moves the numbers by that with each statement, and
+// must not move them out of the reach of operators' programs.
+inline constexpr std::uint64_t kReportedLead = 10'000;
+static_assert(kReportedLead <= kSequenceLead / 100);
+
 using Signatures = std::map<std::string, std::string>;  // a key's text → its signature
 
 struct SignedStatement {

@@ -175,6 +175,7 @@ Json instance_report_to_json(const InstanceReport& report) {
       {{"applied", report.applied ? instance_state_to_json(*report.applied) : Json()},
        {"health", health_name(report.health)},
        {"healthReason", report.health_reason},
+       {"serves", report.serves},
        {"step", report.step},
        {"outcome", report.outcome ? outcome_to_json(*report.outcome) : Json()},
        {"duties", duties}});
@@ -187,6 +188,7 @@ Result<InstanceReport> instance_report_from_json(const Json& json, const std::st
     report.applied = TRY(instance_state_from_json(*applied, path + ".applied"));
   report.health = TRY(from_name<Health>(reader.string("health", "unknown"), kHealth, "health"));
   report.health_reason = reader.string("healthReason", "");
+  report.serves = reader.boolean("serves", false);
   report.step = reader.string("step", "");
   if (const Json* outcome = reader.any("outcome"))
     report.outcome = TRY(outcome_from_json(*outcome, path + ".outcome"));

@@ -87,7 +87,8 @@ struct InstanceReport {
   std::optional<InstanceState> applied;  // nullopt: nothing is there
   Health health = Health::unknown;
   std::string health_reason;
-  std::string step;                       // the transition's step that runs now, or ""
+  bool serves = false;  // unhealthy, but its daemon is at work and its validate hook content
+  std::string step;     // the transition's step that runs now, or ""
   std::optional<Outcome> outcome;         // of the last attempt
   std::map<std::string, Outcome> duties;  // token → how it ended (kept for the last 32)
   friend bool operator==(const InstanceReport&, const InstanceReport&) = default;

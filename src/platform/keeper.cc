@@ -157,7 +157,14 @@ bool Keeper::lost() const {
   return !running() && (is_alive(program()) || !marked_with(mark()).empty());
 }
 
+// What it keeps has just ended: it starts it again, or is about to end, too.
+void Keeper::wait_until_settled() const {
+  for (int tries = 0; tries < 2000 && running() && !is_alive(program()); ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+}
+
 Status Keeper::start(const fs::path& self, const Keep& order) const {
+  wait_until_settled();
   if (running()) return {};
   if (lost()) stop();
   Keep keep = order;
@@ -201,6 +208,8 @@ Status Keeper::start(const fs::path& self, const Keep& order) const {
   return fail(ErrorCode::internal, fmt::format("{} did not start", quote_argv(keep.argv)))
       .hint(fmt::format("see {}", log));
 }
+
+Result<Keep> Keeper::order() const { return read_keep(base_.string() + ".keep"); }
 
 Status Keeper::restart_with(const Keep& order) const {
   const ProcessId process = program();

@@ -40,6 +40,8 @@ class Keeper {
   [[nodiscard]] bool lost() const;
   [[nodiscard]] ProcessId keeper() const;   // started 0: none
   [[nodiscard]] ProcessId program() const;  // started 0: none
+  // What it was told last. Errors: not_found when it never was, corrupt, io.
+  [[nodiscard]] Result<Keep> order() const;
   // Changes the order and ends the program (not what it has started), which then starts anew.
   // Errors: not_found when nothing runs, unavailable when the keeper has died.
   [[nodiscard]] Status restart_with(const Keep& keep) const;
@@ -52,6 +54,7 @@ class Keeper {
   [[nodiscard]] std::string last_words() const;
 
  private:
+  void wait_until_settled() const;
   [[nodiscard]] Json state() const;
   [[nodiscard]] std::string mark() const;
   fs::path base_;

@@ -310,13 +310,20 @@ Status Lab::down(const fs::path& folder, const fs::path& self) {
   const LabIdentity identity = identity_of(folder, self);
   // Whatever lab.json says: what belongs to the lab bears its id or lies in its folder. Without
   // root there can be no parts of the nspawn platform.
-  kill_marked(fmt::format("{}={}", kMemberVariable, identity.id));
+  const std::string mark = fmt::format("{}={}", kMemberVariable, identity.id);
+  const bool runs = !marked_with(mark).empty();
+  kill_marked(mark);
   std::error_code ignored;
   const bool ours = fs::exists(identity.folder / "lab.json", ignored);
   TRYV((::geteuid() == 0 ? make_nspawn_platform(identity) : make_process_platform(identity))
            ->destroy());
-  // Without lab.json it is somebody else's folder: its files stay.
-  if (!ours) return {};
+  // Without lab.json it is somebody else's folder: its files stay. What ran of a lab whose folder
+  // was removed under it has been ended.
+  if (!ours && runs) return {};
+  if (!ours)
+    return fail(ErrorCode::not_found,
+                fmt::format("there is no lab in {}", identity.folder.string()))
+        .hint("say where it is: consort lab down --dir DIR");
   for (const char* part : {"hosts", "controller", "hosts.yaml", "admin.json", "lab.json"})
     TRYV(remove_tree(identity.folder / part));
   fs::remove(identity.folder, ignored);  // only when nothing else is in it
@@ -383,7 +390,8 @@ Json Lab::describe() const {
                                   {"class", host.host_class},
                                   {"address", host.spec.address},
                                   {"running", platform_->runs(host.spec)},
-                                  {"kept", platform_->kept(host.spec)}}));
+                                  {"kept", platform_->kept(host.spec)},
+                                  {"cut", platform_->is_cut(host.spec)}}));
   }
   const Keeper keeper = controller_keeper();
   const bool kept = keeper.running();

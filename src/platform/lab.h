@@ -40,8 +40,8 @@ class Lab {
   [[nodiscard]] static Result<Lab> up(const LabRequest& request, const Tell& tell);
   // An existing one. Errors: not_found, corrupt.
   [[nodiscard]] static Result<Lab> open(const fs::path& folder, const fs::path& self);
-  // Ends and removes everything, also of a lab whose lab.json is damaged or missing. Doing it again
-  // is fine.
+  // Ends and removes everything, also of a lab whose lab.json is damaged or missing. Error
+  // not_found: no lab is there, and nothing of one runs.
   [[nodiscard]] static Status down(const fs::path& folder, const fs::path& self);
   // Async-signal-safe: up() under way ends soon with `interrupted`.
   static void interrupt();

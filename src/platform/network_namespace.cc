@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <thread>
 
@@ -68,6 +69,22 @@ Status NetworkNamespace::run_inside(const std::function<Status()>& function) con
 
 Status NetworkNamespace::set_link(const std::string& interface, Link state) const {
   return run_tool({"ip", "-n", name_, "link", "set", interface, state == Link::up ? "up" : "down"});
+}
+
+Result<NetworkNamespace::Link> NetworkNamespace::link(const std::string& interface) const {
+  ProcessSpec spec;
+  spec.argv = {"ip", "-n", name_, "-o", "link", "show", "dev", interface};
+  const ProcessOutcome outcome = TRY(run_process(spec));
+  if (!outcome.ok())
+    return fail(ErrorCode::io,
+                fmt::format("cannot see {}: {}", interface, last_lines(trim(outcome.errors), 3)));
+  // "7: vb-web1@if2: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 …"
+  const std::string& line = outcome.output;
+  const std::size_t begin = std::min(line.find('<'), line.size());
+  const std::string flags = "," + line.substr(begin, line.find('>', begin) - begin) + ",";
+  const bool up =
+      flags.find(",UP,") != std::string::npos || flags.find("<UP,") != std::string::npos;
+  return up ? Link::up : Link::down;
 }
 
 }  // namespace consort::platform

@@ -26,6 +26,8 @@ class NetworkNamespace {
   [[nodiscard]] Status run_inside(const std::function<Status()>& function) const;
   enum class Link : std::uint8_t { up, down };
   [[nodiscard]] Status set_link(const std::string& interface, Link state) const;
+  // As it was set, whatever its other end is. Error io: there is no such interface.
+  [[nodiscard]] Result<Link> link(const std::string& interface) const;
 
  private:
   std::string name_;

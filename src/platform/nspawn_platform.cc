@@ -141,6 +141,11 @@ class NspawnPlatform final : public Platform {
   [[nodiscard]] Status heal(const HostSpec& host) override {
     return network_.set_link("vb-" + machine_of(host), NetworkNamespace::Link::up);
   }
+  [[nodiscard]] bool is_cut(const HostSpec& host) const override {
+    if (!runs(host)) return false;
+    const auto link = network_.link("vb-" + machine_of(host));
+    return link && *link == NetworkNamespace::Link::down;
+  }
   [[nodiscard]] bool runs(const HostSpec& host) const override { return init_of(host) > 0; }
   [[nodiscard]] bool kept(const HostSpec& host) const override { return keeper_of(host).running(); }
 

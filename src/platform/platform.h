@@ -55,6 +55,8 @@ class Platform {
   [[nodiscard]] virtual Status reboot(const HostSpec& host) = 0;
   [[nodiscard]] virtual Status cut(const HostSpec& host) = 0;  // off the network
   [[nodiscard]] virtual Status heal(const HostSpec& host) = 0;
+  // Whether cut() is in force; false for a host that does not run.
+  [[nodiscard]] virtual bool is_cut(const HostSpec& host) const = 0;
   [[nodiscard]] virtual bool runs(const HostSpec& host) const = 0;
   // False for one that runs although its keeper (keeper.h) was killed: nobody restarts its parts.
   [[nodiscard]] virtual bool kept(const HostSpec& host) const = 0;

@@ -3,6 +3,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+
 #include "platform/keeper.h"
 #include "platform/platform.h"
 
@@ -49,10 +51,16 @@ class ProcessPlatform final : public Platform {
   // There is no network of its own to cut: the agent starts again with an address at which no
   // controller answers. (Port 9 is "discard", RFC 863.) Its daemons run on and are adopted.
   [[nodiscard]] Status cut(const HostSpec& host) override {
-    return keeper_of(host).restart_with(agent_of(host, fmt::format("https://{}:9", address(1))));
+    return keeper_of(host).restart_with(agent_of(host, nowhere()));
   }
   [[nodiscard]] Status heal(const HostSpec& host) override {
     return keeper_of(host).restart_with(agent_of(host, controller()));
+  }
+  [[nodiscard]] bool is_cut(const HostSpec& host) const override {
+    if (!runs(host)) return false;
+    const auto order = keeper_of(host).order();
+    return order &&
+           std::find(order->argv.begin(), order->argv.end(), nowhere()) != order->argv.end();
   }
   [[nodiscard]] bool runs(const HostSpec& host) const override {
     return kept(host) || keeper_of(host).lost();
@@ -88,6 +96,8 @@ class ProcessPlatform final : public Platform {
   [[nodiscard]] std::string controller() const {
     return fmt::format("https://{}:{}", address(1), kControllerPort);
   }
+
+  [[nodiscard]] std::string nowhere() const { return fmt::format("https://{}:9", address(1)); }
 
   [[nodiscard]] Keep agent_of(const HostSpec& host, const std::string& url) const {
     const fs::path folder = folder_of(host);

@@ -142,7 +142,10 @@ std::map<std::string, std::map<std::string, plan::TargetEntry>> open_targets(
   if (rollout.result != Result::open) return out;
   const Course& course = rollout.reverting ? rollout.back : rollout.forward;
   for (const plan::Step& step : course.steps) {
-    if (course.runs[static_cast<std::size_t>(step.id)].phase == StepPhase::active)
+    const StepRun& run = course.runs[static_cast<std::size_t>(step.id)];
+    const bool was_left_a_word =
+        rollout.reverting && run.phase == StepPhase::unreachable && is_abandoned(run);
+    if (run.phase == StepPhase::active || was_left_a_word)
       out[step.host][step.service] = target_entry(rollout, step);
   }
   return out;

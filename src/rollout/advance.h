@@ -57,8 +57,15 @@ class Advance {
   // --- start.cc
   void start_steps();
   void try_start(const Step& step);
+  using NamesByHost = std::map<std::string, std::vector<std::string>>;  // of budgets
   [[nodiscard]] bool take_joint_slots(const plan::Wave& wave, std::string& why);
+  [[nodiscard]] bool may_still_go_forward(const Step& back) const;
+  [[nodiscard]] std::string why_provider_would_wait(const std::string& held,
+                                                    const NamesByHost& joint);
   [[nodiscard]] bool is_there(const Step& step) const;
+  [[nodiscard]] bool is_in_outage(const std::string& service) const;
+  [[nodiscard]] bool in_outage() const;
+  [[nodiscard]] bool runs_against_plan(const Step& step) const;
   [[nodiscard]] std::string blocked_by(const Step& step);
   [[nodiscard]] std::vector<std::string> budgets_of(const std::string& host) const;
   [[nodiscard]] std::optional<Instant> limit_of_waiting();

@@ -17,6 +17,11 @@ bool FleetView::reachable(const std::string& host) const {
   return it != observed_.end() && it->second.reachable;
 }
 
+bool FleetView::heard(const std::string& host) const {
+  const auto it = observed_.find(host);
+  return it != observed_.end() && it->second.heard;
+}
+
 const plan::InstanceReport* FleetView::report_of(const plan::Step& step) const {
   const auto host = observed_.find(step.host);
   if (host == observed_.end()) return nullptr;
@@ -27,6 +32,10 @@ const plan::InstanceReport* FleetView::report_of(const plan::Step& step) const {
 bool FleetView::sick(const plan::Step& step) const {
   const plan::InstanceReport* report = report_of(step);
   return report != nullptr && report->health == Health::unhealthy;
+}
+
+bool FleetView::down(const plan::Step& step) const {
+  return sick(step) && !report_of(step)->serves;
 }
 
 bool FleetView::under_way(const Course& course, const Steps& steps,

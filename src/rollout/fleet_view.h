@@ -28,6 +28,11 @@ class FleetView {
   // The steps of the current course on this host.
   [[nodiscard]] const std::vector<int>& steps_on(const std::string& host);
 
+  // Its instance is sick, and not at work: nothing is lost where it is taken away.
+  [[nodiscard]] bool down(const plan::Step& step) const;
+  // Its host has spoken to this leader.
+  [[nodiscard]] bool heard(const std::string& host) const;
+
   // The run of this step has another phase.
   void changed(const plan::Step& step);
   // The rollout has turned back.

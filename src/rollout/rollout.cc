@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "rollout/fleet_view.h"
+
 namespace consort::rollout {
 namespace {
 
@@ -68,25 +70,48 @@ std::string failure_in(const Course& course) {
 
 }  // namespace
 
+bool says_exit_status(const plan::Outcome& outcome) {
+  return outcome.message.ends_with(" status " + std::to_string(outcome.exit_status));
+}
+
 std::string outcome_text(const plan::Outcome& outcome) {
   const std::size_t hint = outcome.message.find("; hint: ");
   std::string out = outcome.message.substr(0, hint);
   if (!outcome.step.empty()) out += " at step " + outcome.step;
-  if (outcome.exit_status != 0) out += ", exit status " + std::to_string(outcome.exit_status);
+  if (outcome.exit_status != 0 && !says_exit_status(outcome))
+    out += ", exit status " + std::to_string(outcome.exit_status);
   return hint == std::string::npos ? out : out + outcome.message.substr(hint);
+}
+
+std::string aborted_text(const Rollout& rollout) {
+  return "aborted by " + (rollout.aborted_by.empty() ? "an operator" : rollout.aborted_by);
 }
 
 std::string first_failure(const Rollout& rollout) {
   std::string out = failure_in(rollout.forward);
-  if (out.empty() && rollout.abort) out = "aborted by the operator";
+  if (out.empty() && rollout.abort) out = aborted_text(rollout);
   return out.empty() ? failure_in(rollout.back) : out;
 }
 
-std::vector<int> open_tail(const Rollout& rollout) {
-  std::vector<int> out;
-  for (const plan::Step& step : rollout.forward.steps) {
-    if (rollout.forward.runs[static_cast<std::size_t>(step.id)].phase != StepPhase::done)
-      out.push_back(step.id);
+std::vector<plan::Step> open_tail(const Rollout& rollout) {
+  std::vector<plan::Step> out;
+  // Who was halted is left as it is.
+  if (!rollout.reverting && rollout.result != Result::partial) return out;
+  const Course& course = rollout.reverting ? rollout.back : rollout.forward;
+  for (const plan::Step& step : course.steps) {
+    const StepPhase phase = course.runs[static_cast<std::size_t>(step.id)].phase;
+    if (rollout.reverting ? phase == StepPhase::unreachable : phase != StepPhase::done)
+      out.push_back(step);
+  }
+  return out;
+}
+
+std::vector<plan::Step> unanswered(const Rollout& rollout) {
+  std::vector<plan::Step> out;
+  for (const Course* course : {&rollout.forward, &rollout.back}) {
+    for (const plan::Step& step : course->steps) {
+      if (is_abandoned(course->runs[static_cast<std::size_t>(step.id)])) out.push_back(step);
+    }
   }
   return out;
 }

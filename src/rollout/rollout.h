@@ -60,8 +60,9 @@ struct Rollout {
   std::optional<Instant> ended;
   std::uint64_t generation = 0;  // what is committed when it succeeds
   bool paused = false;
-  Instant resumed{};   // from here limits count anew
-  bool abort = false;  // the operator's word: go back
+  Instant resumed{};       // from here limits count anew
+  bool abort = false;      // an operator's word: go back
+  std::string aborted_by;  // their name; "": not known
   bool reverting = false;
   Result result = Result::open;
   std::string summary;
@@ -106,6 +107,9 @@ inline constexpr Duration kUnreachableGrace = seconds(20);
 [[nodiscard]] std::map<std::string, std::map<std::string, plan::TargetEntry>> open_targets(
     const Rollout& rollout);
 
+// "aborted by adm", also of one whose journal does not say by whom.
+[[nodiscard]] std::string aborted_text(const Rollout& rollout);
+
 // The whole rollout as one record, for people and clients.
 [[nodiscard]] Json rollout_to_json(const Rollout& rollout);
 [[nodiscard]] ::consort::Result<Rollout> rollout_from_json(const Json& json);
@@ -124,6 +128,9 @@ inline constexpr Duration kUnreachableGrace = seconds(20);
 [[nodiscard]] Status restore_runs(Rollout& rollout, const Json& runs);
 [[nodiscard]] Status restore_run(Rollout& rollout, RunKey key, const Json& run);
 
+// Whether its message ends with the exit status: it need not be told once more.
+[[nodiscard]] bool says_exit_status(const plan::Outcome& outcome);
+
 // "… at step start, exit status 1; hint: …": the agent ends its message with the hint, and a
 // command that people copy is the last thing that they read.
 [[nodiscard]] std::string outcome_text(const plan::Outcome& outcome);
@@ -132,8 +139,12 @@ inline constexpr Duration kUnreachableGrace = seconds(20);
 // did. Where the way back failed, too, what sent it back comes first.
 [[nodiscard]] std::string first_failure(const Rollout& rollout);
 
-// Steps that were not reached or failed within the policy's limit: the open tail of a partial
-// rollout.
-[[nodiscard]] std::vector<int> open_tail(const Rollout& rollout);
+// What a rollout that has ended leaves to be caught up with, as steps of its last course: of a
+// partial one those that were not reached or failed within the policy's limit; of one that went
+// back those whose host was away; of one that was halted nothing.
+[[nodiscard]] std::vector<plan::Step> open_tail(const Rollout& rollout);
+// Steps of either course whose host was told and has never answered: it may be at them, or begin
+// with them when it returns.
+[[nodiscard]] std::vector<plan::Step> unanswered(const Rollout& rollout);
 
 }  // namespace consort::rollout

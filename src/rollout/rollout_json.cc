@@ -100,6 +100,7 @@ Json head_to_json(const Rollout& r) {
                        {"paused", r.paused},
                        {"resumed", to_millis(r.resumed)},
                        {"abort", r.abort},
+                       {"abortedBy", r.aborted_by},
                        {"reverting", r.reverting},
                        {"result", result_name(r.result)},
                        {"summary", r.summary},
@@ -142,6 +143,7 @@ Json runs_to_json(const Rollout& r) {
   r.paused = reader.boolean("paused", false);
   r.resumed = from_millis(reader.integer("resumed", 0, 0));
   r.abort = reader.boolean("abort", false);
+  r.aborted_by = reader.string("abortedBy", "");
   r.reverting = reader.boolean("reverting", false);
   const std::string result = reader.string("result");
   r.result = TRY(known(result_from_name(result), result));

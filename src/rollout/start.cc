@@ -42,7 +42,7 @@ void Advance::start_steps() {
 
 // A declared outage takes all its slots together, or none.
 bool Advance::take_joint_slots(const plan::Wave& wave, std::string& why) {
-  std::map<std::string, std::vector<std::string>> names_by_host;
+  NamesByHost names_by_host;
   const Step* first = nullptr;
   for (const int id : wave.steps) {
     const Step& held = step(id);
@@ -51,11 +51,48 @@ bool Advance::take_joint_slots(const plan::Wave& wave, std::string& why) {
     names_by_host[held.host] = budgets_of(held.host);
   }
   if (first == nullptr) return true;
+  // Nobody is stopped for a provider that would only wait for its own slot then.
+  why = why_provider_would_wait(first->service, names_by_host);
+  if (!why.empty()) return false;
   const budget::Grant grant =
       budget::acquire_jointly(budgets_, names_by_host, censuses_, reason(), first->reason, now_);
   why = grant.why;
   out_.budgets_changed = out_.budgets_changed || grant.granted;
   return grant.granted;
+}
+
+// Of the outages in which this service is stopped. Providers may take turns: each is looked at as
+// if it were alone.
+std::string Advance::why_provider_would_wait(const std::string& held, const NamesByHost& joint) {
+  const auto is_provider = [&](const std::string& service) {
+    return std::any_of(r_.plan.outages.begin(), r_.plan.outages.end(), [&](const auto& outage) {
+      return outage.provider == service &&
+             std::find(outage.dependents.begin(), outage.dependents.end(), held) !=
+                 outage.dependents.end();
+    });
+  };
+  for (const Step& step : course().steps) {
+    const StepRun& run = course().runs[static_cast<std::size_t>(step.id)];
+    if (run.phase != StepPhase::pending || !step.disrupts || step.duty || holds(step) ||
+        joint.contains(step.host) || !is_provider(step.service) || is_there(step) ||
+        !fleet_.reachable(step.host))
+      continue;
+    budget::Budgets alone = budgets_;
+    const budget::Claim claim{step.host, reason(), "", fleet_.down(step), true};
+    const budget::Grant grant =
+        budget::acquire(alone, budgets_of(step.host), censuses_, claim, now_);
+    if (!grant.granted) return fmt::format("{} of {}: {}", step.service, step.host, grant.why);
+  }
+  return "";
+}
+
+// What else changes on the hosts of an outage has to stay up as ever.
+bool Advance::is_in_outage(const std::string& service) const {
+  return std::any_of(r_.plan.outages.begin(), r_.plan.outages.end(), [&](const auto& outage) {
+    return outage.provider == service ||
+           std::find(outage.dependents.begin(), outage.dependents.end(), service) !=
+               outage.dependents.end();
+  });
 }
 
 std::vector<std::string> Advance::budgets_of(const std::string& host) const {
@@ -69,26 +106,59 @@ bool Advance::is_there(const Step& step) const {
   return !step.duty && report != nullptr && report->applied == step.to && report->step.empty();
 }
 
+// It was to be stopped before, and is not: a step that failed.
+bool Advance::runs_against_plan(const Step& step) const {
+  const plan::InstanceReport* report = fleet_.report_of(step);
+  return !step.duty && step.from && step.from->mode != Mode::running && report != nullptr &&
+         report->applied && report->applied->mode == Mode::running;
+}
+
+bool Advance::may_still_go_forward(const Step& back) const {
+  return std::any_of(r_.forward.steps.begin(), r_.forward.steps.end(), [&](const Step& forward) {
+    return forward.service == back.service && forward.host == back.host &&
+           is_abandoned(r_.forward.runs[static_cast<std::size_t>(forward.id)]);
+  });
+}
+
+bool Advance::in_outage() const {
+  return std::any_of(budgets_.begin(), budgets_.end(), [&](const auto& item) {
+    return item.second.joint && item.second.joint->reason == reason();
+  });
+}
+
 void Advance::try_start(const Step& step) {
   if (!fleet_.reachable(step.host)) {
     const bool known = std::find(r_.plan.unreachable.begin(), r_.plan.unreachable.end(),
                                  step.host) != r_.plan.unreachable.end();
     if (!known && !is_lost(step, kUnreachableGrace))
       return wait(step, fmt::format("{} does not answer", step.host));
+    // What it was told last and has not answered must not be what it does when it returns. What it
+    // has done it takes back when it is back, by slots.
+    if (r_.reverting && may_still_go_forward(step)) {
+      out_.targets[step.host][step.service] = target_entry(r_, step);
+      run_of(step).sent = true;
+    }
     return give_up(step, StepPhase::unreachable,
-                   fmt::format("{} does not answer; it keeps what it has", step.host));
+                   fmt::format("{} does not answer; it {}", step.host,
+                               r_.reverting ? "goes back when it returns" : "keeps what it has"));
   }
+  // A new leader that began with what it knows least of could take a host away beside one that has
+  // died unheard.
+  if (!fleet_.heard(step.host))
+    return wait(step, fmt::format("{} has not spoken since the controller has started", step.host));
   seen_again(step);
   if (!is_there(step)) {
     if (const std::string why = blocked_by(step); !why.empty()) return wait_or_give_up(step, why);
-    if (step.disrupts) {
-      const auto grant =
-          budget::acquire(budgets_, budgets_of(step.host), censuses_, step.host, reason(),
-                          fmt::format("{} {}", activity(step), step.service), now_);
+    if (step.disrupts || runs_against_plan(step)) {
+      const budget::Claim claim{step.host, reason(),
+                                fmt::format("{} {}", activity(step), step.service),
+                                fleet_.down(step), is_in_outage(step.service)};
+      const auto grant = budget::acquire(budgets_, budgets_of(step.host), censuses_, claim, now_);
       if (!grant.granted) {
         // Going forward can wait for other people's slots. The way back must come to an end, and
-        // say so.
-        return r_.reverting ? wait_or_give_up(step, grant.why) : wait(step, grant.why);
+        // say so; and so must an outage, during which others are stopped.
+        return r_.reverting || in_outage() ? wait_or_give_up(step, grant.why)
+                                           : wait(step, grant.why);
       }
       out_.budgets_changed = true;
     }

@@ -65,7 +65,7 @@ void Advance::turn_back() {
   fleet_.turned();
   out_.changed = true;
   out_.turned_back = true;
-  tell("reverting", r_.abort ? "aborted by the operator: going back" : "a step failed: going back");
+  tell("reverting", r_.abort ? aborted_text(r_) + ": going back" : "a step failed: going back");
 }
 
 // What hosts have told that their ways back could not bring back.

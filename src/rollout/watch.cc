@@ -18,10 +18,12 @@ bool is_open(const StepRun& run) {
 }
 
 std::string describe(const plan::Outcome& outcome) {
-  return fmt::format(
-      "{} at {}{}: {}", outcome_name(outcome.result), outcome.step.empty() ? "start" : outcome.step,
-      outcome.exit_status != 0 ? fmt::format(" (exit status {})", outcome.exit_status) : "",
-      outcome.message);
+  return fmt::format("{} at {}{}: {}", outcome_name(outcome.result),
+                     outcome.step.empty() ? "start" : outcome.step,
+                     outcome.exit_status != 0 && !says_exit_status(outcome)
+                         ? fmt::format(" (exit status {})", outcome.exit_status)
+                         : "",
+                     outcome.message);
 }
 
 }  // namespace
@@ -159,7 +161,8 @@ void Advance::finish_step(const Step& step) {
 }
 
 // What is sick counts against the budget by itself; what went back by itself needs no slot.
-// A host keeps its slot while any other of its instances is still on its way.
+// A host keeps its slot while any other of its instances is still on its way, and its part of a
+// joint outage until everything that was stopped for it is back.
 void Advance::give_back_slot(const Step& step) {
   const Course& c = course();
   const std::vector<int>& ids = fleet_.steps_on(step.host);
@@ -168,6 +171,14 @@ void Advance::give_back_slot(const Step& step) {
   });
   if (busy) return;
   out_.budgets_changed = budget::release(budgets_, step.host, reason()) || out_.budgets_changed;
+  const bool is_held = std::any_of(ids.begin(), ids.end(), [&](int id) {
+    const Step& next = c.steps[static_cast<std::size_t>(id)];
+    const plan::InstanceReport* report = fleet_.report_of(next);
+    return c.runs[static_cast<std::size_t>(id)].phase == StepPhase::pending && !next.duty &&
+           next.to && next.to->mode == Mode::running && report != nullptr && report->applied &&
+           report->applied->mode != Mode::running;
+  });
+  if (is_held) return;
   out_.budgets_changed =
       budget::release_joint(budgets_, step.host, reason()) || out_.budgets_changed;
 }

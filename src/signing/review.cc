@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "base/text.h"
-#include "plan/stated.h"
+#include "plan/generation_statement.h"
 
 namespace consort::signing {
 namespace {
@@ -57,33 +57,132 @@ Status review_frame(const Statement& statement, const Evidence& evidence) {
       previous == nullptr ? Digest() : plan::head_digest(plan::ShareTree(*previous).head());
   if (statement.previous != before)
     return fail(ErrorCode::forbidden, "the statement does not follow the one that is in force");
-  if (statement.sequence <= last || statement.sequence > last + kSequenceLead)
+  if (statement.sequence <= last || statement.sequence > last + plan::kSequenceLead)
     return fail(ErrorCode::forbidden,
                 fmt::format("statement {} cannot follow statement {}", statement.sequence, last));
-  if (!statement.held.empty() && !evidence.outage)
-    return fail(ErrorCode::forbidden,
-                fmt::format("the controller wants it signed that {} may be stopped for a while",
-                            join(statement.held, ", ")))
-        .hint("if the plan's joint outage is meant: --allow-outage, or policy.allowOutage");
   return {};
+}
+
+// Last of all: nobody is told to allow anything while something else speaks against signing.
+Status review_outage(const Statement& statement, const Evidence& evidence) {
+  if (statement.held.empty() || evidence.outage) return {};
+  return fail(ErrorCode::forbidden,
+              fmt::format("it would be signed that {} may be stopped for a while",
+                          join(statement.held, ", ")))
+      .hint(evidence.compiled == nullptr
+                ? "if you want that, say the same command with --allow-outage; what is rolled back "
+                  "to has no policy that you could have signed"
+                : "if you want that, say the same command with --allow-outage, or put policy: { "
+                  "allowOutage: true } into the site");
+}
+
+// Not asked for, or broken: the deploy leaves it as it is.
+bool is_left_out(const std::string& name, const Evidence& evidence) {
+  return evidence.except.contains(name) || evidence.compiled->broken.contains(name) ||
+         (!evidence.only.empty() && !evidence.only.contains(name));
+}
+
+bool is_as_compiled(const std::string& name, const plan::StatedService& service,
+                    const plan::Generation& compiled) {
+  const auto it = compiled.services.find(name);
+  return it != compiled.services.end() && plan::stated_service(compiled, it->second) == service;
+}
+
+// As it was signed, where the inventory of today still has its hosts, and with what the inventory
+// says of them: a host that has left is no place for anything, and addresses change.
+bool is_as_before(const plan::StatedService& service, const plan::StatedService& before,
+                  const plan::Generation& compiled) {
+  plan::ServiceRecord record;
+  record.manifest = before.manifest;
+  for (const auto& [host, values] : before.hosts) {
+    if (compiled.hosts.contains(host)) record.hosts.push_back(host);
+  }
+  std::set<std::string> names;
+  for (const auto* hosts : {&before.hosts, &service.hosts}) {
+    for (const auto& [host, values] : *hosts) {
+      for (const auto& [name, value] : values) names.insert(name);
+    }
+  }
+  record.host_values.assign(names.begin(), names.end());
+  return plan::stated_service(compiled, record) == service;
 }
 
 // What the sources want and the statement does not have could be taken away.
 Status review_missing(const Statement& statement, const Evidence& evidence) {
   if (evidence.compiled == nullptr) return {};
+  if (evidence.previous == nullptr && !evidence.compiled->broken.empty()) {
+    const std::string& name = evidence.compiled->broken.begin()->first;
+    return fail(ErrorCode::forbidden,
+                fmt::format("{} is broken, and without a signed statement in force nothing says "
+                            "what of it should stay",
+                            name))
+        .hint(
+            "mend it first, or take it out of the sources: what begins a chain of statements is "
+            "the whole site");
+  }
   for (const auto& [name, service] : evidence.compiled->services) {
-    if (statement.services.contains(name) || evidence.compiled->broken.contains(name)) continue;
-    const bool left_out =
-        evidence.except.contains(name) || (!evidence.only.empty() && !evidence.only.contains(name));
+    if (statement.services.contains(name)) continue;
+    const bool left_out = is_left_out(name, evidence);
     if (left_out && evidence.previous != nullptr && stated(evidence.previous, name) == nullptr)
       continue;
     return fail(ErrorCode::forbidden,
                 fmt::format("what the controller wants signed does not have {}", name))
-        .hint(left_out ? "the first signed deploy is of the whole site, so that nothing that runs "
-                         "is left without a signature: without --only and --except"
-                       : "sign nothing; find out who has written to the controller: consort audit");
+        .hint(left_out && evidence.previous == nullptr
+                  ? "the first signed deploy is of the whole site, so that nothing that runs is "
+                    "left without a signature: without --only and --except"
+                  : "sign nothing; find out who has written to the controller: consort audit");
   }
   return {};
+}
+
+// What was signed before and is not any more must be what the operator takes away.
+Status review_gone(const Statement& statement, const Evidence& evidence) {
+  if (evidence.previous == nullptr) return {};
+  const plan::Generation* compiled = evidence.compiled;
+  for (const auto& [name, service] : evidence.previous->services) {
+    if (statement.services.contains(name)) continue;
+    const bool wanted =
+        compiled != nullptr
+            ? compiled->services.contains(name) || is_left_out(name, evidence)
+            : evidence.earlier == nullptr || stated(evidence.earlier, name) != nullptr;
+    if (!wanted) continue;
+    return fail(ErrorCode::forbidden,
+                fmt::format("the controller wants {} signed away, which is still wanted", name))
+        .hint("sign nothing; find out who has written to the controller: consort audit");
+  }
+  return {};
+}
+
+enum class Found : std::uint8_t { wanted, stays, neither };
+
+Found judge(const std::string& name, const plan::StatedService& service, const Evidence& evidence) {
+  const plan::StatedService* before = stated(evidence.previous, name);
+  if (evidence.compiled == nullptr) {
+    // A controller may show any earlier statement: only who rolls back has asked for one.
+    if (is_brought_back(name, service, evidence)) return Found::wanted;
+    return before != nullptr && *before == service ? Found::stays : Found::neither;
+  }
+  const bool own = is_as_compiled(name, service, *evidence.compiled);
+  const bool stays = before != nullptr && is_as_before(service, *before, *evidence.compiled);
+  // Left out is left as it is, whatever the sources would make of it now.
+  const bool must_stay = evidence.previous != nullptr && is_left_out(name, evidence);
+  if (own && (stays || !must_stay)) return Found::wanted;
+  return stays ? Found::stays : Found::neither;
+}
+
+Error refusal(const std::string& name, const plan::StatedService& service,
+              const Evidence& evidence) {
+  const bool left_out =
+      evidence.compiled != nullptr && evidence.previous != nullptr && is_left_out(name, evidence);
+  return Error(
+      fail(ErrorCode::forbidden,
+           fmt::format("the controller wants {} of {} signed, which is {}",
+                       service.manifest.brief(), name,
+                       left_out ? "left out of this deploy, and not as it was signed before"
+                                : "neither what these sources make nor what was signed before"))
+          .hint("are your sources and your inventory of the same revision as those that are "
+                "deployed? if they are, sign nothing, and find out who has written to the "
+                "controller: consort audit"));
 }
 
 }  // namespace
@@ -92,38 +191,13 @@ Result<std::vector<std::string>> review(const Statement& statement, const Eviden
   TRYV(review_frame(statement, evidence));
   TRYV(review_missing(statement, evidence));
   std::vector<std::string> stay;
-  const auto* compiled = evidence.compiled;
   for (const auto& [name, service] : statement.services) {
-    bool own = false;
-    if (compiled != nullptr) {
-      const auto it = compiled->services.find(name);
-      own =
-          it != compiled->services.end() && plan::stated_service(*compiled, it->second) == service;
-    }
-    // A controller may show any earlier statement: only who rolls back has asked for one.
-    if (own || (compiled == nullptr && is_brought_back(name, service, evidence))) continue;
-    const plan::StatedService* before = stated(evidence.previous, name);
-    if (before == nullptr || *before != service)
-      return fail(ErrorCode::forbidden,
-                  fmt::format("the controller wants {} of {} signed, which is neither what these "
-                              "sources make nor what was signed before",
-                              service.manifest.brief(), name))
-          .hint(
-              "are your sources of the same revision as those that are deployed? if they are, sign "
-              "nothing, and find out who has written to the controller: consort audit");
-    stay.push_back(name);
+    const Found found = judge(name, service, evidence);
+    if (found == Found::neither) return fail(refusal(name, service, evidence));
+    if (found == Found::stays) stay.push_back(name);
   }
-  if (evidence.previous == nullptr) return stay;
-  for (const auto& [name, service] : evidence.previous->services) {
-    if (statement.services.contains(name)) continue;
-    const bool wanted = compiled != nullptr
-                            ? compiled->services.contains(name) || compiled->broken.contains(name)
-                            : stated(evidence.earlier, name) != nullptr;
-    if (wanted || (compiled == nullptr && evidence.earlier == nullptr))
-      return fail(ErrorCode::forbidden,
-                  fmt::format("the controller wants {} signed away, which is still wanted", name))
-          .hint("sign nothing; find out who has written to the controller: consort audit");
-  }
+  TRYV(review_gone(statement, evidence));
+  TRYV(review_outage(statement, evidence));
   return stay;
 }
 

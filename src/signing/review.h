@@ -23,14 +23,12 @@ struct Evidence {
   bool outage = false;  // services may be drained or stopped for a while
 };
 
-// So far a number may be ahead of the one before.
-inline constexpr std::uint64_t kSequenceLead = 1'000'000;
-
-// Every service must be as compiled, or as in the statement in force; in a rollback as the earlier
-// one had it, or as in force. None that the sources want may be missing, unless it was left out and
-// no statement has it; without one in force nothing may be left out. Returns the services that stay
-// as they were signed before, although the sources say something else. Error forbidden, with the
-// first that is nothing of that.
+// Every service must be as compiled, or as in the statement in force: on those of its hosts that
+// the compiled inventory still has, with its values of them. In a rollback as the earlier one had
+// it, or as in force. What was left out (--only, --except, broken) must be as in force, or missing
+// there, too; without a statement in force nothing may be left out, and nothing be broken. Returns
+// the services that stay as they were signed before, although the sources say something else. Error
+// forbidden, with the first that is nothing of that.
 [[nodiscard]] Result<std::vector<std::string>> review(const plan::Statement& statement,
                                                       const Evidence& evidence);
 

@@ -23,7 +23,11 @@ Status check_partition(const TrustList& list, const std::string& partition,
   if (partition == list.partition) return {};
   return fail(ErrorCode::forbidden,
               fmt::format("version {} of the secret '{}' is for partition {}, not for {}",
-                          secret.version, secret.name, partition, list.partition));
+                          secret.version, secret.name, partition, list.partition))
+      .hint(
+          fmt::format("the trust list names another partition than the controller's: make one for "
+                      "it with consort key trust --site-name {} --partition {} KEY…",
+                      list.site, partition));
 }
 
 }  // namespace

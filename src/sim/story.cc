@@ -57,6 +57,7 @@ class Story {
     upgrade_under_faults();
     world_.set_faults(calm());
     settle("calm again");
+    check_touched();
     if (second_ == rollout::Result::reverted) expect_running(before, "I5", "after the revert");
     if (second_ == rollout::Result::done || second_ == rollout::Result::reverted)
       world_.check_access();
@@ -252,9 +253,9 @@ class Story {
           random_.chance(50) ? 1 : 70;
     }
     const auto plan = world_.plan(candidate_);
-    std::set<std::string> planned;
+    planned_.clear();
     if (plan) {
-      for (const plan::Step& step : plan->steps) planned.insert(step.service);
+      for (const plan::Step& step : plan->steps) planned_.insert(step.service);
     }
     (void)world_.take_touched();
     world_.set_faults(faults);
@@ -265,11 +266,8 @@ class Story {
     }
     if (!id) return violate("deploy", "the upgrade was refused: " + id.error().message());
     copy_ = world_.copy_of_store();  // a backup in the middle
-    // While faults go on there is no lasting rest: the first quiet moment ends it.
-    if (!world_.run(kLongEnough, Duration{0}))
-      violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
-    // The controller may be down at this very moment.
-    while (!world_.current()) world_.run(seconds(1), Duration{0});
+    if (!world_.run_until_ended(kLongEnough))
+      return violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
     second_ = id->empty() ? rollout::Result::done : world_.result_of(*id);
     // Crashes and lost messages alone are no reason to go back, unless they interrupt a hook that
     // must not be run twice.
@@ -282,11 +280,16 @@ class Story {
     }
     told_ =
         fmt::format("upgrade of {} services: {}", changed_.size(), rollout::result_name(second_));
+    check_touched();
+    if (second_ == rollout::Result::open) violate("progress", "the upgrade is still open");
+  }
+
+  // I10: only what the plan names.
+  void check_touched() {
     for (const std::string& service : world_.take_touched()) {
-      if (!planned.contains(service))
+      if (!planned_.contains(service))
         violate("I10", fmt::format("{} was touched, but the plan does not name it", service));
     }
-    if (second_ == rollout::Result::open) violate("progress", "the upgrade is still open");
   }
 
   void check_plan_is_empty() {
@@ -345,6 +348,7 @@ class Story {
   std::vector<Shape> shapes_;
   std::set<std::string> joined_;
   std::set<std::string> changed_;
+  std::set<std::string> planned_;
   controller::Store copy_;  // from the middle of the upgrade
   rollout::Result second_ = rollout::Result::open;
   std::vector<Violation> own_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "controller/commit_order.h"
@@ -410,11 +411,14 @@ StepResult World::effect(const std::string& host, const agent::PerformStep& work
 // --- time
 // -----------------------------------------------------------------------------------------------------
 
+bool World::has_ended() const {
+  return controller_ &&
+         std::none_of(controller_->rollouts().begin(), controller_->rollouts().end(),
+                      [](const auto& item) { return item.second.result == rollout::Result::open; });
+}
+
 bool World::at_rest() const {
-  if (!controller_) return false;
-  for (const auto& [id, rollout] : controller_->rollouts()) {
-    if (rollout.result == rollout::Result::open) return false;
-  }
+  if (!has_ended()) return false;
   for (const auto& [name, agent] : agents_) {
     if (!agent.core) return false;
     const auto target = controller_->target_of(name);
@@ -428,14 +432,24 @@ bool World::at_rest() const {
   return true;
 }
 
+void World::turn() {
+  const Entry entry = queue_.top();
+  queue_.pop();
+  now_ = entry.at;
+  entry.act();
+}
+
+bool World::run_until_ended(Duration limit) {
+  const Instant end = now_ + limit;
+  while (!has_ended() && !queue_.empty() && queue_.top().at <= end) turn();
+  return has_ended();
+}
+
 bool World::run(Duration limit, Duration rest) {
   const Instant end = now_ + limit;
   Instant rest_since = now_;
   while (!queue_.empty() && queue_.top().at <= end) {
-    const Entry entry = queue_.top();
-    queue_.pop();
-    now_ = entry.at;
-    entry.act();
+    turn();
     if (!at_rest()) {
       rest_since = now_;
     } else if (now_ - rest_since >= rest) {

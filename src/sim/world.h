@@ -61,6 +61,10 @@ class World {
   // Runs until everything has been at rest (nothing open, nothing due, everybody alive) for `rest`,
   // or `limit` of virtual time has passed. True when it came to rest.
   bool run(Duration limit, Duration rest = seconds(10));
+  // Runs until no rollout is open and the controller is up, or `limit` has passed. True when it
+  // came to that. For worlds with faults: where everybody crashes again and again there may be no
+  // moment of rest for days.
+  bool run_until_ended(Duration limit);
 
   [[nodiscard]] rollout::Result result_of(const std::string& rollout) const;
   [[nodiscard]] std::string summary_of(const std::string& rollout) const;
@@ -139,7 +143,9 @@ class World {
   void check_budgets();
   [[nodiscard]] int running_instances(const std::string& service) const;
   [[nodiscard]] bool in_declared_outage(const std::string& service) const;
+  [[nodiscard]] bool has_ended() const;
   [[nodiscard]] bool at_rest() const;
+  void turn();
 
   Random random_;
   Faults faults_;

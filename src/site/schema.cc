@@ -81,6 +81,20 @@ Status check_map(const Json& json, const std::string& path,
   return {};
 }
 
+Status check_variables(const Json& json, const std::string& path) {
+  if (!json.is_object()) return wrong(path, "an object of strings", json);
+  for (const auto& [key, item] : json.as_object()) {
+    if (!is_variable_name(key))
+      return fail(ErrorCode::invalid_input, fmt::format("{}: one has no good name", path))
+          .hint("variables have letters, digits and '_', and do not begin with a digit");
+    if (!item.is_string()) return wrong(path + "." + key, "a string", item);
+    if (item.as_string().find('\0') != std::string::npos)
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}.{}: no variable can hold a NUL byte", path, key));
+  }
+  return {};
+}
+
 Status check_field(const Field& field, const Json& json, const std::string& path) {
   switch (field.kind) {
     case Kind::string:
@@ -127,6 +141,8 @@ Status check_field(const Field& field, const Json& json, const std::string& path
         if (!item.is_string()) return wrong(path + "." + key, "a string", item);
       }
       return {};
+    case Kind::variables:
+      return check_variables(json, path);
     case Kind::object:
       return check(json, *field.schema, path);
     case Kind::map:
@@ -238,6 +254,11 @@ Json schema_of(const Field& field) {
       out["type"] = "object";
       out["additionalProperties"] = Json::object({{"type", "string"}});
       break;
+    case Kind::variables:
+      out["type"] = "object";
+      out["propertyNames"] = Json::object({{"pattern", "^[A-Za-z_][A-Za-z0-9_]*$"}});
+      out["additionalProperties"] = Json::object({{"type", "string"}});
+      break;
     case Kind::object:
       out = schema_of(*field.schema);
       out["description"] = field.doc;
@@ -287,6 +308,7 @@ std::string_view kind_name(const Field& field) {
     case Kind::integers:
       return "list of integers";
     case Kind::text_map:
+    case Kind::variables:
       return "object of strings";
     case Kind::object:
       return "object";

@@ -27,6 +27,7 @@ enum class Kind : std::uint8_t {
   amounts,    // a list of amounts that are not 0, not empty
   integers,   // a list of integers
   text_map,   // an object of strings
+  variables,  // an object of strings without NUL, whose names are those of variables
   object,     // an object of `schema`
   map,        // an object whose values are of `schema`
   tagged,     // an object, its `type` chooses among `variants`

@@ -1,6 +1,8 @@
 """What the command line shows of a real fleet: plans that need a word, rollouts and their reasons, records and completions."""
 import json
+import os
 import pathlib
+import pty
 import subprocess
 
 from harness import CONSORT, SharedScenario, run_tests
@@ -80,11 +82,40 @@ class CommandLine(SharedScenario):
         self.assertEqual((step["service"], step["host"], step["outcome"]["exitStatus"]), ("db", "h1", 7))
         self.assertLessEqual(step["began"], step["since"])
         for command in (["status"], ["history"], ["rollout", "list"], ["rollout", "show"]):
-            told = [line for line in self.consort(*command).out.splitlines() if record["rollout"] in line or "exit status 7" in line]
-            self.assertIn("exit status 7", " ".join(told), command)
+            told = [line for line in self.consort(*command).out.splitlines() if record["rollout"] in line or "status 7" in line]
+            self.assertIn("status 7", " ".join(told), command)
+            self.assertNotRegex(" ".join(told), "status 7.*exit status 7")
+        self.wait_until("the hook's last words are where the hint leads", lambda: "db v3 validates: 7" in self.consort("explain", "h1", "db").out)
         self.no_knobs()
         self.must_deploy(self.pair("v4"), "--allow-outage")
         self.assertIsNone(self.consort("status", "--json").json["lastFailure"])
+
+    def test_a_person_is_asked_also_when_the_output_goes_into_a_pipe(self):
+        """Given `consort deploy | tee log` at a terminal: a no changes nothing."""
+        self.must_deploy(self.pair("v1"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        before = self.generation()
+        command = [CONSORT, "lab", "run", "--dir", str(self.lab), "--", CONSORT, "deploy", "--site", self.pair("v2"), "--allow-outage"]
+        ours, theirs = pty.openpty()
+        try:
+            os.write(ours, b"n\n")
+            process = subprocess.run(command, stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, text=True, timeout=60, cwd=self.folder, env=self.environment, check=False)
+            shown = os.read(ours, 65536).decode()
+        finally:
+            os.close(ours)
+            os.close(theirs)
+        self.assertEqual(process.returncode, 1, process.stdout + shown)
+        self.assertIn("nothing was changed", process.stdout)
+        self.assertIn("[y/N]", shown)
+        self.assertEqual(self.generation(), before)
+
+    def test_a_host_that_is_cut_off_is_shown_so(self):
+        shown = lambda: [line for line in self.run_consort("lab", "status", "--dir", str(self.lab)).out.splitlines() if line.startswith("h2 ")][0]
+        self.assertTrue(shown().endswith("running"), shown())
+        self.lab_verb("cut", "h2")
+        self.wait_until("it is cut off", lambda: shown().endswith("cut off"))
+        self.lab_verb("heal", "h2")
+        self.wait_until("it is back", lambda: shown().endswith("running"))
+        self.wait_for_hosts()
 
     def test_every_record_is_what_the_reference_says(self):
         site = self.pair("v1")
@@ -122,6 +153,17 @@ class CommandLine(SharedScenario):
         [path] = list(self.lab.rglob("services/web/data/page"))
         path.write_text("spoilt")
         self.wait_until("the repair is told", lambda: events().count("repaired") == before + 1, 20)
+
+    def test_what_others_wrote_steers_nobodys_terminal(self):
+        """Not their words are lost, only what a terminal would take for an order; programs get it as it is."""
+        why = "why \x1b[2J\x1b]0;mine\x07\nforged"
+        self.must_deploy(self.pair("v7"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal", "-m", why)
+        for command in (["history"], ["rollout", "show"], ["rollout", "list"]):
+            with self.subTest(command=command):
+                shown = self.consort(*command)
+                self.assertNotRegex(shown.out + shown.err, r"[\x00-\x08\x0b-\x1f\x7f]")
+        self.assertIn("why ?[2J?]0;mine? forged", self.consort("history").out)
+        self.assertEqual(max(self.consort("history", "--json").json["generations"], key=lambda g: g["number"])["message"], why)
 
     def test_shells_complete_names_and_never_wait_or_complain(self):
         self.must_deploy(self.pair("v1"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")

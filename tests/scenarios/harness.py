@@ -16,6 +16,9 @@ import unittest
 CONSORT = os.environ.get("CONSORT", str(pathlib.Path(__file__).resolve().parents[2] / "build/release/src/cli/consort"))
 PLATFORM = os.environ.get("CONSORT_TEST_PLATFORM", "process")
 
+# The classes of a site whose one host nobody asks for anything.
+ONE_HOST = {"a": {"inventory": {"type": "hosts", "hosts": {"h1": {"address": "127.0.0.1"}}}}}
+
 # start, stop, drain … as hooks: each writes {t, host, service, version, verb, status} to the host's journal.
 # Knobs are files KNOBS/<service>.<version>.<verb>[@host] that hold an exit status, "hang", or
 # "crash-agent-before", "crash-agent-after", "crash-controller-before", "crash-controller-after": SIGKILL for
@@ -151,6 +154,9 @@ class Scenario(unittest.TestCase):
                 name, rest = line.split(": { address: ")
                 hosts[name] = rest.split(",")[0].strip(" }")
         return hosts
+
+    def controller_data(self):
+        return self.lab / "controller" / "data"
 
     def wait_for_hosts(self):
         self.wait_until("every host has joined", lambda: sum(h["reachable"] for h in self.consort("host", "list", "--json").json["hosts"]) == len(self.inventory), 90)

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import unittest
 
-import access_test
+import own_controller
 
 # What ssh does with a command: the machine's shell gets it as one text. systemctl starts what the unit says, as systemd would.
 FAKE_SSH = """#!/bin/bash
@@ -36,7 +36,7 @@ echo $! > "$MACHINE/pid"
 
 
 @unittest.skipUnless(os.geteuid() == 0 and os.path.isdir("/etc/systemd/system"), "a machine's folders are bound over our own: that takes root")
-class Installing(access_test.Controller):
+class Installing(own_controller.Controller):
     def setUp(self):
         super().setUp()
         self.machine = self.folder / "machine"
@@ -66,7 +66,7 @@ class Installing(access_test.Controller):
         self.assertIn("web1 has joined", done.stdout)
         host = self.consort("host", "show", "web1")
         self.assertEqual(host["identity"]["state"], "approved")
-        self.assertEqual((self.machine / "local/bin/consort").read_bytes(), pathlib.Path(access_test.CONSORT).read_bytes())
+        self.assertEqual((self.machine / "local/bin/consort").read_bytes(), pathlib.Path(own_controller.CONSORT).read_bytes())
         self.assertIn("KillMode=process", (self.machine / "units/consort-agent.service").read_text())
         self.assertFalse((self.machine / "lib/consort/join-token").exists(), "it is used up")
         self.assertNotIn("cj1.", (self.machine / "commands").read_text())
@@ -78,7 +78,7 @@ class Installing(access_test.Controller):
         self.assertIn("has joined", self.refused(*self.install("--name", "web2")))
 
     def test_by_hand(self):
-        waiting = subprocess.Popen([access_test.CONSORT, *self.install("--name", "web1", "--by-hand")], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        waiting = subprocess.Popen([own_controller.CONSORT, *self.install("--name", "web1", "--by-hand")], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.processes.append(waiting)
         waiting.log = self.machine / "commands"
         self.wait_until("it waits", lambda: self.consort("host", "show", "web1")["identity"]["state"] == "pending"

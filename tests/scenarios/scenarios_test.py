@@ -159,6 +159,7 @@ class Classes(Scenario):
         self.must_deploy(site("v1", 1))
         self.lab_verb("kill", "h2")
         self.wait_until("h2 is seen to be down", lambda: any(not h["reachable"] for h in self.consort("host", "list", "--json").json["hosts"]), 40)
+        self.assertIn("on h2: unreachable, was running", self.consort("explain", "h2").out)
         mark = self.mark()
         refused = self.deploy(site("v2", 0))
         self.assertEqual(refused.status, 6, str(refused))
@@ -303,6 +304,40 @@ class Keeping(Scenario):
         self.assertEqual(len(set(starts)), 4)
 
 
+class DifferencesOfAccess(Scenario):
+    """h1 offers a port, h2 declares it."""
+
+    hosts = "h=2"
+
+    def shop(self, name, mode, broken=False, **extra):
+        web = self.service("web", "web", needs=["db"])
+        if broken:
+            web["resources"] = {"r": {"type": "file", "path": "/tmp/x", "content": "${needs.nothing.port}"}}
+        db = self.service("db", "db", provides={"e": {"port": 5432}}, access={"mode": mode}, **extra)
+        return self.site({"db": ["h1"], "web": ["h2"]}, {"db": db, "web": web}, name=name)
+
+    def test_diff_tells_of_access_what_a_deploy_would_do(self):
+        diff = lambda *arguments: self.consort("diff", "--json", *arguments)
+        self.must_deploy(self.shop("one.json", "off"))
+        same = diff("--site", self.shop("one.json", "off"))
+        self.assertEqual((same.status, same.json["services"], same.json["access"]), (0, [], []), str(same))
+        # Given a site that guards the port,
+        guarded = self.shop("two.json", "audit")
+        told = diff("--site", guarded)
+        self.assertEqual(told.status, 2, str(told))
+        self.assertEqual([(a["service"], a["port"], a["before"], a["after"], a["gained"]) for a in told.json["access"]],
+                         [("db", 5432, "off", "audit", [{"host": "h2", "address": self.inventory["h2"]}])])
+        self.assertIn(f"access db/e (port 5432), open to all → audited: from h2 ({self.inventory['h2']})", self.consort("diff", "--site", guarded).out)
+        # when web is broken, then nobody is told that h2 will reach it no longer,
+        self.must_deploy(guarded)
+        broken = self.shop("three.json", "audit", broken=True)
+        kept = diff("--site", broken, "--keep-going")
+        self.assertEqual((kept.status, kept.json["services"], kept.json["access"]), (0, [], []), str(kept))
+        # and between two generations it is the same.
+        between = diff("1", "2")
+        self.assertEqual((between.status, between.json["services"], [a["after"] for a in between.json["access"]]), (2, [], ["audit"]), str(between))
+
+
 class DeclaredAccess(Scenario):
     """h1 offers a port, h2 declares it, h3 may join; nobody else gets through."""
 
@@ -330,7 +365,7 @@ class DeclaredAccess(Scenario):
             self.assertEqual([h for h in ("h1", "h2", "h3", "h4") if self.reaches(h)], ["h1", "h2"])
         planned = self.plan(grown).json
         self.assertEqual([(s["action"], s["service"], s["host"]) for s in planned["steps"]], [("install", "web", "h3")])
-        self.assertEqual([(a["service"], a["gained"], a["lost"]) for a in planned["access"]], [("db", [f"h3 ({self.inventory['h3']})"], [])])
+        self.assertEqual([(a["service"], a["gained"], a["lost"]) for a in planned["access"]], [("db", [{"host": "h3", "address": self.inventory["h3"]}], [])])
         self.must_deploy(grown)
         self.assertEqual(self.instances()["db@h1"], before)
         told = self.consort("explain", "db").out

@@ -1,11 +1,9 @@
 """S37: the value of a secret is in the file that asks for it, and in no other place: a real controller with TLS and
 real hosts, a poison string, and every file, answer, log and process looked through for it.
 """
-import base64
 import contextlib
 import json
 import os
-import pathlib
 import resource
 import shutil
 import signal
@@ -13,79 +11,7 @@ import sqlite3
 import subprocess
 import unittest
 
-from access_test import Controller
-
-POISON = "Poison-5f2b9c-that-nobody-may-see"
-
-
-def spellings(value):
-    """The value as it may hide: in base64 at any offset, in hex, too."""
-    raw = value.encode()
-    out = {raw, raw.hex().encode(), raw[::-1]}
-    for offset in range(3):
-        text = base64.b64encode(b"x" * offset + raw)
-        out |= {text[4:-4], text[4:-4].replace(b"+", b"-").replace(b"/", b"_")}
-    return out
-
-
-class SecretHosts(Controller):
-    """Given two hosts that have joined, and a site whose service `shop` writes ${secret.db} into a file."""
-
-    hosts_named = ("web1", "web2")
-
-    def setUp(self):
-        super().setUp()
-        self.said = []
-        token = self.token("--uses", "9")
-        self.agents = {name: self.agent(name, token) for name in self.hosts_named}
-        self.wait_until("all are there", lambda: all(self.hosts()[n]["reachable"] for n in self.hosts_named))
-        self.wait_until("all have told their keys", lambda: all(self.knows_key(n) for n in self.hosts_named))
-
-    def knows_key(self, host):
-        return host in json.loads(self.ask("GET", "/v1/secrets/any", certificate=self.admin_file())[1])["hosts"]
-
-    def run_consort(self, *arguments, **more):
-        done = super().run_consort(*arguments, **more)
-        if hasattr(self, "said"):
-            self.said.append((arguments, done.stdout + done.stderr))
-        return done
-
-    def site(self, *hosts, text="user=app\npassword=${secret.db}\njson=${json:secret.db}\n", secrets=None, **more):
-        services = {"shop": {"on": "all", "resources": {"conf": {"type": "file", "path": "${service.data}/app.conf", "content": text}}}, **more}
-        path = self.folder / "site.json"
-        path.write_text(json.dumps({"name": "s", "hostClasses": {"all": {"inventory": {"type": "hosts", "hosts": {h: {"address": "127.0.0.1"} for h in hosts or self.hosts_named}}}}, "services": services,
-                                    **({"secrets": secrets} if secrets is not None else {})}))
-        return str(path)
-
-    def file(self, host):
-        return self.folder / f"agent-{host}/services/shop/data/app.conf"
-
-    def content(self, host):
-        return self.file(host).read_text()
-
-    def set_secret(self, value, *arguments):
-        return self.consort("secret", "set", "db", "--site", str(self.folder / "site.json"), *arguments, stdin=value)
-
-    def nowhere(self, *values, but=()):
-        """No file below the folder of the test has it, nothing that was printed, no process of consort."""
-        allowed = {self.file(h) for h in self.hosts_named} | set(but)
-        words = set().union(*(spellings(v) for v in values))
-        looked = 0
-        for path in self.folder.rglob("*"):
-            if not path.is_file() or path.is_symlink() or path in allowed:
-                continue
-            looked += 1
-            content = path.read_bytes()
-            for word in words:
-                self.assertNotIn(word, content, f"{path} holds the secret")
-        self.assertGreater(looked, 30)
-        for arguments, text in self.said:
-            for word in words:
-                self.assertNotIn(word, text.encode(), arguments)
-        for process in self.processes:
-            for kind in ("environ", "cmdline"):
-                for word in words:
-                    self.assertNotIn(word, pathlib.Path(f"/proc/{process.pid}/{kind}").read_bytes() if process.poll() is None else b"", kind)
+from secret_hosts import POISON, SecretHosts
 
 
 class Secrets(SecretHosts):
@@ -166,6 +92,31 @@ class Secrets(SecretHosts):
         self.assertEqual(self.content("web2"), self.content("web1"))
         self.nowhere(POISON)
 
+    def test_of_a_revoked_host_it_is_said_that_it_was_revoked(self):
+        """Given a service on two hosts, of which one is revoked: nothing is sealed for it, and nobody is sent in a circle."""
+        both = self.site("web1", "web2")
+        self.set_secret(POISON)
+        self.consort("deploy", "--yes", "--site", both)
+        self.consort("host", "revoke", "web2")
+        for command in (["check"], ["plan"], ["deploy", "--yes"]):
+            done = self.run_consort(*command, "--site", both)
+            said = done.stdout + done.stderr
+            self.assertNotEqual(done.returncode, 0, said)
+            self.assertIn("web2, which was revoked", said)
+            self.assertIn("take web2 out of the inventory", said)
+            self.assertNotIn("secret reseal", said)
+        said = self.run_consort("secret", "reseal", "db", "--site", both).stdout
+        self.assertIn("not for web2, which was revoked", said)
+        self.assertNotIn("not joined", said)
+        again = self.consort("secret", "reseal", "db", "--site", both)
+        self.assertEqual((again["missing"], again["revoked"]), ([], ["web2"]))
+        # Both ways out are ways out.
+        self.consort("host", "approve", "web2", "--key", self.consort("host", "show", "web2")["identity"]["key"])
+        self.consort("secret", "reseal", "db", "--site", both)
+        self.assertEqual(self.consort("plan", "--site", both)["exit"], 0)
+        self.consort("host", "revoke", "web2")
+        self.assertNotIn("revoked", self.refused("plan", "--site", self.site("web1")))
+
     def test_a_rollback_to_a_value_that_is_gone_is_refused_before_any_step(self):
         site = self.site("web1")
         for value in ("first", "second", "third", "fourth", "fifth"):
@@ -235,6 +186,45 @@ class Secrets(SecretHosts):
         self.start()
         self.wait_until("all have told their keys again", lambda: all(self.knows_key(n) for n in self.hosts_named))
 
+    def test_a_store_from_a_backup_gives_no_number_twice(self):
+        """Given version 2 on the host, and a store that knows version 1: what is set now has another number, so it arrives."""
+        site = self.site("web1")
+        self.set_secret("first")
+        self.consort("deploy", "--yes", "--site", site)
+        self.end(self.controller, signal.SIGTERM)
+        backup = self.folder / "backup"
+        shutil.copytree(self.data, backup)
+        self.start()
+        self.wait_until("web1 is back", lambda: self.hosts()["web1"]["reachable"])
+        self.assertEqual(self.set_secret("lost")["version"], 2)
+        self.consort("deploy", "--yes", "--site", site)
+        self.assertIn("password=lost\n", self.content("web1"))
+        self.end(self.controller, signal.SIGTERM)
+        self.data = backup
+        self.start()
+        facts = lambda: json.loads(self.ask("GET", "/v1/secrets/db", certificate=self.admin_file())[1])
+        self.wait_until("web1 has shown that the store is behind", lambda: facts()["next"] > 2)
+        self.assertEqual(facts()["last"], 1)
+        adopted = lambda: self.consort("host", "show", "web1")["report"]["epoch"] * 1_000_000 >= facts()["next"] - 1
+        self.wait_until("what web1 runs is taken over", adopted)
+        # An older program asks for the next number, as it knows it.
+        sealed = {**self.sealed_by_hand(), "version": 2}
+        self.assertEqual(self.ask("PUT", "/v1/secrets/db", sealed, certificate=self.admin_file())[0], 409)
+        self.assertEqual(self.set_secret("third")["version"], facts()["next"] - 1)
+        self.consort("deploy", "--yes", "--site", site)
+        self.assertIn("password=third\n", self.content("web1"))
+        self.assertEqual(self.set_secret("fourth")["version"], facts()["next"] - 1)
+        self.consort("deploy", "--yes", "--site", site)
+        self.assertIn("password=fourth\n", self.content("web1"))
+
+    def sealed_by_hand(self):
+        """What the controller has as the newest version, as a program would send it."""
+        newest = json.loads(self.ask("GET", "/v1/secrets/db/sealed", certificate=self.admin_file())[1])
+        facts = json.loads(self.ask("GET", "/v1/secrets/db", certificate=self.admin_file())[1])
+        hosts = {h: facts["hosts"][h] for h in facts["secret"]["hosts"]}
+        return {"name": "db", "version": newest["version"], "services": facts["secret"]["services"], "hosts": hosts,
+                "recovery": facts["secret"]["recovery"], "sealed": newest["sealed"], "signatures": {}}
+
     def test_the_services_of_a_version_stay_its_own(self):
         """For the way back: version 1 was for another service, too, and version 2 is not."""
         ask = lambda version: json.loads(self.ask("GET", f"/v1/agents/web1/secrets?secret=db&version={version}", certificate=self.host_file("web1"))[1])["services"]
@@ -259,6 +249,21 @@ class Secrets(SecretHosts):
                 said = self.refused("check", "--site", self.site("web1", leaky={"on": "all", **service}))
                 self.assertIn("content of a file", said)
 
+    def test_a_secret_in_use_is_not_removed_until_the_site_does_without_it(self):
+        site = self.site("web1")
+        self.set_secret(POISON)
+        self.consort("deploy", "--yes", "--site", site)
+        said = self.refused("secret", "remove", "db")
+        self.assertIn("the secret 'db' is in use by shop on web1 of host class all", said)
+        self.assertIn("take ${secret.db} out of the site and deploy first: consort deploy", said)
+        self.assertEqual(self.ask("DELETE", "/v1/secrets/db", certificate=self.admin_file())[0], 409)
+        self.assertEqual([s["name"] for s in self.consort("secret", "list")["secrets"]], ["db"])
+        # A site that says nothing of it any more is not enough: hosts must have it, too.
+        without = self.site("web1", text="no password\n")
+        self.assertIn("in use by shop", self.refused("secret", "remove", "db"))
+        self.consort("deploy", "--yes", "--site", without)
+        self.assertEqual(self.consort("secret", "remove", "db"), {"removed": "db"})
+
     def test_roles(self):
         self.site("web1")
         self.set_secret(POISON)
@@ -269,9 +274,14 @@ class Secrets(SecretHosts):
         for who, status in (("viewer", 403), ("other", 403), ("mine", 200)):
             self.assertEqual(self.ask("GET", "/v1/secrets/db/sealed", token=tokens[who])[0], status, who)
         self.assertEqual(self.ask("DELETE", "/v1/secrets/db", token=tokens["other"])[0], 403)
+        theirs = {**self.sealed_by_hand(), "services": ["other"], "hosts": {}, "recovery": []}
+        self.assertEqual(self.ask("PUT", "/v1/secrets/db", {**theirs, "version": 2}, token=tokens["other"])[0], 403)
         self.assertEqual(self.ask("DELETE", "/v1/secrets/db", token=tokens["mine"])[0], 200)
-        # Its number is not used again.
-        self.assertEqual(self.set_secret("another")["version"], 2)
+        # Its number is not used again, its name may be, by whoever comes first.
+        self.assertEqual(self.ask("PUT", "/v1/secrets/db", {**theirs, "version": 2}, token=tokens["other"])[0], 200)
+        self.assertEqual(self.ask("DELETE", "/v1/secrets/db", token=tokens["mine"])[0], 403)
+        self.assertEqual(self.ask("DELETE", "/v1/secrets/db", token=tokens["other"])[0], 200)
+        self.assertEqual(self.set_secret("another")["version"], 3)
 
     def test_values_come_from_stdin_or_a_file_and_may_be_made(self):
         self.site("web1")
@@ -300,158 +310,6 @@ class Secrets(SecretHosts):
             process.send_signal(signal.SIGABRT)
             self.assertFalse(os.WCOREDUMP(os.waitpid(process.pid, 0)[1]))
             process.returncode = -signal.SIGABRT
-
-
-class Sources(SecretHosts):
-    """Given a site that says where values come from: a password store, and files that are encrypted to operators."""
-
-    def setUp(self):
-        super().setUp()
-        self.vault = self.folder / "values"
-        self.vault.mkdir()
-        program = self.folder / "vault"
-        program.write_text('#!/bin/sh\necho "asked for $1" >&2\nexec cat "values/$1"\n')
-        program.chmod(0o755)
-
-    def keep(self, name, value):
-        (self.vault / name).write_text(value)
-
-    def sync(self, *arguments, status=0, **more):
-        """name → its record; the whole answer under ""."""
-        done = self.run_consort("secret", "sync", "--site", str(self.folder / "site.json"), "--json", *arguments, **more)
-        self.assertEqual(done.returncode, status, done.stdout + done.stderr)
-        answer = json.loads(done.stdout)
-        return {"": answer, **{s["name"]: s for s in answer["secrets"]}}
-
-    def outcomes(self, *arguments, **more):
-        return {name: (s["outcome"], s["version"]) for name, s in self.sync(*arguments, **more).items() if name}
-
-    def newest(self, name="db"):
-        return next(s for s in self.consort("secret", "list")["secrets"] if s["name"] == name)
-
-    def assert_nowhere(self, *values):
-        self.nowhere(*values, but=self.vault.iterdir())
-
-    def colleague(self):
-        """Another operator: the same rights, an own recovery key."""
-        config = self.folder / "config-of-ben"
-        shutil.copytree(self.folder / "config", config)
-        (config / "consort/recovery.pem").unlink(missing_ok=True)
-        return {"environment": {**self.environment, "XDG_CONFIG_HOME": str(config)}}
-
-    def test_a_program_gives_values_and_only_a_changed_one_makes_a_version(self):
-        self.keep("db", POISON + "\n")
-        self.keep("spare", "nobody asks for this")
-        site = self.site("web1", secrets={"db": {"exec": ["./vault", "db"]}, "spare": {"exec": ["./vault", "spare"]}})
-        self.assertIn("consort secret sync db", self.refused("plan", "--site", site))
-        # A rehearsal sends nothing.
-        self.assertEqual(self.outcomes("--dry-run"), {"db": ("set", 1), "spare": ("unused", None)})
-        done = self.run_consort("secret", "sync", "--site", site, "--dry-run")
-        self.assertEqual(done.stdout.splitlines()[-1], "1 would be set, 1 unused; nothing was changed", done.stderr)
-        self.assertEqual(self.consort("secret", "list")["secrets"], [])
-        self.assertEqual(self.outcomes(), {"db": ("set", 1), "spare": ("unused", None)})
-        self.consort("deploy", "--yes", "--site", site)
-        self.assertIn(f"password={POISON}\n", self.content("web1"))
-
-        # Again there is nothing to do; text for people says it, too.
-        before = self.newest()
-        self.assertEqual(self.outcomes("db"), {"db": ("unchanged", 1)})
-        self.assertEqual(self.newest(), before)
-        done = self.run_consort("secret", "sync", "--site", site)
-        self.assertEqual((done.returncode, done.stdout), (0, "db: unchanged, version 1\nspare: no service uses it\n1 unchanged, 1 unused\n"))
-
-        # Another host: the same version, sealed for it, too.
-        site = self.site("web1", "web2", secrets={"db": {"exec": ["./vault", "db"]}})
-        self.assertIn("consort secret sync db", self.refused("plan", "--site", site))
-        self.assertEqual(self.outcomes(), {"db": ("resealed", 1)})
-        self.assertEqual(self.newest()["hosts"], ["web1", "web2"])
-
-        # Another value: another version.
-        second = POISON[::-1] + "-second"
-        self.keep("db", second + "\n")
-        self.assertEqual(self.outcomes(), {"db": ("set", 2)})
-        self.consort("deploy", "--yes", "--site", site)
-        self.assertIn(f"password={second}\n", self.content("web2"))
-        self.assertIn("did you mean 'db'", self.refused("secret", "sync", "--site", site, "dbb"))
-        self.assert_nowhere(POISON, second)
-
-    def test_what_fails_is_told_without_a_word_of_it_and_stops_no_other(self):
-        self.keep("db", POISON)
-        self.keep("large", POISON * 3000)
-        text = "".join(f"{n}=${{secret.{n}}}\n" for n in ("db", "bad", "large", "none"))
-        self.site(text=text, secrets={"db": {"exec": ["./vault", "db"]}, "bad": {"exec": ["sh", "-c", "cat values/db; cat values/db >&2; exit 3"]},
-                                      "large": {"exec": ["./vault", "large"]}, "none": {"exec": ["./no-such-program"]}})
-        told = self.sync(status=1)
-        self.assertEqual({n: s["outcome"] for n, s in told.items() if n}, {"db": "set", "bad": "failed", "large": "failed", "none": "failed"})
-        self.assertEqual((told[""]["set"], told[""]["failed"]), (1, 3))
-        self.assertIn("exit status 3", told["bad"]["error"]["message"])
-        self.assertIn("65536", told["large"]["error"]["message"])
-        self.assertIn("no-such-program", told["none"]["error"]["message"])
-        done = self.run_consort("secret", "sync", "--site", str(self.folder / "site.json"))
-        self.assertEqual((done.returncode, done.stdout.splitlines()[-1]), (1, "1 unchanged, 3 failed"))
-        self.assertIn("run it by hand", done.stderr)
-        self.assert_nowhere(POISON)
-
-    def test_encrypted_files_are_kept_with_the_site(self):
-        (self.folder / "secrets").mkdir()
-        file = self.folder / "secrets/db.sealed"
-        source = {"db": {"file": "secrets/db.sealed"}}
-        self.assertIn("consort secret encrypt db", self.refused("check", "--site", self.site(secrets=source)))
-        self.consort("secret", "encrypt", "db", "--out", str(file), stdin=POISON + "\n")
-        self.assertEqual(file.stat().st_mode & 0o777, 0o644)
-        self.assertEqual(self.outcomes(), {"db": ("set", 1)})
-        self.assertEqual(self.outcomes(), {"db": ("unchanged", 1)})
-        self.consort("deploy", "--yes", "--site", self.site(secrets=source))
-        self.assertIn(f"password={POISON}\n", self.content("web2"))
-
-        # It is no other secret's value, and nobody's who is no recipient.
-        self.site(text="${secret.other}", secrets={"other": source["db"]})
-        self.assertIn("under the name 'other'", self.sync(status=1)["other"]["error"]["hint"])
-        self.site(secrets=source)
-        ben = self.colleague()
-        key = self.consort("secret", "key", **ben)["key"]
-        refused = self.sync(status=1, **ben)["db"]
-        self.assertIn("not encrypted to your recovery key", refused["error"]["message"])
-        self.assertIn("--recipient " + key, refused["error"]["hint"])
-        # On standard output it is the same text.
-        done = self.run_consort("secret", "encrypt", "db", "--recipient", key, stdin=POISON)
-        self.assertTrue(done.stdout.startswith("sealed.v1."), done.stderr)
-        file.write_text(done.stdout)
-        told = self.sync(**ben)["db"]
-        self.assertEqual((told["outcome"], told["version"]), ("set", 2))
-        self.assertIn("not sealed for your recovery key", told["reason"])
-        # Both operators can open that version.
-        self.assertEqual(len(self.newest()["recovery"]), 2)
-        self.assertEqual(self.outcomes(), {"db": ("unchanged", 2)})
-        self.assertEqual(self.outcomes(**ben), {"db": ("unchanged", 2)})
-        file.write_text(POISON)
-        self.assertIn("no sealed text", self.refused("check", "--site", self.site(secrets=source)))
-        file.unlink()
-        self.assert_nowhere(POISON)
-
-    def test_operators_share_recovery_keys(self):
-        self.site("web1")
-        self.set_secret(POISON)
-        ben = self.colleague()
-        mine, his = self.consort("secret", "key")["key"], self.consort("secret", "key", **ben)["key"]
-        self.assertNotEqual(mine, his)
-        self.assertEqual(self.run_consort("secret", "key").stdout, mine + "\n")
-        site = self.site("web1", "web2")
-        said = self.refused("secret", "reseal", "db", "--site", site, **ben)
-        self.assertIn("--recipient " + his, said)
-        self.assertEqual(self.consort("secret", "reseal", "db", "--site", self.site("web1"), "--recipient", his)["recovery"], [mine, his])
-        # Now he serves a host that came later, and whoever could open it still can.
-        again = self.consort("secret", "reseal", "db", "--site", self.site("web1", "web2"), **ben)
-        self.assertEqual((again["version"], again["hosts"], sorted(again["recovery"])), (1, ["web1", "web2"], sorted([mine, his])))
-        self.consort("deploy", "--yes", "--site", site)
-        self.assertIn(f"password={POISON}\n", self.content("web2"))
-        # A new value is for both, too, unless it is said otherwise.
-        self.assertEqual(sorted(self.consort("secret", "rotate", "db", "--site", site)["recovery"]), sorted([mine, his]))
-        self.assertEqual(self.consort("secret", "rotate", "db", "--site", site, "--drop-recipients")["recovery"], [mine])
-        self.assertIn("not the recovery key", self.refused("secret", "set", "db", "--site", site, "--recipient", "ed25519:x", stdin="x"))
-        many = [self.consort("secret", "key", environment={**self.environment, "XDG_CONFIG_HOME": str(self.folder / f"c{i}")})["key"] for i in range(16)]
-        self.assertIn("16 is the most", self.refused("secret", "set", "db", "--site", site, *(w for k in many for w in ("--recipient", k)), stdin="x"))
-        self.assert_nowhere(POISON)
 
 
 if __name__ == "__main__":

@@ -1,176 +1,63 @@
-"""A stolen controller, with its authority's key, its registry and its store: hosts with a trust list run nothing that operators have not signed."""
-import copy
+"""How operators sign what their hosts run: keys, lists, proposals, the way back, chains that end."""
 import json
 import os
 import pathlib
+import re
+import shlex
 import shutil
-import signal
 import unittest
 
-from access_test import Controller
+from signed_hosts import SignedHosts
 
 
-class Signing(Controller):
-    def setUp(self):
-        super().setUp()
-        self.consort("key", "create", "ann")
-        self.consort("key", "create", "ben")
+class Signing(SignedHosts):
+    def test_an_outage_that_has_to_be_signed_is_asked_for_with_the_plan(self):
+        """Given a site whose policy allows outages: a rollback has no sources that say so, and tells its word before it signs."""
+        self.host(self.trust("ann"))
 
-    def trust(self, *keys, needed=1):
-        """The operators' own list, and a file for the hosts."""
-        file = self.folder / "trust.json"
-        arguments = ["key", "trust", "--site-name", "s", "--needed", str(needed), *keys]
-        self.consort(*arguments)
-        self.consort(*arguments, "--out", str(file))
-        return str(file)
+        def deploy(version):
+            service = lambda run, **more: {"on": "all", "daemon": {"argv": ["/bin/sleep", run]}, **more}
+            path = self.folder / "outage.json"
+            path.write_text(json.dumps({
+                "name": "s", "policy": {"allowOutage": True}, "hostClasses": {"all": {"inventory": {"type": "hosts", "hosts": {"h1": {"address": "127.0.0.1"}}}}},
+                "services": {"db": service(version, provides={"sql": {"port": 5432}}), "web": service("1000", needs={"db": {"service": "db", "endpoint": "sql"}})}}))
+            return self.run_consort("deploy", "--yes", "--site", str(path))
 
-    def host(self, trust=None):
-        agent = self.agent("h1", self.token())
-        self.wait_until("h1 is there", lambda: self.hosts()["h1"]["reachable"])
-        if trust:
-            self.end(agent)
-            agent = self.start_host(trust)
-        return agent
+        for version in ("1001", "1002"):
+            done = deploy(version)
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertIn("may be stopped for a while: web", done.stdout)
+        done = self.run_consort("rollback", "--yes")
+        self.assertEqual(done.returncode, 6, done.stdout + done.stderr)
+        self.assertIn("needs --allow-outage: it would be signed that web may be stopped for a while", done.stdout)
+        self.assertIn("hint: allow it with --allow-outage", done.stderr)
+        self.assertNotIn("allowOutage", done.stderr)
+        done = self.run_consort("rollback", "--yes", "--allow-outage")
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
 
-    def start_host(self, trust=None):
-        data, root = self.folder / "agent-h1", self.folder / "root-h1"
-        arguments = ["agent", "--data", str(data), "--root", str(root), "--controller", self.url, "--address", "127.0.0.1", "--supervisor", "native"]
-        agent = self.spawn(*arguments, *(["--trust", trust] if trust else []))
-        self.wait_until("the agent keeps its host", lambda: "keeps this host" in agent.log.read_text())
-        self.wait_until("h1 is back", lambda: self.hosts()["h1"]["reachable"])
-        return agent
-
-    def site(self, name="site.json", **contents):
-        services = {service: {"on": "all", "resources": {"f": {"type": "file", "path": f"/etc/{service}", "content": text}}} for service, text in contents.items()}
-        path = self.folder / name
-        hosts = {"all": {"inventory": {"type": "hosts", "hosts": {"h1": {"address": "127.0.0.1"}}}}}
-        path.write_text(json.dumps({"name": "s", "hostClasses": hosts, "services": services}))
-        return str(path)
-
-    def deploy(self, *arguments, **contents):
-        return self.consort("deploy", "--yes", "--site", self.site(**contents), *arguments)
-
-    def runs(self):
-        etc = self.folder / "root-h1/etc"
-        return {p.name: p.read_text() for p in etc.iterdir()}
-
-    def report(self):
-        return self.consort("host", "show", "h1")["report"]
-
-    def wait_for_refusal(self, word):
-        self.wait_until(f"the host says '{word}'", lambda: any(word in (h["untrusted"] or "") for h in self.consort("status")["hosts"]))
-
-    # --- the thief ---------------------------------------------------------------------------
-
-    def steal(self):
-        """A copy of the controller's folder, run in its place; the thief is an operator of it, and nobody's key is his."""
-        self.end(self.controller, signal.SIGTERM)
-        loot = self.folder / "loot"
-        shutil.copytree(self.data, loot)
-        self.data = loot
-        self.start()
-        thief = self.folder / "thief"
-        thief.mkdir()
-        # The admin's certificate as the authority issues it: whoever has the authority has the registry, too.
-        shutil.copytree(self.folder / "config/consort/contexts", thief / "consort/contexts")
-        shutil.copy(self.folder / "config/consort/current", thief / "consort/current")
-        shutil.copytree(self.folder / "cache", self.folder / "thief-cache")
-        self.thief = {**self.environment, "XDG_CONFIG_HOME": str(thief), "XDG_CACHE_HOME": str(self.folder / "thief-cache")}
-        self.wait_until("h1 is back", lambda: self.hosts()["h1"]["reachable"])
-
-    def as_thief(self, *arguments):
-        return self.run_consort(*arguments, "--json", environment=self.thief)
-
-    def test_a_stolen_controller_runs_nothing_of_its_own(self):
-        trust = self.trust("ann")
-        self.host(trust)
-        self.deploy(web="one", db="one")
-        self.deploy(web="two", db="one")
-        self.assertEqual(self.runs(), {"web": "two", "db": "one"})
-        self.assertEqual(self.report()["statement"], 2)
-        self.steal()
-        with self.subTest("another manifest, not signed"):
-            self.assertEqual(self.as_thief("deploy", "--yes", "--site", self.site("evil.json", web="evil", db="one")).returncode, 6)
-            done = self.as_thief("deploy", "--yes", "--unsigned", "--site", self.site("evil.json", web="evil", db="one"))
-            self.assertEqual(done.returncode, 4, done.stdout + done.stderr)
-            self.assertIn("untrusted", done.stdout + done.stderr)
-            self.assertEqual(self.runs(), {"web": "two", "db": "one"})
-        with self.subTest("another manifest, signed by the thief"):
-            self.as_thief("key", "create", "thief")
-            self.as_thief("key", "trust", "--site-name", "s", "thief")
-            done = self.as_thief("deploy", "--yes", "--site", self.site("evil.json", web="evil", db="one"))
-            # Its own program refuses what others have signed before; so it forgets that there was anything.
-            self.assertNotEqual(done.returncode, 0)
-            self.assertEqual(self.runs(), {"web": "two", "db": "one"})
-        with self.subTest("a service goes"):
-            done = self.as_thief("deploy", "--yes", "--unsigned", "--site", self.site("less.json", web="two"))
-            self.assertEqual(done.returncode, 4, done.stdout + done.stderr)
-            self.assertEqual(self.runs(), {"web": "two", "db": "one"})
-        with self.subTest("a service comes"):
-            done = self.as_thief("deploy", "--yes", "--unsigned", "--site", self.site("more.json", web="two", db="one", door="open"))
-            self.assertEqual(done.returncode, 4, done.stdout + done.stderr)
-            self.assertNotIn("door", self.runs())
-        with self.subTest("the operators still can"):
-            self.deploy(web="three", db="one")
-            self.assertEqual(self.runs(), {"web": "three", "db": "one"})
-            self.assertEqual(self.report()["untrusted"], "")
-
-    def test_targets_of_the_thiefs_own_making(self):
-        """The store itself is written: what the host is told is whatever the thief likes."""
-        import sqlite3
-        trust = self.trust("ann")
-        self.host(trust)
-        targets = []
-
-        def stored():
-            with sqlite3.connect(self.data / "state.sqlite") as store:
-                (value,) = store.execute("select value from " + self.table(store) + " where cast(key as text)='targets/h1'").fetchone()
-            return json.loads(value.decode() if isinstance(value, bytes) else value)
-
-        for version in ("one", "two", "three"):
-            self.deploy(web=version, db="one")
-            targets.append(stored())
-        good = targets[-1]
-        self.assertEqual(good["attestation"]["current"]["head"]["sequence"], 3)
-
-        def refused(target, word, what):
-            """The host gets exactly this, as from a controller."""
-            self.end(self.controller)
-            with sqlite3.connect(self.data / "state.sqlite") as store:
-                table = self.table(store)
-                newest = stored()
-                target = {**target, "seq": newest["seq"] + 1}
-                store.execute(f"update {table} set value=? where cast(key as text)='targets/h1'", (json.dumps(target).encode(),))
-            self.start()
-            self.wait_for_refusal(word)
-            self.assertEqual(self.runs(), {"web": "three", "db": "one"}, what)
-
-        def changed(**entry):
-            out = copy.deepcopy(good)
-            out["instances"]["web"].update(entry, attempt="stolen")
-            return out
-
-        first = targets[0]["instances"]["web"]["wanted"]
-        refused(changed(wanted=first), "does not want", "an old version under the newest signature")
-        replay = copy.deepcopy(targets[0])
-        replay["instances"]["web"]["attempt"] = "replayed"
-        refused(replay, "older", "an old generation with its signature")
-        refused(changed(wanted=None), "does not say that web goes", "a removal")
-        refused(changed(wanted={**good["instances"]["web"]["wanted"], "mode": "stopped"}), "does not want", "a stop")
-        forged = changed(wanted=first)
-        forged["attestation"]["current"]["share"]["web"]["manifest"] = first["manifest"]
-        refused(forged, "not what was signed", "another share")
-        bare = changed(wanted=first)
-        bare["attestation"] = None
-        refused(bare, "not signed", "no signature")
-        text = self.run_consort("status").stdout
-        self.assertIn("refuses what it is told", text)
-        self.assertIn("untrusted", [e["kind"] for e in map(json.loads, self.run_consort("logs", "--json").stdout.splitlines())])
-
-    def table(self, store):
-        return next(t for (t,) in store.execute("select name from sqlite_master where type='table'") if {"key", "value"} <= {c[1] for c in store.execute(f"pragma table_info({t})")})
-
-    # --- the operators ---------------------------------------------------------------------
+    def test_nothing_is_signed_for_another_partition_than_the_controllers(self):
+        """Given a list for production: a site that is rehearsed elsewhere leaves no signature that production would take."""
+        self.host()
+        site = self.site(web="one")
+        own = self.folder / "config/consort/trust/s.json"
+        self.consort("key", "trust", "--site-name", "s", "--partition", "production", "ann")
+        for words in (["plan"], ["deploy", "--yes"], ["deploy", "--propose", str(self.folder / "proposal")]):
+            said = self.refused(*words, "--site", site)
+            self.assertIn("is for the partition production, and this controller is of main", said)
+            self.assertIn("consort key trust --site-name s --partition main", said)
+            self.assertIn("--context NAME", said)
+        self.assertFalse((self.folder / "proposal").exists())
+        self.assertEqual([p for p in (self.data / "objects").rglob("*") if p.is_file() and len(p.name) > 40], [], "nothing was sent")
+        said = self.refused("secret", "set", "db", "--service", "web", "--site", site, stdin="first")
+        self.assertIn("--partition main", said)
+        # Without a word about it, a list is for the controller of the context.
+        said = self.run_consort("key", "trust", "--site-name", "s", "ann").stdout
+        self.assertIn("the partition is main, as of your context main", said)
+        self.deploy(web="one")
+        made = self.run_consort("controller", "init", "--data", str(self.folder / "other"), "--partition", "lab", "--json")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertEqual(self.consort("key", "trust", "--site-name", "s", "ann", "--context", "lab")["partition"], "lab")
+        self.assertEqual(json.loads(own.read_text())["partition"], "lab")
 
     def test_two_of_two_sign_and_the_way_back_is_open(self):
         ann, ben = (self.consort("key", "show", name)["key"] for name in ("ann", "ben"))
@@ -215,6 +102,59 @@ class Signing(Controller):
         self.assertEqual(self.runs(), {"web": "one"})
         self.assertEqual(self.report()["statement"], 3)
 
+    def test_the_history_says_whose_signatures_a_generation_came_with(self):
+        self.host()
+        self.deploy(web="one")
+        self.assertNotIn("SIGNED", self.run_consort("history").stdout)
+        self.trust("ann", "ben")
+        self.deploy("--key", "ann", web="two")
+        self.deploy(web="three")
+        ann, ben = (self.consort("key", "show", name)["key"] for name in ("ann", "ben"))
+        generations = self.consort("history")["generations"]
+        self.assertEqual([g["statement"] for g in generations], [None, 1, 2])
+        self.assertEqual([g["signedBy"] for g in generations], [[], [ann], sorted([ann, ben])])
+        first, second, third = self.run_consort("history").stdout.splitlines()[1:4]
+        self.assertIn(" nobody", first)
+        self.assertIn(" ann", second)
+        self.assertNotIn("ben", second)
+        self.assertIn(" " + ", ".join(name for _, name in sorted([(ann, "ann"), (ben, "ben")])), third)
+
+    def proposed(self, *arguments):
+        """The commands that are told: for the others, and then for whoever proposes."""
+        told = self.run_consort(*arguments)
+        self.assertEqual(told.returncode, 0, told.stdout + told.stderr)
+        others, own = re.search(r"others add theirs: consort (.*); then: consort (.*)", told.stdout).groups()
+        return shlex.split(others), shlex.split(own)
+
+    def test_the_commands_that_a_proposal_tells_are_enough(self):
+        trust = self.trust("ann", "ben", needed=2)
+        self.host(trust)
+        self.deploy(web="one", db="one")
+        proposal = str(self.folder / "a proposal")
+        with self.subTest("of a part of the site"):
+            site = self.site(web="two", db="two")
+            others, own = self.proposed("deploy", "--site", site, "--only", "web", "--key", "ann", "--propose", proposal)
+            self.assertEqual(self.consort(*others, "--key", "ben")["signatures"], 2)
+            self.consort(*own, "--key", "ann")
+            self.assertEqual(self.runs(), {"web": "two", "db": "one"})
+        with self.subTest("of a rollback, with a list that is named"):
+            (self.folder / "config/consort/trust/s.json").unlink()
+            others, own = self.proposed("rollback", "--to", "1", "--trust", trust, "--key", "ann", "--propose", proposal)
+            self.assertEqual(self.consort(*others, "--key", "ben")["signatures"], 2)
+            self.consort(*own, "--key", "ann")
+            self.assertEqual(self.runs(), {"web": "one", "db": "one"})
+
+    def test_past_a_change_of_keys_the_sources_are_deployed(self):
+        self.host()
+        self.trust("ann")
+        self.deploy(web="one")
+        self.trust("ben")
+        self.deploy("--new-chain", web="two")
+        for more in ([], ["--new-chain"]):
+            self.assertIn("but its sources: consort deploy", self.refused("rollback", "--yes", *more))
+        self.deploy(web="one")
+        self.assertEqual(self.runs(), {"web": "one"})
+
     def test_a_chain_ends_and_begins_anew(self):
         trust = self.trust("ann")
         agent = self.host()
@@ -255,6 +195,9 @@ class Signing(Controller):
         self.end(agent)
         # The agent keeps its list, whatever it is started with.
         agent = self.start_host()
+        planned = self.run_consort("plan", "--unsigned", "--site", self.site(web="evil"))
+        self.assertIn("h1 took signed statements before; with a trust list it refuses unsigned deploys", planned.stderr)
+        self.assertNotIn("warning", self.run_consort("plan", "--site", self.site(web="evil")).stderr)
         done = self.run_consort("deploy", "--yes", "--unsigned", "--site", self.site(web="evil"), "--json")
         self.assertEqual(done.returncode, 4, done.stdout + done.stderr)
         self.assertEqual(self.runs(), {"web": "two"})
@@ -268,57 +211,6 @@ class Signing(Controller):
         done = self.run_consort("deploy", "--yes", "--site", self.site(web="three"), "--json")
         self.assertEqual(done.returncode, 4, done.stdout + done.stderr)
         self.assertEqual(self.runs(), {"web": "two"})
-
-    def test_the_operators_program_signs_nothing_that_a_controller_makes_up(self):
-        trust = self.trust("ann")
-        self.host(trust)
-        old = self.data.with_name("old")
-        self.deploy(web="one", db="one")
-        self.end(self.controller, signal.SIGTERM)
-        shutil.copytree(self.data, old)
-        self.start()
-        self.deploy(web="two", db="two")
-        # The thief shows an old store: what was signed then would be signed anew.
-        self.end(self.controller, signal.SIGTERM)
-        shutil.rmtree(self.data)
-        shutil.copytree(old, self.data)
-        self.start()
-        self.assertIn("you have seen 2", self.refused("deploy", "--yes", "--only", "web", "--site", self.site(web="three", db="two")))
-
-    def secret_site(self):
-        path = self.folder / "secret.json"
-        hosts = {"all": {"inventory": {"type": "hosts", "hosts": {"h1": {"address": "127.0.0.1"}}}}}
-        services = {"web": {"on": "all", "resources": {"f": {"type": "file", "path": "/etc/web", "content": "password=${secret.db}"}}}}
-        path.write_text(json.dumps({"name": "s", "hostClasses": hosts, "services": services}))
-        return str(path)
-
-    def test_a_secret_is_an_operators_word_too(self):
-        trust = self.trust("ann")
-        self.host(trust)
-        site = self.secret_site()
-        told = lambda: "h1" in json.loads(self.ask("GET", "/v1/secrets/any", certificate=self.admin_file())[1])["hosts"]
-        self.wait_until("the host has told its key", told)
-        done = self.consort("secret", "set", "db", "--site", site, stdin="first")
-        self.assertTrue(done["signed"])
-        self.consort("deploy", "--yes", "--site", site)
-        self.assertEqual(self.runs(), {"web": "password=first"})
-        # The thief has the deploy signed that an operator wants, and puts a value of his own below it.
-        stranger = {**self.environment, "XDG_CONFIG_HOME": str(self.folder / "stranger")}
-        shutil.copytree(self.folder / "config/consort/contexts", self.folder / "stranger/consort/contexts")
-        shutil.copy(self.folder / "config/consort/current", self.folder / "stranger/consort/current")
-        done = self.consort("secret", "set", "db", "--site", site, stdin="evil", environment=stranger)
-        self.assertFalse(done["signed"])
-        done = self.run_consort("deploy", "--yes", "--site", site, "--json")
-        self.assertEqual(done.returncode, 4, done.stdout + done.stderr)
-        self.assertIn("no key that this host trusts has signed", done.stdout + done.stderr)
-        self.assertEqual(self.runs(), {"web": "password=first"})
-        # Anybody can seal a value to an operator's recovery key: what no key of the list has signed is not signed by resealing it.
-        recovery = self.consort("secret", "key")["key"]
-        self.consort("secret", "set", "db", "--site", site, "--recipient", recovery, stdin="evil", environment=stranger)
-        self.assertIn("may be anybody's", self.refused("secret", "reseal", "db", "--site", site))
-        self.assertTrue(self.consort("secret", "set", "db", "--site", site, stdin="third")["signed"])
-        self.consort("deploy", "--yes", "--site", site)
-        self.assertEqual(self.runs(), {"web": "password=third"})
 
     def test_keys_are_kept_well(self):
         passphrase = self.folder / "passphrase"
@@ -337,9 +229,6 @@ class Signing(Controller):
         self.assertIn("passphrase", self.refused("deploy", "--yes", "--site", site, stdin=""))
         self.consort("deploy", "--yes", "--site", site, environment={**self.environment, "CONSORT_KEY_PASSPHRASE_FILE": str(passphrase)})
 
-
-# The base's own cases are access_test.py's.
-del Controller
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

@@ -336,15 +336,7 @@ Result<std::unique_ptr<Resource>> parse_command(JsonReader& reader, const fs::pa
   out->only_if_ = reader.strings("onlyIf");
   out->inputs_ = read_paths(reader, "inputs", root);
   out->outputs_ = read_paths(reader, "outputs", root);
-  for (const auto& [key, value] : reader.object("environment")) {
-    if (value.is_string()) {
-      out->environment_[key] = value.as_string();
-    } else {
-      reader.note(
-          fail(ErrorCode::invalid_input, fmt::format("{}.{}: values of the environment are strings",
-                                                     reader.path_of("environment"), key)));
-    }
-  }
+  out->environment_ = read_environment(reader);
   out->folder_ = read_optional_path(reader, "folder", root);
   out->user_ = reader.string("user", "");
   out->group_ = reader.string("group", "");

@@ -21,6 +21,8 @@ constexpr std::array<std::pair<std::string_view, int>, 7> kSignals = {{{"SIGTERM
                                                                        {"SIGUSR2", SIGUSR2},
                                                                        {"SIGKILL", SIGKILL}}};
 
+constexpr int kMostStarts = 3;  // of one that ends unseen
+
 class DaemonResource final : public Resource {
  public:
   [[nodiscard]] Result<Verdict> examine(const Context& context) const override {
@@ -71,9 +73,15 @@ class DaemonResource final : public Resource {
     }
     if (!spec.group.empty()) spec.gid = TRY(context.accounts.gid_of(spec.group));
     if (verdict.changes_what("daemon")) TRYV(check_port(*context.supervisor, spec));
-    out.changed = TRY(context.supervisor->ensure(spec)) != EnsureOutcome::kept;
-    TRYV(wait_until_ready(*context.supervisor, spec));
-    return out;
+    // What was found at work may have been ending together with what watched over it.
+    for (int tries = 1;; ++tries) {
+      const EnsureOutcome outcome = TRY(context.supervisor->ensure(spec));
+      out.changed = out.changed || outcome != EnsureOutcome::kept;
+      Status ready = wait_until_ready(*context.supervisor, spec);
+      if (ready) return out;
+      if (tries == kMostStarts || !ended_unseen(TRY(context.supervisor->status(spec.name))))
+        return tl::unexpected<Error>(std::move(ready.error()));
+    }
   }
 
   [[nodiscard]] std::vector<std::string> claims() const override {
@@ -210,13 +218,7 @@ Result<std::unique_ptr<Resource>> parse_daemon(JsonReader& reader, const fs::pat
         fail(ErrorCode::invalid_input, fmt::format("{}: a daemon needs the program to run", path)));
   spec.user = reader.string("user", "");
   spec.group = reader.string("group", "");
-  for (const auto& [key, value] : reader.object("environment")) {
-    if (value.is_string()) spec.environment[key] = value.as_string();
-    if (!value.is_string())
-      reader.note(
-          fail(ErrorCode::invalid_input, fmt::format("{}.{}: values of the environment are strings",
-                                                     reader.path_of("environment"), key)));
-  }
+  spec.environment = read_environment(reader);
   spec.environment_file = reader.string("environmentFile", "");
   if (!spec.environment_file.empty() && spec.environment_file[0] != '/')
     reader.note(fail(ErrorCode::invalid_input,

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cctype>
 
 #include "base/text.h"
 #include "crypto/secret.h"
@@ -14,12 +13,6 @@ namespace {
 Failure bad(std::size_t line, std::string_view why) {
   return fail(ErrorCode::invalid_input, fmt::format("line {}: {}", line, why))
       .hint("write NAME=VALUE lines; quote what is odd: ${shell:secret.NAME}");
-}
-
-bool is_variable(std::string_view name) {
-  const auto is_word = [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; };
-  return !name.empty() && std::isdigit(static_cast<unsigned char>(name[0])) == 0 &&
-         std::all_of(name.begin(), name.end(), is_word);
 }
 
 // Values may be secrets: no shorter copy stays where it was.
@@ -86,7 +79,8 @@ Result<std::map<std::string, std::string>> parse_environment_file(std::string_vi
     const std::size_t equals = text.find('=', at);
     if (equals >= end) return bad(line, "there is no '=' in it");
     const std::string name(trim(text.substr(at, equals - at)));
-    if (!is_variable(name)) return bad(line, "what stands before the '=' is no name of a variable");
+    if (!is_variable_name(name))
+      return bad(line, "what stands before the '=' is no name of a variable");
     at = equals + 1;
     out.insert_or_assign(name, TRY(take_value(text, at, line)));
   }

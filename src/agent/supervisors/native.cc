@@ -44,24 +44,32 @@ struct ShimState {
   Digest config_digest;
 };
 
-// A damaged or absent file reads as "nothing runs"; the shim's lock keeps that from doing harm.
+Json read_record(const fs::path& path) {
+  const auto text = read_file(path, 65536);
+  auto json = text ? parse_json(*text) : Result<Json>(Json());
+  return json && json->is_object() ? std::move(*json) : Json();
+}
+
+// Of a damaged or absent state it is still known which shim is at work, so that it can be stopped.
+// Where that is lost, too, it reads as "nothing runs"; the shim's lock keeps that from doing harm.
 ShimState read_state(const fs::path& folder) {
   ShimState out;
-  const auto text = read_file(folder / "state.json", 65536);
-  const auto json = text ? parse_json(*text) : Result<Json>(Json());
-  if (!json || !json->is_object()) return out;
-  out.this_boot = json->string_or("boot") == boot_id();
-  out.shim = static_cast<pid_t>(json->int_or("shim"));
-  out.shim_start = static_cast<std::uint64_t>(json->int_or("shimStart"));
-  out.pid = static_cast<pid_t>(json->int_or("pid"));
-  out.start = static_cast<std::uint64_t>(json->int_or("start"));
-  out.state = json->string_or("state");
-  out.ready = json->bool_or("ready");
-  out.since = from_millis(json->int_or("since"));
-  if (const Json* status = json->find("exitStatus"); status != nullptr && status->is_int())
+  Json state = read_record(folder / "state.json");
+  const bool is_whole = state.is_object();
+  if (!is_whole) state = read_record(folder / kShimIdentity);
+  out.this_boot = state.string_or("boot") == boot_id();
+  out.shim = static_cast<pid_t>(state.int_or("shim"));
+  out.shim_start = static_cast<std::uint64_t>(state.int_or("shimStart"));
+  if (!is_whole) return out;
+  out.pid = static_cast<pid_t>(state.int_or("pid"));
+  out.start = static_cast<std::uint64_t>(state.int_or("start"));
+  out.state = state.string_or("state");
+  out.ready = state.bool_or("ready");
+  out.since = from_millis(state.int_or("since"));
+  if (const Json* status = state.find("exitStatus"); status != nullptr && status->is_int())
     out.exit_status = static_cast<int>(status->as_int());
-  out.restarts = json->int_or("restarts");
-  out.config_digest = Digest::parse(json->string_or("configDigest")).value_or(Digest());
+  out.restarts = state.int_or("restarts");
+  out.config_digest = Digest::parse(state.string_or("configDigest")).value_or(Digest());
   return out;
 }
 
@@ -114,7 +122,13 @@ class NativeSupervisor final : public Supervisor {
   }
 
   Result<DaemonStatus> status(const std::string& name) override {
-    const ShimState state = read_state(folder_of(name));
+    ShimState state = read_state(folder_of(name));
+    Fd shim = open_shim(state);
+    // Of a shim that is gone the last word counts, which it may have said since.
+    if (!shim.valid()) {
+      state = read_state(folder_of(name));
+      shim = open_shim(state);
+    }
     DaemonStatus out;
     out.known = state.this_boot;
     if (!state.this_boot) return out;
@@ -122,12 +136,13 @@ class NativeSupervisor final : public Supervisor {
     out.since = state.since;
     out.exit_status = state.exit_status;
     out.restarts = state.restarts;
-    out.running = state.state == "running" && open_shim(state).valid() &&
-                  open_process(state.pid, state.start).valid();
+    out.supervised = shim.valid() && state.state != "ended";
+    out.running =
+        state.state == "running" && out.supervised && open_process(state.pid, state.start).valid();
     out.ready = out.running && state.ready;
     out.pid = out.running ? state.pid : 0;
     // Killed together with its shim: nobody saw how it ended.
-    if (!out.running && state.state == "running") out.exit_status.reset();
+    if (!out.supervised && state.state != "ended") out.exit_status.reset();
     return out;
   }
 
@@ -217,8 +232,15 @@ class NativeSupervisor final : public Supervisor {
       if (state.this_boot && state.shim > 0 && process_start_time(state.shim) == 0)
         kill_session(state.shim, 0);
       // One that is just starting has locked the folder, and has them laid out.
-      if (const auto idle = FileLock::acquire(folder / "lock", "the daemon"))
-        remove_credentials(folder);
+      const auto idle = FileLock::acquire(folder / "lock", "the daemon");
+      if (idle) remove_credentials(folder);
+      if (!idle && idle.error().code() == ErrorCode::locked) {
+        return fail(ErrorCode::locked,
+                    fmt::format("a daemon runs, and {} does not say any more which one",
+                                (folder / "state.json").string()))
+            .hint(fmt::format("see who it is: fuser -v {}; end that process, and all goes on",
+                              (folder / "lock").string()));
+      }
       return remove_tree(folder / kStopping);
     }
     // Said before it is done: a shim that was told to end must not be taken for one that goes on.

@@ -34,6 +34,7 @@ namespace {
 
 constexpr off_t kLogLimit = 10 << 20;
 constexpr Duration kLongestPause = seconds(30);
+constexpr Duration kWriteAgain = seconds(1);  // what the disk has not taken
 constexpr Duration kSteadyRun = seconds(10);  // after which a crash counts as the first again
 
 using Steady = std::chrono::steady_clock;
@@ -161,7 +162,12 @@ class Shim {
       return 1;
     }
     // From here on the agent can find us, also when the one that started us is gone.
+    if (std::error_code ec; fs::is_directory(folder_ / "state.json", ec))
+      static_cast<void>(remove_tree(folder_ / "state.json"));
     write_state();
+    // After it: who finds only this takes the state for damaged.
+    static_cast<void>(write_file_atomic(folder_ / kShimIdentity, identity().dump() + "\n", 0600,
+                                        Durability::cached));
     if (Status status = set_up(); !status) return refuse(status.error().message());
     if (Status status = start(); !status) return refuse(status.error().message());
     tell_agent("ok");
@@ -172,7 +178,9 @@ class Shim {
  private:
   enum class State : std::uint8_t { starting, running, waiting, ended };
 
+  // With the lock held: nobody else's are in the folder.
   int refuse(const std::string& why) {
+    remove_credentials(folder_);
     state_ = State::ended;
     exit_status_ = 127;
     write_state();
@@ -262,11 +270,15 @@ class Shim {
     if (fds[2].revents != 0) hear();
     if (fds[0].revents != 0) take_signals();
     if (deadline_ && Steady::now() >= *deadline_) on_deadline();
+    if (write_again_ && Steady::now() >= *write_again_ && !finished_)
+      static_cast<void>(put_state());
   }
 
   [[nodiscard]] int pause() const {
-    if (!deadline_) return -1;
-    const auto left = std::chrono::duration_cast<Duration>(*deadline_ - Steady::now()).count() + 1;
+    if (!deadline_ && !write_again_) return -1;
+    const Steady::time_point next = std::min(deadline_.value_or(Steady::time_point::max()),
+                                             write_again_.value_or(Steady::time_point::max()));
+    const auto left = std::chrono::duration_cast<Duration>(next - Steady::now()).count() + 1;
     return static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000));
   }
 
@@ -382,7 +394,19 @@ class Shim {
       write_log(std::string_view(buffer.data(), static_cast<std::size_t>(n)));
   }
 
+  [[nodiscard]] Json identity() const {
+    return Json::object({{"shim", self_}, {"shimStart", self_start_}, {"boot", boot_}});
+  }
+
   void write_state() {
+    since_ = SystemClock().now();
+    const Status status = put_state();
+    if (!status) write_log(fmt::format("consort: {}\n", status.error().message()));
+  }
+
+  // The agent looks at nothing else: what a full disk has not taken is written later, or the agent
+  // would know a dead process for ever.
+  Status put_state() {
     static constexpr std::array<std::string_view, 4> kNames = {"starting", "running", "waiting",
                                                                "ended"};
     const Json state = Json::object({
@@ -393,16 +417,15 @@ class Shim {
         {"start", pid_start_},
         {"state", kNames[static_cast<std::size_t>(state_)]},
         {"ready", state_ == State::running && ready_},
-        {"since", to_millis(SystemClock().now())},
+        {"since", to_millis(since_)},
         {"exitStatus", exit_status_ ? Json(*exit_status_) : Json()},
         {"restarts", restarts_},
         {"configDigest", spec_.config_digest.str()},
     });
-    if (Status status = write_file_atomic(folder_ / "state.json", state.dump() + "\n", 0600,
-                                          Durability::cached);
-        !status) {
-      write_log(fmt::format("consort: {}\n", status.error().message()));
-    }
+    Status status =
+        write_file_atomic(folder_ / "state.json", state.dump() + "\n", 0600, Durability::cached);
+    write_again_ = status ? std::nullopt : std::optional(Steady::now() + kWriteAgain);
+    return status;
   }
 
   fs::path folder_;
@@ -425,7 +448,9 @@ class Shim {
   int restarts_ = 0;
   std::optional<int> exit_status_;
   Steady::time_point begun_;
+  Instant since_{};
   std::optional<Steady::time_point> deadline_;
+  std::optional<Steady::time_point> write_again_;
 };
 
 }  // namespace

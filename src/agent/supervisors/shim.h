@@ -2,6 +2,7 @@
 // outlives the agent, starts and restarts the daemon, keeps its exit status and its log file
 // (bounded, one rotation), and tells all in FOLDER/state.json, replaced atomically at every change.
 // SIGTERM stops both.
+// While it cannot be written (a full disk), it is tried again each second.
 //   FOLDER/spec.json  what to run (read once)    FOLDER/log, log.1  output
 //   FOLDER/lock       held while the shim lives  FOLDER/state.json  { shim, shimStart, boot, pid,
 //   start, state,
@@ -18,6 +19,9 @@ namespace consort::agent {
 
 // The report of a shim that found another one at work for the same daemon.
 inline constexpr std::string_view kShimLocked = "locked";
+// In FOLDER: { shim, shimStart, boot } again, written once, for the case that state.json is
+// damaged.
+inline constexpr std::string_view kShimIdentity = "shim.json";
 
 // `argv`: name, FOLDER, and the number of a descriptor on which the first start is reported: "ok"
 // or an error text, then closed. Returns the exit status of the shim.

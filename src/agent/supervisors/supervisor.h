@@ -69,12 +69,24 @@ struct DaemonStatus {
   bool known = false;  // the supervisor has such a daemon
   bool running = false;
   bool ready = false;  // running, and for readiness `notify` it has said so
+  // Somebody watches over it and goes by its restart policy.
+  bool supervised = false;
   pid_t pid = 0;
   Instant since{};                 // of the present state
   std::optional<int> exit_status;  // of the last end: status, or 128 + signal
   std::int64_t restarts = 0;       // unasked ones, since it was started
   Digest config_digest;            // what the running process was started with; none when unknown
 };
+
+// Nobody knows how, and only ensure() starts it again.
+[[nodiscard]] inline bool ended_unseen(const DaemonStatus& status) {
+  return !status.running && !status.supervised && !status.exit_status;
+}
+
+// A daemon that may end and has ended well.
+[[nodiscard]] inline bool has_done_its_work(const DaemonSpec& spec, const DaemonStatus& status) {
+  return !status.running && status.exit_status == 0 && spec.restart != RestartPolicy::always;
+}
 
 enum class EnsureOutcome : std::uint8_t { started, kept, restarted };
 

@@ -162,7 +162,8 @@ class SystemdSupervisor final : public Supervisor {
     DaemonStatus out;
     out.known = TRY(property_string(unit, kUnit, "LoadState")) == "loaded";
     if (!out.known) return out;
-    out.running = TRY(property_string(unit, kUnit, "ActiveState")) == "active";
+    const std::string active = TRY(property_string(unit, kUnit, "ActiveState"));
+    out.running = active == "active";
     out.ready = out.running;
     out.since = from_millis(static_cast<std::int64_t>(
         property<std::uint64_t>(unit, kUnit, "StateChangeTimestamp", 't') / 1000));
@@ -171,6 +172,8 @@ class SystemdSupervisor final : public Supervisor {
       out.pid = static_cast<pid_t>(property<std::uint32_t>(unit, kServiceUnit, "MainPID", 'u'));
     const auto code = property<std::int32_t>(unit, kServiceUnit, "ExecMainCode", 'i');
     const auto exit_status = property<std::int32_t>(unit, kServiceUnit, "ExecMainStatus", 'i');
+    // Between an end and the start after it a unit is inactive for a moment.
+    out.supervised = active != "failed" && (active != "inactive" || code != 0);
     if (code != 0) out.exit_status = code == CLD_EXITED ? exit_status : 128 + exit_status;
     out.config_digest = out.running
                             ? running_digest(name)

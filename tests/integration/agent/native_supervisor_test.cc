@@ -24,25 +24,17 @@
 
 #include "../../unit/agent/host_folder.h"
 #include "agent/readiness.h"
-#include "agent/supervisors/native.h"
 #include "agent/supervisors/process_facts.h"
 #include "base/text.h"
+#include "fixtures/eventually.h"
+#include "native_supervisor_fixture.h"
 
 namespace consort::agent {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// Waits for a condition that another process brings about; there is no event for all of them.
-bool eventually(const std::function<bool()>& holds, Duration limit = seconds(20)) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
+using tests::eventually;
 
 // What happens in a folder, one file at a time: moments to do something at.
 class FolderEvents {
@@ -100,37 +92,6 @@ std::string memory_of(pid_t pid) {
   return out;
 }
 
-class NativeSupervisorTest : public ::testing::Test {
- protected:
-  void SetUp() override { open(); }
-  void TearDown() override {
-    for (const char* name : {"web", "other"}) EXPECT_TRUE(supervisor->remove(name));
-  }
-  void open() {
-    supervisor.reset();
-    supervisor = make_native_supervisor({folder.path() / "daemons", {CONSORT_SHIM}}).value();
-  }
-  static DaemonSpec shell(const std::string& name, const std::string& text) {
-    DaemonSpec spec;
-    spec.name = name;
-    spec.argv = {"/bin/sh", "-c", text};
-    spec.stop_timeout = seconds(5);
-    spec.config_digest = Digest::of(text);
-    return spec;
-  }
-  [[nodiscard]] DaemonStatus status(const std::string& name = "web") const {
-    return supervisor->status(name).value();
-  }
-
-  [[nodiscard]] pid_t shim() const {
-    const auto text = read_file(folder.path() / "daemons/web/state.json");
-    return static_cast<pid_t>(parse_json(text.value()).value().int_or("shim"));
-  }
-
-  TempFolder folder = TempFolder::create("consort-native-").value();
-  std::unique_ptr<Supervisor> supervisor;
-};
-
 TEST_F(NativeSupervisorTest, CredentialsAreThereAtEachStartAndGoWithTheDaemon) {
   const fs::path file = folder.path() / "password";
   ASSERT_TRUE(write_file_atomic(file, "first\n", 0600));
@@ -184,6 +145,17 @@ TEST_F(NativeSupervisorTest, ACredentialThatIsNotThereLeavesNoOther) {
   spec.credentials = {{"a", (folder.path() / "password").string()},
                       {"b", (folder.path() / "nowhere").string()}};
   ASSERT_FALSE(supervisor->ensure(spec));
+  EXPECT_FALSE(fs::exists(folder.path() / "daemons/web/credentials"));
+}
+
+TEST_F(NativeSupervisorTest, CredentialsOfADaemonThatCannotBeRunGo) {
+  ASSERT_TRUE(write_file_atomic(folder.path() / "password", "first\n", 0600));
+  DaemonSpec spec = shell("web", "exec sleep 1000");
+  spec.argv = {(folder.path() / "no-such-program").string()};
+  spec.credentials = {{"db", (folder.path() / "password").string()}};
+  const auto failed = supervisor->ensure(spec);
+  ASSERT_FALSE(failed);
+  EXPECT_THAT(failed.error().message(), HasSubstr("cannot run"));
   EXPECT_FALSE(fs::exists(folder.path() / "daemons/web/credentials"));
 }
 
@@ -290,6 +262,29 @@ TEST_F(NativeSupervisorTest, AKilledDaemonComesBackAndOthersAreUntouched) {
   EXPECT_EQ(status("other").pid, other);
 }
 
+TEST_F(NativeSupervisorTest, WhatTheDiskDidNotTakeIsWrittenOnceItDoes) {
+  // Given a daemon whose state cannot be written for a while (as on a full disk),
+  const fs::path pids = folder.path() / "pids";
+  ASSERT_TRUE(
+      supervisor->ensure(shell("web", "echo $$ >> " + pids.string() + "; exec sleep 1000")));
+  const auto started = [&] { return split(trim(read_file(pids).value_or("")), '\n'); };
+  ASSERT_TRUE(eventually([&] { return !started().front().empty(); }));
+  const fs::path state = folder.path() / "daemons/web/state.json";
+  const pid_t first = status().pid;
+  ASSERT_TRUE(fs::remove(state) && fs::create_directory(state));
+  // when it dies and comes back meanwhile,
+  ASSERT_EQ(::kill(first, SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] { return started().size() == 2; }));
+  ASSERT_TRUE(eventually([&] {
+    const std::string log = read_file(folder.path() / "daemons/web/log").value_or("");
+    return log.find("state.json") != log.rfind("state.json");
+  })) << "neither its end nor its start could be written";
+  // then the agent sees the new process as soon as there is room, and not the dead one.
+  ASSERT_TRUE(fs::remove(state));
+  const pid_t second = std::atoi(started().back().c_str());
+  EXPECT_TRUE(eventually([&] { return status().running && status().pid == second; }));
+}
+
 TEST_F(NativeSupervisorTest, TellsWhenAStateChanges) {
   std::mutex mutex;
   std::condition_variable changed;
@@ -340,8 +335,35 @@ TEST_F(NativeSupervisorTest, AKilledShimTakesItsDaemonAlongAndEnsureStartsBoth) 
   ::kill(shim(), SIGKILL);
   ASSERT_TRUE(eventually([&] { return process_start_time(first) == 0; }));
   EXPECT_FALSE(status().running);
+  EXPECT_TRUE(ended_unseen(status()));
+  // Who waits for it now would wait for ever.
+  const Status ready = wait_until_ready(*supervisor, spec);
+  ASSERT_FALSE(ready);
+  EXPECT_EQ(ready.error().code(), ErrorCode::unavailable);
   EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::started);
   EXPECT_TRUE(status().running);
+}
+
+TEST_F(NativeSupervisorTest, AShimKilledWhileItPausesLeavesADaemonThatNobodyStarts) {
+  // Given a daemon that ends at once, again and again, and therefore waits for its next start,
+  ASSERT_TRUE(supervisor->ensure(shell("web", "exit 3")));
+  ASSERT_TRUE(eventually([&] { return status().restarts >= 4 && !status().running; }));
+  EXPECT_TRUE(status().supervised);
+  EXPECT_FALSE(ended_unseen(status()));
+  // when its shim is killed, then no old exit status hides that nobody is left to start it.
+  const pid_t watcher = shim();
+  ::kill(watcher, SIGKILL);
+  ASSERT_TRUE(eventually([&] { return process_start_time(watcher) == 0; }));
+  EXPECT_TRUE(ended_unseen(status()));
+}
+
+TEST_F(NativeSupervisorTest, ADaemonThatMayEndAndHasDoneItsWorkIsReady) {
+  DaemonSpec spec = shell("web", "exit 0");
+  spec.restart = RestartPolicy::on_failure;
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(eventually([&] { return status().exit_status == 0; }));
+  EXPECT_FALSE(ended_unseen(status()));
+  EXPECT_TRUE(wait_until_ready(*supervisor, spec));
 }
 
 TEST_F(NativeSupervisorTest, ADaemonOutlivesAKilledAgentAndIsAdopted) {

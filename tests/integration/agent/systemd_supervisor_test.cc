@@ -1,13 +1,14 @@
 // Needs systemd as process 1 and root; made to be run by hand or by the fleet tests inside a booted
 // container.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <mutex>
 #include <set>
-#include <thread>
 
 #include "agent/facts.h"
 #include "agent/supervisors/process_facts.h"
@@ -24,7 +25,7 @@ class SystemdSupervisorTest : public ::testing::Test {
   }
   void TearDown() override {
     if (!supervisor) return;
-    EXPECT_TRUE(supervisor->remove("consort-test"));
+    EXPECT_TRUE(supervisor->remove(name()));
   }
   void open() {
     supervisor.reset();
@@ -32,14 +33,19 @@ class SystemdSupervisorTest : public ::testing::Test {
     ASSERT_TRUE(made) << render_error(made.error());
     supervisor = std::move(*made);
   }
+  // Units are the machine's: tests that run side by side have one each.
+  static std::string name() {
+    return fmt::format("consort-test-{}",
+                       ::testing::UnitTest::GetInstance()->current_test_info()->line());
+  }
   static DaemonSpec sleeper() {
     DaemonSpec spec;
-    spec.name = "consort-test";
+    spec.name = name();
     spec.argv = {"/bin/sh", "-c", "echo hello 100% $0; exec sleep 1000", "two words"};
     spec.config_digest = Digest::of("one");
     return spec;
   }
-  [[nodiscard]] DaemonStatus status() const { return supervisor->status("consort-test").value(); }
+  [[nodiscard]] DaemonStatus status() const { return supervisor->status(name()).value(); }
 
   TempFolder folder = TempFolder::create("consort-systemd-").value();
   std::unique_ptr<Supervisor> supervisor;
@@ -64,8 +70,8 @@ TEST_F(SystemdSupervisorTest, StartsKeepsAndRestartsByConfigurationDigest) {
   EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::restarted);
   EXPECT_NE(status().pid, first);
   EXPECT_EQ(status().config_digest, spec.config_digest);
-  EXPECT_TRUE(
-      fs::exists("/etc/systemd/system/multi-user.target.wants/consort-consort-test.service"));
+  EXPECT_TRUE(fs::exists(
+      fmt::format("/etc/systemd/system/multi-user.target.wants/consort-{}.service", name())));
 }
 
 TEST_F(SystemdSupervisorTest, SystemdRestartsAndWeAreTold) {
@@ -83,16 +89,13 @@ TEST_F(SystemdSupervisorTest, SystemdRestartsAndWeAreTold) {
     std::unique_lock lock(mutex);
     seen.clear();
     ::kill(first, SIGKILL);
-    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(10),
-                                 [&] { return seen.contains("consort-test"); }));
+    const auto came_back = [&] {
+      const DaemonStatus now = status();
+      return now.running && now.pid != first;
+    };
+    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(20),
+                                 [&] { return seen.contains(name()) && came_back(); }));
   }
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  const auto came_back = [&] {
-    const DaemonStatus now = status();
-    return now.running && now.pid != first;
-  };
-  while (!came_back() && std::chrono::steady_clock::now() < end)
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
   EXPECT_TRUE(status().running);
   EXPECT_EQ(status().restarts, 1);
   EXPECT_EQ(status().config_digest, sleeper().config_digest)
@@ -105,7 +108,7 @@ TEST_F(SystemdSupervisorTest, AnAgentKilledBeforeTheRestartIsMadeGood) {
   DaemonSpec spec = sleeper();
   ASSERT_TRUE(supervisor->ensure(spec));
   // What is on the disk when the agent dies between writing the unit and reloading.
-  ASSERT_TRUE(write_file_atomic(folder.path() / "consort-test.json",
+  ASSERT_TRUE(write_file_atomic(folder.path() / (name() + ".json"),
                                 "{\"boot\":\"" + boot_id() + "\",\"loaded\":-1}"));
   open();
   EXPECT_TRUE(status().config_digest.is_none());
@@ -123,7 +126,7 @@ TEST_F(SystemdSupervisorTest, AFailedStartShowsTheLastOutput) {
 TEST_F(SystemdSupervisorTest, StopEndsIt) {
   ASSERT_TRUE(supervisor->ensure(sleeper()));
   const pid_t first = status().pid;
-  ASSERT_TRUE(supervisor->stop("consort-test", seconds(10)));
+  ASSERT_TRUE(supervisor->stop(name(), seconds(10)));
   EXPECT_FALSE(status().running);
   EXPECT_EQ(process_start_time(first), 0U);
 }

@@ -25,9 +25,7 @@ class CrashTest : public AgentShellTest, public ::testing::WithParamInterface<st
 };
 
 TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
-  start_agent();
-  static_cast<void>(install(heart("1", 1), "r1"));
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  given_version_1_runs();
   plan::Manifest two = heart("2", 2);
   // A migration that must not run twice, and shows it when it does.
   two.hooks["migrate"] = controller.script(
@@ -61,9 +59,7 @@ INSTANTIATE_TEST_SUITE_P(Moments, CrashTest,
                                            "switch", "start", "validate", "confirm", "commit"));
 
 TEST_F(AgentShellTest, AHookOfAKilledAgentDoesNotRunBesideItsSecondTry) {
-  start_agent();
-  static_cast<void>(install(heart("1", 1), "r1"));
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  given_version_1_runs();
   plan::Manifest two = heart("2", 2);
   two.hooks["migrate"] = controller.script(
       "mkdir $CONSORT_DATA/alone || { echo not alone; exit 1; }\n"
@@ -86,10 +82,37 @@ TEST_F(AgentShellTest, AHookOfAKilledAgentDoesNotRunBesideItsSecondTry) {
   })) << "the first try was ended";
 }
 
+TEST_F(AgentShellTest, ADamagedTargetIsAskedForAnewAndNothingStopsMeanwhile) {
+  given_version_1_runs();
+  const fs::path target = data() / "state/target.json";
+  const std::string aside = target.string() + ".damaged";
+  for (const char* damage : {"", "{\"epoch\": 1, \"se", "folder"}) {
+    SCOPED_TRACE(damage);
+    // Given an agent that was killed, and whose target was damaged meanwhile,
+    kill_agent();
+    const std::size_t told = controller.events("damaged").size();
+    if (std::string_view(damage) == "folder") {
+      ASSERT_TRUE(fs::remove(target) && fs::create_directory(target));
+    } else {
+      ASSERT_TRUE(write_file_atomic(target, damage));
+    }
+    // when it starts, then its service runs on, it has the target again, and says what it found.
+    start_agent();
+    EXPECT_TRUE(eventually([&] {
+      return plan::target_from_json(parse_json(text_of(target)).value_or(Json())).has_value();
+    }));
+    EXPECT_TRUE(beats("1"));
+    EXPECT_TRUE(eventually([&] { return controller.events("damaged").size() > told; }));
+    EXPECT_TRUE(fs::exists(aside));
+  }
+  static_cast<void>(install(heart("2", 1), "r2"));
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::done) << report->outcome->message;
+}
+
 TEST_F(AgentShellTest, ToldToStopInTheMiddleItGoesOnInItsNextLife) {
-  start_agent();
-  static_cast<void>(install(heart("1", 1), "r1"));
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  given_version_1_runs();
   plan::Manifest two = heart("2", 2);
   two.hooks["migrate"] = controller.script(
       "echo try >> $CONSORT_DATA/tries; test $(wc -l < $CONSORT_DATA/tries) -ge 2 || sleep 1000; "
@@ -107,9 +130,7 @@ TEST_F(AgentShellTest, ToldToStopInTheMiddleItGoesOnInItsNextLife) {
 }
 
 TEST_F(AgentShellTest, WhatEndsWhileItIsToldToStopIsDoneInItsNextLife) {
-  start_agent();
-  static_cast<void>(install(heart("1", 1), "r1"));
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  given_version_1_runs();
   plan::Manifest two = heart("2", 2);
   two.hooks["migrate"] = controller.script(
       "echo run >> $CONSORT_DATA/runs; while ! test -e $CONSORT_DATA/go; do sleep 0.01; done; "
@@ -136,9 +157,7 @@ TEST_F(AgentShellTest, WhatEndsWhileItIsToldToStopIsDoneInItsNextLife) {
 
 TEST_F(AgentShellTest, AFullDiskForTheJournalStopsNothingHalfWay) {
   // Given a journal that cannot be written when the target comes,
-  start_agent();
-  static_cast<void>(install(heart("1", 1), "r1"));
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  given_version_1_runs();
   fs::rename(data() / "state/instances", data() / "state/elsewhere");
   static_cast<void>(install(heart("2", 2), "r2"));
   ASSERT_TRUE(eventually([&] {

@@ -36,9 +36,7 @@ TEST_F(AgentShellTest, ATransferGoesOnWhereItBrokeOffAlsoInAnotherLife) {
 }
 
 TEST_F(AgentShellTest, AMissingObjectIsAClearFailureAndChangesNothing) {
-  start_agent();
-  static_cast<void>(install(heart("1"), "r1"));
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  given_version_1_runs();
   plan::Manifest two = heart("2");
   two.artifacts["gone"] = {plan::Artifact::Kind::file, Digest::of("never sent")};
   static_cast<void>(install(two, "r2"));

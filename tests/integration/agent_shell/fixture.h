@@ -16,6 +16,7 @@
 
 #include "base/process.h"
 #include "base/text.h"
+#include "fixtures/eventually.h"
 #include "http/server.h"
 #include "objects/tree.h"
 #include "plan/manifest.h"
@@ -24,18 +25,9 @@
 namespace consort::agent {
 
 using ::testing::HasSubstr;
+using tests::eventually;
 
 inline constexpr Duration kPatience = seconds(30);
-
-// Waits for what other processes bring about; there is no event for all of it.
-inline bool eventually(const std::function<bool()>& holds, Duration limit = kPatience) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
 
 inline std::string text_of(const fs::path& path) { return read_file(path).value_or(""); }
 
@@ -346,6 +338,13 @@ class AgentShellTest : public ::testing::Test {
     const Digest digest = controller.publish(manifest);
     controller.want(manifest.service, plan::InstanceState{digest, plan::Mode::running}, attempt);
     return digest;
+  }
+  // The agent is up and has installed heart("1") as attempt r1.
+  Digest given_version_1_runs() {
+    start_agent();
+    Digest one = install(heart("1"), "r1");
+    EXPECT_TRUE(controller.outcome("shop", "r1")) << "version 1 was not installed";
+    return one;
   }
   // Its daemon writes this version now.
   [[nodiscard]] bool beats(const std::string& version) const {

@@ -7,11 +7,7 @@ using Result = plan::Outcome::Result;
 
 class HookTest : public AgentShellTest {
  protected:
-  void SetUp() override {
-    start_agent();
-    static_cast<void>(install(heart("1", 1), "r1"));
-    ASSERT_TRUE(controller.outcome("shop", "r1"));
-  }
+  void SetUp() override { given_version_1_runs(); }
   std::optional<plan::InstanceReport> upgrade(const plan::Manifest& manifest) {
     static_cast<void>(install(manifest, "r2"));
     return controller.outcome("shop", "r2");
@@ -71,6 +67,19 @@ TEST_F(HookTest, ABackupThatLiesIsFoundByTheOldVersionsValidation) {
   EXPECT_THAT(report->outcome->message, HasSubstr("restore"));
 }
 
+TEST_F(HookTest, WhatAFailedHookSaidLastIsToldWithTheEndOfTheTransition) {
+  plan::Manifest two = heart("2", 2);
+  two.hooks["validate"] = controller.script("echo the page is there; echo but it is empty; exit 1");
+  ASSERT_TRUE(upgrade(two));
+  const auto told = [&] {
+    const std::vector<Json> ends = controller.events("transition-ended");
+    return ends.empty() ? "" : ends.back().string_or("text");
+  };
+  ASSERT_TRUE(eventually([&] { return told().starts_with("reverted: "); })) << told();
+  EXPECT_THAT(told(), HasSubstr("\nthe page is there\nbut it is empty"))
+      << "for whoever asks later why";
+}
+
 TEST_F(HookTest, AHundredMegabytesOfOutputLeaveTheLastLines) {
   plan::Manifest two = heart("2", 2);
   two.hooks["migrate"] = controller.script(
@@ -118,6 +127,29 @@ TEST_F(HookTest, DataThatCouldNotBeRestoredAreRestoredBeforeAnythingRunsOnThem) 
   EXPECT_EQ(done->outcome->result, Result::done) << done->outcome->message;
   EXPECT_EQ(schema(), "1");
   EXPECT_TRUE(beats("1"));
+}
+
+TEST_F(HookTest, WhyAServiceIsUnhealthyIsOneLineAndTheRestIsInItsEventAndItsLog) {
+  // Given a service that is sound until something happens to it,
+  plan::Manifest two = heart("2", 1);
+  two.hooks["validate"] = controller.script(
+      "test -e $CONSORT_DATA/ill || exit 0; echo first word; echo second word; exit 3");
+  ASSERT_TRUE(upgrade(two));
+  ASSERT_TRUE(write_file_atomic(service() / "data/ill", ""));
+  // then its reason, which is shown in many places, has the last line only.
+  const auto report = controller.wait([](const plan::HostReport& r) {
+    const auto it = r.instances.find("shop");
+    return it != r.instances.end() && it->second.health == plan::Health::unhealthy;
+  });
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->instances.at("shop").health_reason,
+            "the hook validate ended with status 3; its last words: second word");
+  EXPECT_THAT(text_of(service() / "log"), HasSubstr("first word"));
+  // What the hook said before is told once, with the event of the change.
+  EXPECT_TRUE(eventually([&] { return !controller.events("unhealthy").empty(); }));
+  EXPECT_EQ(controller.events("unhealthy").front().string_or("text"),
+            "the hook validate ended with status 3; its last words: second word\n"
+            "first word\nsecond word");
 }
 
 TEST_F(HookTest, ManyRunsAtOnceHaveScratchFoldersOfTheirOwn) {

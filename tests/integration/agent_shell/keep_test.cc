@@ -1,4 +1,7 @@
+#include <fcntl.h>
+
 #include <algorithm>
+#include <cstdio>
 #include <fstream>
 
 #include "fixture.h"
@@ -10,11 +13,7 @@ using Result = plan::Outcome::Result;
 
 class KeepTest : public AgentShellTest {
  protected:
-  void SetUp() override {
-    start_agent();
-    static_cast<void>(install(heart("1"), "r1"));
-    ASSERT_TRUE(controller.outcome("shop", "r1"));
-  }
+  void SetUp() override { given_version_1_runs(); }
   [[nodiscard]] pid_t daemon() const {
     return static_cast<pid_t>(
         parse_json(text_of(data() / "daemons/shop/state.json")).value_or(Json()).int_or("pid"));
@@ -59,6 +58,24 @@ TEST_F(KeepTest, AKilledDaemonComesBackAlsoTogetherWithItsShim) {
   EXPECT_TRUE(eventually([&] {
     return !controller.events("restarted").empty() || !controller.events("repaired").empty();
   }));
+}
+
+TEST_F(KeepTest, AHangingValidateHookKeepsNoDaemonFromComingBack) {
+  // Given a service whose health is asked by a hook that hangs,
+  plan::Manifest hanging = heart("2");
+  const std::string asked = (folder.path() / "asked").string();
+  hanging.hooks["validate"] =
+      controller.script("case $CONSORT_TOKEN in health/*) touch " + asked + "; while test -e " +
+                        asked + "; do sleep 0.1; done;; esac");
+  static_cast<void>(install(hanging, "r2"));
+  ASSERT_TRUE(controller.outcome("shop", "r2"));
+  ASSERT_TRUE(eventually([&] { return fs::exists(asked); }));
+  // when its daemon is killed together with its shim,
+  const auto shim = static_cast<pid_t>(
+      parse_json(text_of(data() / "daemons/shop/state.json")).value().int_or("shim"));
+  ::kill(shim, SIGKILL);
+  // then it is started again while the hook still hangs.
+  EXPECT_TRUE(beats("2"));
 }
 
 TEST_F(KeepTest, WhatWasNotDeliveredIsDeliveredInItsNextLife) {
@@ -161,10 +178,13 @@ TEST_F(KeepTest, HealthFollowsTheValidateHook) {
 TEST_F(KeepTest, AFailedResourceIsToldOnceAndHealsByItself) {
   // Given something in the way that Consort does not remove unasked,
   const fs::path config = root() / "etc/shop.conf";
-  fs::remove(config);
-  fs::create_directories(config / "in-the-way");
+  const fs::path obstacle = root() / "obstacle";
+  fs::create_directories(obstacle / "in-the-way");
+  // Exchanged in one go: what is only missing would be back at once.
+  ASSERT_EQ(::renameat2(AT_FDCWD, obstacle.c_str(), AT_FDCWD, config.c_str(), RENAME_EXCHANGE), 0);
+  fs::remove(obstacle);
   ASSERT_TRUE(healthy(plan::Health::unhealthy));
-  fs::remove_all(config);
+  fs::rename(config, obstacle);
   EXPECT_TRUE(healthy(plan::Health::healthy));
   EXPECT_TRUE(eventually([&] { return text_of(config).starts_with("version 1"); }));
 }

@@ -40,9 +40,7 @@ TEST_F(AgentShellTest, InstallsAServiceWithItsArtifactsAndHostValues) {
 }
 
 TEST_F(AgentShellTest, UpgradesDataAndGoesDownAgain) {
-  start_agent();
-  const Digest one = install(heart("1", 1), "r1");
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  const Digest one = given_version_1_runs();
   ASSERT_TRUE(beats("1"));
   // When a release with another dataVersion comes, the data are backed up and migrated.
   static_cast<void>(install(heart("2", 2), "r2"));
@@ -68,9 +66,7 @@ TEST_F(AgentShellTest, UpgradesDataAndGoesDownAgain) {
 }
 
 TEST_F(AgentShellTest, PerformsADutyOnceBeforeItsOwnChange) {
-  start_agent();
-  const Digest one = install(heart("1", 1), "r1");
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  const Digest one = given_version_1_runs();
   plan::Manifest two = heart("2", 2);
   two.hooks["migrate"] = controller.script(
       "echo \"$CONSORT_DIRECTION $CONSORT_TOKEN\" >> $CONSORT_DATA/duty; echo 2 > "
@@ -111,9 +107,7 @@ TEST_F(AgentShellTest, ABaseServiceOfAClassComesAndGoes) {
 }
 
 TEST_F(AgentShellTest, WalksBackWhenTheNewVersionDoesNotValidate) {
-  start_agent();
-  const Digest one = install(heart("1", 1), "r1");
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  const Digest one = given_version_1_runs();
   plan::Manifest bad = heart("2", 2);
   bad.hooks["validate"] = controller.script("echo the new one is broken; exit 3");
   static_cast<void>(install(bad, "r2"));
@@ -130,9 +124,7 @@ TEST_F(AgentShellTest, WalksBackWhenTheNewVersionDoesNotValidate) {
 }
 
 TEST_F(AgentShellTest, AWayBackBringsBackWhatAPurgeHasRemoved) {
-  start_agent();
-  static_cast<void>(install(heart("1", 1), "r1"));
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  given_version_1_runs();
   // Given files that nobody declares, and a release that purges their folder and does not work,
   const fs::path purged = root() / "etc/shop.d";
   fs::create_directories(purged / "sub/deep");
@@ -175,9 +167,7 @@ TEST_F(AgentShellTest, AWayBackBringsBackWhatAPurgeHasRemoved) {
 }
 
 TEST_F(AgentShellTest, ADaemonThatDiesAtOnceIsAFailureWithItsLastWords) {
-  start_agent();
-  static_cast<void>(install(heart("1"), "r1"));
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  given_version_1_runs();
   plan::Manifest bad = heart("2");
   bad.daemon = Json::object({{"argv", Json::array_of(std::vector<std::string>{
                                           "/bin/sh", "-c", "echo no such table; exit 7"})}});
@@ -222,9 +212,7 @@ TEST_F(AgentShellTest, StopsDrainsAndRemovesAndKeepsTheData) {
 }
 
 TEST_F(AgentShellTest, AChangeThatCutsTheHostOffGoesBackOnce) {
-  start_agent();
-  const Digest one = install(heart("1"), "r1");
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  const Digest one = given_version_1_runs();
   // Given a release whose start takes the way to the controller away (here: the controller goes),
   plan::Manifest cut = heart("2");
   cut.hooks["validate"] = controller.script(
@@ -245,23 +233,24 @@ TEST_F(AgentShellTest, AChangeThatCutsTheHostOffGoesBackOnce) {
 }
 
 TEST_F(AgentShellTest, TheGuardStaysArmedWhenTheAgentIsKilledInTheMiddleOfTheSwitch) {
-  start_agent();
-  const Digest one = install(heart("1"), "r1");
-  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  const Digest one = given_version_1_runs();
   // Given a switch that takes the way to the controller away, and an agent that is killed in it,
   plan::Manifest cut = heart("2");
   const std::string marks = (folder.path() / "switching").string();
+  const fs::path sleeper = folder.path() / "sleeper";
   cut.resources["cut"] = Json::object(
       {{"type", "command"},
        {"argv", Json::array_of(std::vector<std::string>{
                     "/bin/sh", "-c",
-                    "echo x >> " + marks + "; test $(wc -l < " + marks + ") -ge 2 || sleep 1000"})},
+                    "echo x >> " + marks + "; test $(wc -l < " + marks + ") -ge 2 || { echo $$ > " +
+                        sleeper.string() + "; exec sleep 1000; }"})},
        {"unless", Json::array_of(std::vector<std::string>{
                       "/bin/sh", "-c", "test $(cat " + marks + " | wc -l) -ge 2"})}});
   static_cast<void>(install(cut, "r2"));
-  ASSERT_TRUE(eventually([&] { return fs::exists(marks); }));
+  ASSERT_TRUE(eventually([&] { return text_of(sleeper).ends_with("\n"); }));
   controller.down();
   kill_agent();
+  ::kill(std::stoi(text_of(sleeper)), SIGKILL);  // a command outlives its agent
   start_agent();
   // then the second try does not take the cut for the usual state of the world.
   ASSERT_TRUE(eventually([&] { return text_of(marks) == "x\nx\n"; }));

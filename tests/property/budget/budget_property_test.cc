@@ -35,10 +35,16 @@ class Life {
         release_joint(budgets_, name, reason);
         return;
       case 3:
-        for (auto& [budget, census] : censuses_) census.unhealthy.erase(name);
+        for (auto& [budget, census] : censuses_) {
+          census.unhealthy.erase(name);
+          census.unreachable.erase(name);
+        }
         return;
       case 4:
-        for (const std::string& budget : names_of(host)) censuses_[budget].unhealthy.insert(name);
+        for (const std::string& budget : names_of(host)) {
+          censuses_[budget].unhealthy.insert(name);
+          if (draw_chance(30)) censuses_[budget].unreachable.insert(name);
+        }
         return;
       default:
         return take_jointly(reason);
@@ -61,10 +67,15 @@ class Life {
     return out;
   }
 
-  // Everything that is away of a budget, whoever is to blame.
+  // Everything that is away of a budget, whoever is to blame, save the hosts of an outage: they are
+  // away as declared.
   [[nodiscard]] std::set<std::string> away(const std::string& name) const {
+    const Budget& budget = budgets_.at(name);
     std::set<std::string> out = censuses_.at(name).unhealthy;
-    for (const auto& [host, reasons] : budgets_.at(name).holders) out.insert(host);
+    for (const auto& [host, reasons] : budget.holders) out.insert(host);
+    if (budget.joint) {
+      for (const std::string& host : budget.joint->hosts) out.erase(host);
+    }
     return out;
   }
 
@@ -73,7 +84,8 @@ class Life {
     const Budgets before = budgets_;
     std::map<std::string, std::set<std::string>> away_before;
     for (const std::string& name : names) away_before[name] = away(name);
-    const Grant grant = acquire(budgets_, names, censuses_, host, reason, "because", kNow);
+    const Claim claim{host, reason, "because", draw_chance(20), draw_chance(30)};
+    const Grant grant = acquire(budgets_, names, censuses_, claim, kNow);
     if (!grant.granted) {
       RC_ASSERT(!grant.why.empty());
       RC_ASSERT(budgets_to_json(budgets_) == budgets_to_json(before));
@@ -82,16 +94,16 @@ class Life {
     for (const std::string& name : names) {
       const Budget& budget = budgets_.at(name);
       const bool in_joint = budget.joint && budget.joint->hosts.contains(host);
-      if (budget.joint)
-        RC_ASSERT(budget.joint->reason == reason || away_before[name].contains(host));
-      if (!in_joint) RC_ASSERT(budget.holders.contains(host));
-      // Never more away than the slots allow, by any grant.
-      if (away(name).size() > away_before[name].size())
-        RC_ASSERT(static_cast<std::int64_t>(away(name).size()) <=
-                  amount_of(budget.slots, censuses_.at(name).hosts));
+      if (budget.joint) RC_ASSERT(budget.joint->reason == reason);
+      if (!in_joint || !claim.in_outage) RC_ASSERT(budget.holders.contains(host));
+      // Never more taken away than the slots allow, whatever is sick besides.
+      const std::int64_t slots = amount_of(budget.slots, censuses_.at(name).hosts);
+      RC_ASSERT(paying_holders(budget) <= slots);
+      if (!claim.costs_nothing && away(name).size() > away_before[name].size())
+        RC_ASSERT(static_cast<std::int64_t>(away(name).size()) <= slots);
     }
     const Budgets once = budgets_;
-    RC_ASSERT(acquire(budgets_, names, censuses_, host, reason, "because", kNow).granted);
+    RC_ASSERT(acquire(budgets_, names, censuses_, claim, kNow).granted);
     RC_ASSERT(budgets_to_json(budgets_) == budgets_to_json(once));
   }
 

@@ -180,12 +180,14 @@ class FleetModel {
     }
     for (auto& [name, census] : censuses_) {
       census.unhealthy.clear();
+      census.unreachable.clear();
       for (const std::string& host : after_.generation.classes.at(name)) {
         const auto& seen = heard_.at(host);
         const bool sick =
             std::any_of(seen.instances.begin(), seen.instances.end(),
                         [](const auto& i) { return i.second.health == plan::Health::unhealthy; });
         if (!seen.reachable || sick) census.unhealthy.insert(host);
+        if (!seen.reachable) census.unreachable.insert(host);
       }
     }
   }
@@ -289,11 +291,14 @@ class FleetModel {
     });
   }
 
-  // I11: what is away never grows beyond the slots. A host that was down anyway may hold one, too,
-  // and is counted once.
+  // I11: what is taken away never grows beyond the slots, whatever is sick besides and whatever
+  // an outage declares; and a host that was well is taken only while all that is away fits.
   void check_slots() {
     for (const auto& [name, budget] : budgets_) {
       const budget::Census& census = censuses_[name];
+      const std::int64_t slots = budget::amount_of(budget.slots, census.hosts);
+      if (budget::paying_holders(budget) > slots)
+        violate("I11: budget " + name + " has more holders than slots");
       std::set<std::string> holders;
       for (const auto& [host, reasons] : budget.holders) holders.insert(host);
       const std::set<std::string> had = std::exchange(holders_[name], holders);
@@ -302,7 +307,7 @@ class FleetModel {
       });
       if (!more || budget.joint) continue;
       holders.insert(census.unhealthy.begin(), census.unhealthy.end());
-      if (static_cast<std::int64_t>(holders.size()) > budget::amount_of(budget.slots, census.hosts))
+      if (static_cast<std::int64_t>(holders.size()) > slots)
         violate("I11: budget " + name + " gave away more than it has");
     }
   }

@@ -94,10 +94,7 @@ RC_GTEST_PROP(RolloutProperty, I5_AfterAnyEndEachInstanceIsOldOrNewAndTheRecordI
   }
   if (fleet.rollout().result == Result::partial) {
     std::set<std::pair<std::string, std::string>> tail;
-    for (const int id : open_tail(fleet.rollout())) {
-      const plan::Step& step = fleet.rollout().forward.steps[static_cast<std::size_t>(id)];
-      tail.emplace(step.service, step.host);
-    }
+    for (const plan::Step& step : open_tail(fleet.rollout())) tail.emplace(step.service, step.host);
     RC_ASSERT(!tail.empty());
     for (const auto& [key, state] : new_state) {
       if (!tail.contains(key)) RC_ASSERT(real.at(key) == state);

@@ -32,6 +32,12 @@ Subject services(std::vector<ServiceSubject> list) {
   out.services = std::move(list);
   return out;
 }
+// Before the handler knows which services it is about.
+Subject at_the_door() {
+  Subject out;
+  out.services_are_known = Subject::When::later;
+  return out;
+}
 Subject named(const std::string& name) {
   Subject out;
   out.name = name;
@@ -50,10 +56,10 @@ TEST(Decide, AViewerIsToldWhatDeployingWouldNeed) {
 }
 
 TEST(Decide, WhatIsRefusedBeforeItsServicesAreKnownIsAWholeSentence) {
-  const Decision decision = decide(kAnn, kViewer, Action::set_secret, services({}));
+  const Decision decision = decide(kAnn, kViewer, Action::set_secret, at_the_door());
   EXPECT_EQ(decision.reason,
             "setting a secret of a service needs the role deployer; you are viewer");
-  EXPECT_EQ(decide(kAnn, kViewer, Action::deploy, services({})).reason,
+  EXPECT_EQ(decide(kAnn, kViewer, Action::deploy, at_the_door()).reason,
             "deploying needs the role deployer; you are viewer");
 }
 
@@ -69,6 +75,8 @@ TEST(Decide, ADeployerChangesItsOwnServicesAndNothingElse) {
   EXPECT_TRUE(decide(kAnn, grants, Action::roll_back, services({{"shop-web"}})).allowed);
   EXPECT_TRUE(decide(kAnn, grants, Action::view_status, {}).allowed);
   EXPECT_TRUE(decide(kAnn, grants, Action::send_objects, {}).allowed);
+  EXPECT_TRUE(decide(kAnn, kViewer, Action::ask_for_missing, {}).allowed) << "viewers plan";
+  EXPECT_FALSE(decide(kAnn, kViewer, Action::send_objects, {}).allowed);
   EXPECT_FALSE(decide(kAnn, grants, Action::remove_host, named("web1")).allowed);
 }
 
@@ -99,12 +107,26 @@ TEST(Decide, NobodyTakesAServiceOverByWritingAnotherOwnerIntoTheSite) {
   EXPECT_FALSE(decide(kAnn, grants, Action::deploy, services({{"unknown"}})).allowed);
 }
 
+TEST(Decide, TheBaseServiceOfAHostClassIsForGrantsThatMeanIt) {
+  const auto base = services({{"class:web", "team-x", "team-x"}});
+  EXPECT_FALSE(decide(kAnn, deployer_of({}, {"team-x"}), Action::deploy, base).allowed)
+      << "all services of the class stand on it, whoever owns them";
+  const auto fresh = services({{"class:web", std::nullopt, "team-x"}});
+  EXPECT_FALSE(decide(kAnn, deployer_of({}, {"team-x"}), Action::deploy, fresh).allowed);
+  for (const char* pattern : {"*web", "c*", "class*", "*:web"})
+    EXPECT_FALSE(decide(kAnn, deployer_of({pattern}), Action::deploy, base).allowed) << pattern;
+  for (const char* pattern : {"class:web", "class:*", "*"})
+    EXPECT_TRUE(decide(kAnn, deployer_of({pattern}), Action::deploy, base).allowed) << pattern;
+}
+
 TEST(Decide, WhatIsNotKnownToChangeMayBeAnything) {
   EXPECT_FALSE(decide(kAnn, deployer_of({"shop"}), Action::deploy, {}).allowed);
   EXPECT_TRUE(decide(kAnn, deployer_of({"*"}), Action::deploy, {}).allowed);
-  EXPECT_TRUE(decide(kAnn, deployer_of({"shop"}), Action::deploy, services({})).allowed)
-      << "a deploy that changes nothing";
-  EXPECT_FALSE(decide(kAnn, kViewer, Action::deploy, services({})).allowed);
+  EXPECT_FALSE(decide(kAnn, deployer_of({"shop"}), Action::steer_rollout, services({})).allowed)
+      << "what names no service is not one's own for that";
+  EXPECT_TRUE(decide(kAnn, deployer_of({"*"}), Action::steer_rollout, services({})).allowed);
+  EXPECT_TRUE(decide(kAnn, deployer_of({"shop"}), Action::deploy, at_the_door()).allowed);
+  EXPECT_FALSE(decide(kAnn, kViewer, Action::deploy, at_the_door()).allowed);
 }
 
 TEST(Decide, TheSharedPolicyIsForDeployersOfEverything) {

@@ -96,5 +96,17 @@ TEST_F(Identify, TheUseOfATokenIsNotedOnceAnHour) {
   EXPECT_TRUE(note_use(registry, "nobody", now).empty());
 }
 
+TEST_F(Identify, TheUseOfACertificateIsNotedOnceAnHour) {
+  const ShownCertificate shown{"ann", "", "3f2a9c"};
+  const Writes first = note_certificate_use(registry, shown, now);
+  ASSERT_FALSE(first.empty());
+  ASSERT_TRUE(registry.apply(first));
+  EXPECT_EQ(registry.operators.at("ann").certificates.front().last_used, now);
+  EXPECT_TRUE(note_certificate_use(registry, shown, now + minutes(59)).empty());
+  EXPECT_FALSE(note_certificate_use(registry, shown, now + minutes(60)).empty());
+  EXPECT_TRUE(note_certificate_use(registry, {"ann", "", "1234"}, now).empty());
+  EXPECT_TRUE(note_certificate_use(registry, {"eve", "", "3f2a9c"}, now).empty());
+}
+
 }  // namespace
 }  // namespace consort::access

@@ -47,8 +47,8 @@ struct SecretsTest : testing::Test {
   [[nodiscard]] SealedSecret sealed(std::uint64_t version) const {
     return {"db", version, {"shop", "web"}, {{"web1", web1}}, {web1}, "sealed.v1.AAAA"};
   }
-  [[nodiscard]] Result<Writes> put(const SealedSecret& secret) const {
-    return put_secret(registry, secret, "operator ann", now);
+  [[nodiscard]] Result<Writes> put(const SealedSecret& secret, std::uint64_t above = 0) const {
+    return put_secret(registry, secret, above, "operator ann", now);
   }
 };
 
@@ -101,6 +101,57 @@ TEST_F(SecretsTest, TwoWhoSetItAtOnceDoNotOverwriteEachOther) {
   EXPECT_EQ(put(sealed(1)).error().code(), ErrorCode::conflict);
 }
 
+TEST_F(SecretsTest, WhoHasNotSeenTheLastVersionOverwritesNothing) {
+  keep(put(sealed(1)));
+  SealedSecret anns = sealed(2);
+  anns.before = 1;
+  SealedSecret bens = anns;
+  bens.sealed = "sealed.v1.BENS";
+  keep(put(anns));
+  EXPECT_EQ(put(bens).error().code(), ErrorCode::conflict)
+      << "another value is not the same version sealed anew";
+  EXPECT_EQ(find_secret(registry, "db").value()->version(2)->sealed, anns.sealed);
+}
+
+TEST_F(SecretsTest, NumbersOfALifeOfTheStoreThatIsLostAreNotGivenAgain) {
+  keep(put(sealed(1)));
+  EXPECT_EQ(next_version(registry, "db", 0), 2U);
+  const std::uint64_t above = 3'000'000;
+  EXPECT_EQ(next_version(registry, "db", above), above + 1);
+  EXPECT_EQ(next_version(registry, "never-seen", above), above + 1);
+  EXPECT_EQ(put(sealed(2), above).error().code(), ErrorCode::conflict)
+      << "hosts may have another value as version 2";
+  keep(put(sealed(above + 1), above));
+  EXPECT_EQ(next_version(registry, "db", above), above + 2);
+  keep(put(sealed(above + 1), above));  // sealed anew
+  keep(put(sealed(above + 2), above));
+}
+
+TEST_F(SecretsTest, AProgramThatHasSeenALaterVersionGoesBeyondIt) {
+  keep(put(sealed(1)));
+  SealedSecret later = sealed(6);
+  EXPECT_EQ(put(later).error().code(), ErrorCode::conflict) << "it does not say what it has seen";
+  later.before = 1;
+  keep(put(later));
+  EXPECT_EQ(next_version(registry, "db", 0), 7U);
+  SealedSecret last = sealed(kMaxSecretVersion);
+  last.before = 6;
+  EXPECT_EQ(put(last).error().code(), ErrorCode::invalid_input) << "no number would be left";
+}
+
+TEST_F(SecretsTest, SealingAnewTakesNoSignatureAway) {
+  SealedSecret secret = sealed(1);
+  secret.signatures = {{"ed25519:ann", "sig"}};
+  keep(put(secret));
+  const auto bare = put(sealed(1));
+  ASSERT_FALSE(bare);
+  EXPECT_EQ(bare.error().code(), ErrorCode::refused);
+  EXPECT_THAT(bare.error().hint_text(), HasSubstr("consort secret set db"));
+  secret.signatures = {{"ed25519:ben", "sig"}};
+  keep(put(secret));
+  keep(put(sealed(2)));  // a new value may be without one
+}
+
 TEST_F(SecretsTest, SealingAnewKeepsTheVersion) {
   keep(put(sealed(1)));
   SealedSecret again = sealed(1);
@@ -115,6 +166,8 @@ TEST_F(SecretsTest, ARemovedSecretNeverHasTheSameVersionAgain) {
   keep(put(sealed(1)));
   keep(remove_secret(registry, "db"));
   EXPECT_EQ(find_secret(registry, "db").error().code(), ErrorCode::not_found);
+  EXPECT_EQ(find_secret(registry, "db").error().hint_text().find("did you mean"), std::string::npos)
+      << "what is gone is not what was meant";
   EXPECT_EQ(remove_secret(registry, "db").error().code(), ErrorCode::not_found);
   EXPECT_EQ(put(sealed(1)).error().code(), ErrorCode::conflict)
       << "what is deployed as version 1 would not be planned anew";
@@ -156,6 +209,9 @@ TEST_F(SecretsTest, OtherKindsOfKeysAreRefused) {
 TEST_F(SecretsTest, WhatIsSentIsReadStrictly) {
   const Json good = sealed_secret_to_json(sealed(1));
   EXPECT_EQ(sealed_secret_from_json(good).value(), sealed(1));
+  SealedSecret second = sealed(2);
+  second.before = 1;
+  EXPECT_EQ(sealed_secret_from_json(sealed_secret_to_json(second)).value(), second);
   const std::vector<std::pair<std::string, Json>> bad = {
       {"name", Json("../x")},
       {"version", Json(0)},
@@ -165,6 +221,8 @@ TEST_F(SecretsTest, WhatIsSentIsReadStrictly) {
       {"recovery", Json(Json::Array{"no"})},
       {"sealed", Json("the value itself")},
       {"value", Json("the value itself")},
+      {"before", Json(-1)},
+      {"before", Json("1")},
   };
   for (const auto& [key, value] : bad) {
     Json json = good;

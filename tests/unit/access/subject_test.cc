@@ -80,8 +80,9 @@ TEST_F(DeploySubject, IncludesAServiceWhosePortsAnInventoryOpensOrCloses) {
   plan::Plan plan = plan_of({"shop"});
   plan::AccessChange change;
   change.service = "bank";
+  change.endpoint = "e";
   change.before = change.after = plan::AccessMode::enforce;
-  change.gained = {"web1 (10.0.0.7)"};
+  change.gained = {{"web1", "10.0.0.7"}};
   plan.access = {change};
   const auto names = [&] {
     std::vector<std::string> out;
@@ -92,8 +93,49 @@ TEST_F(DeploySubject, IncludesAServiceWhosePortsAnInventoryOpensOrCloses) {
   EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"})) << "shop does not declare it";
   candidate.services["shop"].edges = {{plan::Edge::Kind::needs, "bank", "bank", "e", 0}};
   EXPECT_EQ(names(), (std::vector<std::string>{"shop"})) << "a dependent that grows";
-  plan.access[0].lost = {"web9 (10.0.0.9)"};
+  plan.access[0].gained = {{"", "web1 (10.0.0.7)"}};
+  EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"}))
+      << "what is shown of an address is nobody's host, whatever it looks like";
+  plan.access[0].gained = {{"web1", "10.0.0.7"}};
+  candidate.services["shop"].edges[0].kind = plan::Edge::Kind::after;
+  EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"})) << "who comes after asks no port";
+  plan.access[0].gained.clear();
+  plan.access[0].lost = {{"web9", "10.0.0.9"}};
   EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"})) << "somebody else's host";
+}
+
+TEST_F(DeploySubject, IncludesAServiceThatAnUnchangedDependentOfTheSameHostLoses) {
+  // shop and till are both on h2, and both need the bank's port.
+  const plan::Edge need{plan::Edge::Kind::needs, "bank", "bank", "e", 0};
+  for (plan::Generation* generation : {&base, &candidate}) {
+    for (const char* host : {"web1", "h2"}) generation->hosts[host].address = host;
+    generation->services["till"] = service("1", "team-c");
+    generation->services["bank"].endpoints["e"] = {5432, plan::AccessMode::enforce, {}};
+    for (const char* name : {"shop", "till"}) {
+      generation->services[name].hosts = {"h2"};
+      generation->services[name].edges = {need};
+    }
+  }
+  const auto names = [&] {
+    plan::Plan plan = plan_of({"shop"});
+    plan.access = plan::access_changes(&base, candidate);
+    std::vector<std::string> out;
+    for (const auto& subject : services_changed(plan, &base, candidate))
+      out.push_back(subject.name);
+    return out;
+  };
+  EXPECT_EQ(names(), (std::vector<std::string>{"shop"})) << "nobody gains or loses anything";
+  candidate.hosts["h2"].address = "10.6.6.6";
+  EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"})) << "till is sent elsewhere, too";
+  candidate.services["shop"].hosts = {"web1"};
+  EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"}))
+      << "that shop was there before does not open the port to what its host is now";
+  candidate.hosts.erase("h2");
+  candidate.services["till"].hosts.clear();
+  EXPECT_EQ(names(), (std::vector<std::string>{"bank", "shop"})) << "till still runs there";
+  base.services["till"].edges.clear();
+  candidate.services["till"].edges.clear();
+  EXPECT_EQ(names(), (std::vector<std::string>{"shop"})) << "it was shop's alone";
 }
 
 TEST_F(DeploySubject, KnowsWhatComesAndGoes) {

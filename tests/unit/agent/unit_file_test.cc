@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "agent/resource.h"
+
 namespace consort::agent {
 namespace {
 
@@ -51,6 +53,24 @@ TEST(UnitFile, RefusesWhatItCannotHold) {
   bad = web();
   bad.user = "x\nExecStartPre=/bin/evil";
   EXPECT_FALSE(render_unit(bad));
+}
+
+TEST(UnitFile, NoVariableOfTheEnvironmentBecomesALineOfIt) {
+  const auto parsed = [](const std::string& name, const std::string& value) {
+    return parse_resource("web",
+                          Json::object({{"type", "daemon"},
+                                        {"argv", Json::Array{"/usr/bin/web"}},
+                                        {"environment", Json::object({{name, value}})}}),
+                          "/");
+  };
+  EXPECT_TRUE(parsed("KEY", "two\nlines"));
+  EXPECT_FALSE(parsed("KEY\nExecStartPre", "/bin/evil"));
+  EXPECT_FALSE(parsed("KEY=other", "x"));
+  EXPECT_FALSE(parsed("KEY", std::string("a\0b", 3)));
+  DaemonSpec spec = web();
+  spec.environment["KEY"] = "x\"\nExecStartPre=\"/bin/evil";
+  EXPECT_THAT(render_unit(spec).value(),
+              HasSubstr("Environment=\"KEY=x\\\"\\nExecStartPre=\\\"/bin/evil\"\n"));
 }
 
 }  // namespace

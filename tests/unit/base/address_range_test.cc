@@ -33,6 +33,19 @@ TEST(AddressRange, WhatIsNoAddressIsRefusedWithARemedy) {
   EXPECT_THAT(render_error(range.error()), HasSubstr("the network is 10.0.0.0/8"));
 }
 
+TEST(AddressRange, AHostIsReachedByOneAddressOrAName) {
+  for (const char* text : {"10.0.0.7", "fd00::7", "web1", "web_1.example", "1.example", "a-b"})
+    EXPECT_TRUE(is_address_or_name(text)) << text;
+  const std::string label(64, 'a');
+  for (const std::string& text :
+       {std::string(), std::string("1.1.1.1; reboot"), std::string("10.0.0.7\n"),
+        std::string("10.0.0.7\0x", 10), std::string("10.0.0.0/8"), std::string("10.0.0.7/32"),
+        std::string("-a"), std::string("a-"), std::string("a..b"), std::string("a."),
+        std::string("fe80::1%eth0"), std::string("\x1b[31m"), label, std::string(300, '.')})
+    EXPECT_FALSE(is_address_or_name(text)) << text;
+  EXPECT_THAT(canonical(std::string("10.0.0.7\0x", 10)), HasSubstr("is no IP address"));
+}
+
 TEST(AddressRange, WhatLiesInsideOthersIsLeftOut) {
   std::vector<AddressRange> ranges;
   for (const char* text : {"10.1.0.0/16", "10.0.0.7", "192.168.0.1", "10.0.0.0/8", "192.168.0.1",

@@ -30,6 +30,33 @@ TEST_F(Files, AnAtomicWriteReplacesContentAndModeAndLeavesNothingElse) {
   EXPECT_EQ(entries(folder.path()), 1U);
 }
 
+TEST_F(Files, ANewFileIsNeverWrittenInPlaceOfAnother) {
+  ASSERT_TRUE(write_new_file(at("a"), "one", 0600));
+  const Status second = write_new_file(at("a"), "two", 0600);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::conflict);
+  EXPECT_EQ(*read_file(at("a")), "one");
+  EXPECT_EQ(entries(folder.path()), 1U);
+  // A dangling link is something, too.
+  fs::create_symlink(at("nowhere"), at("link"));
+  EXPECT_FALSE(write_new_file(at("link"), "x"));
+  EXPECT_FALSE(fs::exists(at("nowhere")));
+}
+
+TEST_F(Files, LeftoversOfAFileGoAndThoseOfOthersStay) {
+  const auto long_ago = fs::file_time_type::clock::now() - hours(1);
+  for (const char* name : {".a.json.12.3.tmp", ".b.json.12.3.tmp", ".a.json.notes.tmp", "a.json"}) {
+    ASSERT_TRUE(write_file_atomic(at(name), "x"));
+    fs::last_write_time(at(name), long_ago);
+  }
+  ASSERT_TRUE(write_file_atomic(at(".a.json.13.0.tmp"), "just being written"));
+  remove_leftovers_of(at("a.json"), minutes(10));
+  EXPECT_FALSE(fs::exists(at(".a.json.12.3.tmp")));
+  EXPECT_EQ(entries(folder.path()), 4U);
+  remove_leftovers_of(at("a.json"), Duration(0));
+  EXPECT_EQ(entries(folder.path()), 3U);
+}
+
 TEST_F(Files, TheModeIsExactWhateverTheUmask) {
   const mode_t before = ::umask(0077);
   const Status written = write_file_atomic(at("a"), "x", 0666);
@@ -154,6 +181,21 @@ TEST_F(Files, ALinkOrAFolderOfAnotherUserIsNotFollowed) {
   ASSERT_EQ(::lchown(at("data").c_str(), 65534, 65534), 0);
   EXPECT_EQ(read_file_no_foreign_links(at("data/link")).error().code(), ErrorCode::refused);
   EXPECT_EQ(read_file_no_foreign_links(at("data/own")).value_or("(refused)"), "of the service");
+}
+
+TEST_F(Files, AFileWithASecretIsForItsOwnerAlone) {
+  ASSERT_TRUE(write_file_atomic(at("key"), "k", 0600));
+  EXPECT_TRUE(check_private(at("key")));
+  EXPECT_TRUE(check_private(at("absent"))) << "who reads it says so";
+  for (const mode_t mode : {0640, 0604, 0610}) {
+    ASSERT_TRUE(write_file_atomic(at("key"), "k", mode));
+    const auto bare = check_private(at("key"));
+    ASSERT_FALSE(bare) << mode;
+    EXPECT_EQ(bare.error().code(), ErrorCode::refused);
+    EXPECT_EQ(bare.error().hint_text(), "chmod 600 " + at("key").string());
+    EXPECT_THAT(check_private(at("key"), "make another").error().hint_text(),
+                HasSubstr("; and make another"));
+  }
 }
 
 TEST_F(Files, AStampChangesWithTheContentAndSaysWhatIsAbsent) {

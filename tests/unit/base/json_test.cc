@@ -27,6 +27,22 @@ TEST(Json, SizeIsBounded) {
   EXPECT_THAT(refused.error().message(), HasSubstr("the plan has 101 bytes; the limit is 100"));
 }
 
+// Two bytes of text may become sixty in memory.
+TEST(Json, TheNumberOfValuesIsBounded) {
+  const JsonLimits limits{.max_values = 5};
+  EXPECT_TRUE(parse_json(R"([1,{"a":"b,c,d,e,f"},[]])", "x", limits));
+  for (const char* text :
+       {"[1,2,3,4,5]", "[[],[],[],[],[]]", R"({"a":{},"b":{},"c":{},"d":{},"e":0})"}) {
+    const auto refused = parse_json(text, "the plan", limits);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_EQ(refused.error().code(), ErrorCode::too_large);
+    EXPECT_THAT(refused.error().message(), HasSubstr("the plan has more than 5 values"));
+  }
+  std::string many = "[0";
+  for (int i = 0; i < 5'000'000; ++i) many += ",0";
+  EXPECT_FALSE(parse_json(many + "]"));
+}
+
 TEST(Json, OfTwoEqualKeysTheLastWins) { EXPECT_EQ(parse_json(R"({"a":1,"a":2})")->int_or("a"), 2); }
 
 TEST(Json, IntegersAreExactToTheirLimits) {

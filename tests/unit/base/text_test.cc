@@ -48,6 +48,14 @@ TEST(Text, SplitJoinAndTrim) {
   EXPECT_EQ(trim(" \t x y \n"), "x y");
 }
 
+TEST(Text, APathHasOnePlainSpelling) {
+  EXPECT_EQ(plain_path("//etc/./conf.d//x/"), "/etc/conf.d/x");
+  EXPECT_EQ(plain_path("/./"), "/");
+  EXPECT_EQ(plain_path("/a/../b/..c"), "/a/../b/..c") << "what is above may be a link";
+  EXPECT_EQ(plain_path("${host.labels.at}//x"), "${host.labels.at}/x");
+  EXPECT_EQ(plain_path(""), "");
+}
+
 TEST(Text, DiffsShowThreeLinesAround) {
   EXPECT_EQ(unified_diff("a\n", "a\n"), "");
   EXPECT_EQ(unified_diff("1\n2\n3\n4\n5\n6\n", "1\n2\n3\n4\nfive\n6\n"),

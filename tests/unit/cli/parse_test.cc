@@ -29,6 +29,33 @@ TEST(Parse, WordsAndOptionsReachTheirCommand) {
   EXPECT_TRUE(parsed->arguments.json());
 }
 
+TEST(Parse, OptionsOfAllCommandsMayStandBeforeTheCommand) {
+  const auto parsed = parse({"--context", "work", "--json", "host", "show", "web1"});
+  ASSERT_TRUE(parsed) << render_error(parsed.error());
+  ASSERT_NE(parsed->command, nullptr);
+  EXPECT_EQ(parsed->command->name, "host show");
+  EXPECT_EQ(parsed->arguments.words, std::vector<std::string>{"web1"});
+  EXPECT_EQ(parsed->arguments.value("--context"), "work");
+  EXPECT_TRUE(parsed->arguments.json());
+  const auto rest = parse({"--no-color", "lab", "run", "--", "consort", "--json"});
+  ASSERT_TRUE(rest) << render_error(rest.error());
+  EXPECT_EQ(rest->arguments.words, (std::vector<std::string>{"consort", "--json"}));
+  EXPECT_FALSE(rest->arguments.json()) << "that is the other command's";
+  EXPECT_EQ(parse({"--no-color", "help", "deploy"})->help, parse({"deploy", "--help"})->help);
+  EXPECT_FALSE(parse({"--context", "nosuch"})) << "and no command";
+}
+
+TEST(Parse, AGroupAloneShowsWhatThereIsAsConsortAloneDoes) {
+  for (const auto& typed : {std::vector<std::string>{}, {"host"}, {"lab"}, {"rollout"}}) {
+    const auto parsed = parse(typed);
+    ASSERT_TRUE(parsed);
+    EXPECT_EQ(parsed->command, nullptr);
+    EXPECT_NE(parsed->help, "");
+    EXPECT_EQ(parsed->status, kOk);
+  }
+  EXPECT_THAT(parse({"rollout"})->help, HasSubstr("rollout show"));
+}
+
 TEST(Parse, WhatFollowsTwoDashesIsLeftAlone) {
   const auto parsed = parse({"lab", "exec", "web1", "--", "ls", "--help"});
   ASSERT_TRUE(parsed);
@@ -50,12 +77,92 @@ TEST(Parse, MistakesAreToldWithTheWholeUsage) {
   EXPECT_EQ(parse({"deplay"}).error().hint_text(), "did you mean: consort deploy");
 }
 
-TEST(Parse, AGroupWithoutACommandShowsWhatItHas) {
-  const auto parsed = parse({"rollout"});
-  ASSERT_TRUE(parsed);
-  EXPECT_EQ(parsed->command, nullptr);
-  EXPECT_EQ(parsed->status, kUsage);
-  EXPECT_THAT(parsed->help, HasSubstr("rollout show"));
+TEST(Parse, WhatSomebodyMeansIsSaid) {
+  EXPECT_EQ(parse({"rollback", "1"}).error().hint_text(), "did you mean: consort rollback --to 1");
+  EXPECT_EQ(parse({"rollback", "1", "--yes"}).error().hint_text(),
+            "did you mean: consort rollback --to 1");
+  EXPECT_EQ(parse({"rollback", "-m", "2", "1"}).error().hint_text(),
+            "did you mean: consort rollback --to 1")
+      << "2 is a message";
+  for (const auto& typed : {std::vector<std::string>{"rollback", ""},
+                            {"rollback", "--to", "3", "5"},
+                            {"rollback", "1", "2"},
+                            {"rollback", "1", ""}})
+    EXPECT_EQ(parse(typed).error().hint_text(), "see: consort rollback --help");
+  EXPECT_THAT(parse({"lab", "stop"}).error().hint_text(),
+              HasSubstr("to end the whole lab: consort lab down"));
+  for (const auto& typed : {std::vector<std::string>{"dploy", "--help"},
+                            {"help", "dploy"},
+                            {"--json", "dploy", "--help"},
+                            {"--controller", "https://c:1", "dploy", "--help"}}) {
+    const auto parsed = parse(typed);
+    ASSERT_FALSE(parsed) << "help of what?";
+    EXPECT_EQ(parsed.error().hint_text(), "did you mean: consort deploy");
+  }
+  for (const auto& typed : {std::vector<std::string>{"help"}, {"help", "help"}, {"--help"}}) {
+    const auto parsed = parse(typed);
+    ASSERT_TRUE(parsed) << render_error(parsed.error());
+    EXPECT_EQ(parsed->help, parse({"--help"})->help);
+  }
+  const auto version = parse({"--version", "--json"});
+  ASSERT_TRUE(version);
+  ASSERT_NE(version->command, nullptr);
+  EXPECT_EQ(version->command->name, "version");
+  EXPECT_TRUE(version->arguments.json());
+}
+
+TEST(Parse, TheNextCommandHasWhatShapesTheSameDeploy) {
+  const auto said = parse({"deploy",
+                           "--site",
+                           "our shop.jsonnet",
+                           "--only",
+                           "shop,sql",
+                           "--allow-outage",
+                           "--allow-shrink",
+                           "--keep-going",
+                           "--new-chain",
+                           "--trust",
+                           "t.json",
+                           "-m",
+                           "2.1",
+                           "--controller",
+                           "https://c:1",
+                           "--yes",
+                           "--key",
+                           "ann",
+                           "--propose",
+                           "f",
+                           "--wait"});
+  ASSERT_TRUE(said);
+  EXPECT_EQ(command_line(command("key sign"), {"f"}, said->arguments, {}),
+            "consort key sign f --site 'our shop.jsonnet' --trust t.json --new-chain --only shop "
+            "--only sql --keep-going --allow-outage --controller https://c:1");
+  EXPECT_EQ(command_line(command("deploy"), {}, said->arguments, {"--signatures", "f"}),
+            "consort deploy --site 'our shop.jsonnet' --only shop --only sql --keep-going "
+            "--allow-outage --allow-shrink --message 2.1 --trust t.json --new-chain --controller "
+            "https://c:1 --signatures f");
+}
+
+TEST(Parse, APlanKnowsWhetherItWouldBeSignedAndSoDoesTheDeployThatItTells) {
+  for (const auto& typed : {std::vector<std::string>{"--trust", "t.json"}, {"--unsigned"}}) {
+    std::vector<std::string> line = {"plan"};
+    line.insert(line.end(), typed.begin(), typed.end());
+    const auto said = parse(line);
+    ASSERT_TRUE(said) << render_error(said.error());
+    EXPECT_EQ(command_line(command("deploy"), {}, said->arguments, {}),
+              "consort deploy " + join(typed, " "));
+  }
+}
+
+TEST(Parse, TheNextCommandHasWhatShapesTheSameRollback) {
+  const auto said = parse({"rollback", "--to", "3", "--allow-outage", "--allow-unsafe-removal",
+                           "--new-chain", "--trust", "t.json", "--propose", "f"});
+  ASSERT_TRUE(said);
+  EXPECT_EQ(command_line(command("key sign"), {"f"}, said->arguments, {"--rollback"}),
+            "consort key sign f --trust t.json --new-chain --allow-outage --rollback");
+  EXPECT_EQ(command_line(command("rollback"), {}, said->arguments, {"--signatures", "f"}),
+            "consort rollback --to 3 --allow-outage --allow-unsafe-removal --trust t.json "
+            "--new-chain --signatures f");
 }
 
 TEST(Help, TellsUsageArgumentsOptionsAndExitStatuses) {

@@ -28,7 +28,11 @@ inline constexpr std::chrono::seconds kPatience(20);
 // The time, less a while: certificates of long ago are made by a controller whose clock is behind.
 class LateClock final : public Clock {
  public:
-  [[nodiscard]] Instant now() const override { return SystemClock().now() - late.load(); }
+  [[nodiscard]] Instant now() const override {
+    ++asked;
+    return SystemClock().now() - late.load();
+  }
+  mutable std::atomic<std::uint64_t> asked = 0;  // how often
   std::atomic<Duration> late = Duration{0};
 };
 
@@ -64,9 +68,12 @@ class ControllerAtHome : public ::testing::Test {
     life->gate.emplace(*life->server, life->shell, protection, folder->partition());
     controller::add_agent_routes(*life->gate, life->shell);
     controller::add_object_routes(*life->gate, life->shell);
+    controller::add_deploy_routes(*life->gate, life->shell);
     controller::add_operator_routes(*life->gate, life->shell);
+    controller::add_host_routes(*life->gate, life->shell);
     controller::add_access_routes(*life->gate, life->shell);
     controller::add_join_routes(*life->gate, life->shell);
+    controller::add_secret_routes(*life->gate, life->shell);
     controller::add_health_routes(*life->gate, *life->server, life->shell);
     const Status started = life->shell.start();
     ASSERT_TRUE(started) << render_error(started.error());

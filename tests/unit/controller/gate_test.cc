@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "controller/journal.h"
+#include "fixtures/models.h"
 #include "state/memory_store.h"
 
 namespace consort::controller {
@@ -91,6 +92,21 @@ TEST_F(ControllerGate, ARefusalIsWrittenDownOnceAMinuteForTheSameOneAndAction) {
       << "strangers do not fill the log";
 }
 
+TEST_F(ControllerGate, AHostThatTellsOfATargetThatNobodyGaveItIsWrittenDownOnceAMinute) {
+  const Host w1 = joined("w1", join_token());
+  const std::string beyond =
+      fmt::format("/v1/agents/w1/target?epoch={}&seq=1", std::uint64_t{2} * kEpochLead);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(refusal(client(w1.shown), "GET", beyond), ErrorCode::invalid_input);
+  EXPECT_EQ(refusal(client(w1.shown), "GET", "/v1/status"), ErrorCode::forbidden);
+  // In the order in which they were asked: what was written of the first is there, too.
+  wait_for_refusals("view_status", 1);
+  wait_for_refusals("read_target", 1);
+  const auto entries = audit();
+  EXPECT_THAT(entries[entries.size() - 2].note.who, HasSubstr("host w1"));
+  EXPECT_THAT(entries[entries.size() - 2].note.reason, HasSubstr("can have given the position"));
+}
+
 TEST_F(ControllerGate, RevokingAHostEndsItsPollAtOnce) {
   const Host w1 = joined("w1", join_token());
   auto held = poll(w1, "w1");
@@ -134,6 +150,88 @@ TEST_F(ControllerGate, AnOperatorsTokenThatHasExpiredOpensNothing) {
   EXPECT_EQ(refusal(client(std::nullopt, token), "GET", "/v1/status"), ErrorCode::unauthenticated);
 }
 
+TEST_F(ControllerGate, OnlyWhoIsOfTheSiteMaySendLargeBodies) {
+  const std::string large(http::kStrangerBodyBytes + 1, ' ');
+  const auto status = [&](http::Client client, const std::string& target) {
+    return client.request("POST", target, {}, large).value().status;
+  };
+  const Host w1 = joined("w1", join_token());
+  EXPECT_EQ(status(nobody(), "/v1/plan"), 413);
+  EXPECT_EQ(status(client(std::nullopt, join_token()), "/v1/plan"), 413)
+      << "a join token is many people's";
+  EXPECT_EQ(status(client(std::nullopt, join_token()), "/v1/join"), 413);
+  EXPECT_EQ(status(client(std::nullopt, operator_token("ann", viewer())), "/v1/plan"), 400);
+  EXPECT_EQ(status(client(w1.shown), "/v1/agents/w1/reports"), 400);
+}
+
+// A database that a web server reaches; d1 says that it can guard its port, and not yet how.
+class ControllerGateOfRollouts : public ControllerGate {
+ protected:
+  static tests::Model site(const std::vector<std::string>& also = {}) {
+    tests::Model model;
+    model.host("d1", "db").host("w1", "web");
+    model.generation.hosts.at("d1").address = "10.0.0.1";
+    model.generation.hosts.at("w1").address = "10.0.0.2";
+    model.service("db", "db", "v1").service("web", "web", "v1", {"db"});
+    model.generation.services.at("db").endpoints["e"] = {5432, plan::AccessMode::enforce, also};
+    return model;
+  }
+  static void hosts_report(Shell& shell, const tests::Model& model, const Digest& admitted) {
+    for (const auto& [name, observed] : model.running()) {
+      plan::HostReport report;
+      report.host = name;
+      report.boot_id = "boot";
+      report.number = 1;
+      report.instances = observed.instances;
+      report.access = plan::AccessReport{true, "", admitted};
+      shell.carry_out(shell.core().on_report(report, shell.now()));
+    }
+  }
+  static std::string deploy(Shell& shell, const tests::Model& model) {
+    DeployRequest request;
+    request.candidate = model.generation;
+    request.manifests = model.manifests;
+    request.by = "ada";
+    Output output;
+    const auto id = shell.core().deploy(request, shell.now(), output);
+    shell.carry_out(std::move(output));
+    return id ? *id : render_error(id.error());
+  }
+  std::string deployer_token(const std::string& name, const std::string& service) {
+    return operator_token(name, access::grants_to_json({{access::Role::deployer, {service}}}));
+  }
+};
+
+TEST_F(ControllerGateOfRollouts, OneThatChangesOnlyAccessIsSteeredByWhoMayDeployIt) {
+  const std::string ada = deployer_token("ada", "db");
+  const std::string bob = deployer_token("bob", "web");
+  // Given a rollout that only lets a network reach the database, and waits for d1,
+  const std::string id = look([](Shell& shell) {
+    const tests::Model before = site();
+    hosts_report(shell, before, Digest());
+    static_cast<void>(deploy(shell, before));
+    hosts_report(shell, before, plan::admissions_digest(*shell.core().target_of("d1")->admissions));
+    std::string begun = deploy(shell, site({"10.8.0.0/16"}));
+    Output output;
+    static_cast<void>(
+        shell.core().control(begun, Core::Control::pause, "adm", shell.now(), output).has_value());
+    shell.carry_out(std::move(output));
+    return begun;
+  });
+  ASSERT_TRUE(look([&](Shell& shell) {
+    const auto it = shell.core().rollouts().find(id);
+    return it != shell.core().rollouts().end() && it->second.result == rollout::Result::open &&
+           it->second.forward.steps.empty() && shell.core().current() != nullptr;
+  })) << id;
+  // when the deployer of the web server steers it, then that is refused,
+  for (const char* verb : {"pause", "resume", "abort"})
+    EXPECT_EQ(refusal(client(std::nullopt, bob), "POST", "/v1/rollouts/" + id + "/" + verb),
+              ErrorCode::forbidden);
+  // and the database's own may.
+  EXPECT_EQ(refusal(client(std::nullopt, ada), "POST", "/v1/rollouts/" + id + "/abort"),
+            std::nullopt);
+}
+
 TEST_F(ControllerGate, NobodyTakesTheLastAdminAway) {
   EXPECT_EQ(refusal(admin(), "DELETE", "/v1/operators/admin"), ErrorCode::refused);
 }
@@ -165,7 +263,7 @@ TEST_F(ControllerGate, AHeadThatACrashLeftBehindCatchesUp) {
     const auto head = access::head_of(entries[entries.size() - 2]);
     state::Transaction transaction;
     transaction.writes.push_back(
-        state::Write::put("audited", std::to_string(head.number) + " " + head.hash.str()));
+        state::Write::put("before", std::to_string(head.number) + " " + head.hash.str()));
     ASSERT_TRUE(file->commit(std::move(transaction)));
   }
   start();
@@ -174,7 +272,7 @@ TEST_F(ControllerGate, AHeadThatACrashLeftBehindCatchesUp) {
   {
     const auto file = state::open_sqlite_store(data() / "state.sqlite", clock).value();
     state::Transaction transaction;
-    transaction.writes.push_back(state::Write::erase("audited"));
+    transaction.writes.push_back(state::Write::erase("before"));
     access::AuditHead head = access::head_of(entries.back());
     for (int i = 0; i < 2500; ++i) {
       access::AuditNote note;
@@ -207,13 +305,13 @@ TEST_F(ControllerGate, TheAuditLogStaysOnDisk) {
   }
   state::Transaction transaction;
   transaction.writes.push_back(state::Write::put("access/x", "1"));
-  transaction.writes.push_back(state::Write::put("audited", "2"));
+  transaction.writes.push_back(state::Write::put("before", "2"));
   transaction.writes.push_back(state::Write::put("zebra", "3"));
   ASSERT_TRUE(memory->commit(std::move(transaction)));
   auto objects = objects::ObjectStore::open(data() / "objects").value();
   Journal journal(*memory, objects, [](std::function<void()> act) { act(); });
   const Store loaded = journal.load().value();
-  EXPECT_EQ(loaded, (Store{{"access/x", "1"}, {"audited", "2"}, {"zebra", "3"}}));
+  EXPECT_EQ(loaded, (Store{{"access/x", "1"}, {"before", "2"}, {"zebra", "3"}}));
 }
 
 TEST_F(ControllerGate, WhatTimeHasMadeUselessGoes) {

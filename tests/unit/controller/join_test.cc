@@ -150,6 +150,32 @@ TEST_F(Joining, ACertificateIsRenewedAtTwoThirdsOfItsLifeWithANewKey) {
   EXPECT_FALSE(fs::exists(identity_folder() / "next.pem"));
 }
 
+TEST_F(Joining, WhereItJoinedIsMadeAnewFromItsCertificate) {
+  start();
+  ASSERT_TRUE(agent_joins(join_token()));
+  const fs::path file = identity_folder() / "joined.json";
+  const std::string whole = read_file(file).value();
+  for (const char* damage : {"", "{\"name\": \"w", "{\"a\": 1}", "gone"}) {
+    SCOPED_TRACE(damage);
+    // Given a host whose joined.json is damaged or gone,
+    ASSERT_TRUE(remove_tree(file));
+    if (std::string_view(damage) != "gone") {
+      ASSERT_TRUE(write_file_atomic(file, damage));
+    }
+    // then it says what it needs to know,
+    const auto unknown = agent::Identity::open(identity_folder());
+    ASSERT_FALSE(unknown);
+    EXPECT_EQ(unknown.error().code(), ErrorCode::corrupt);
+    EXPECT_THAT(unknown.error().hint_text(), HasSubstr("--controller"));
+    // and with that it is who it was.
+    const auto identity = agent::Identity::open(identity_folder(), url);
+    ASSERT_TRUE(identity) << render_error(identity.error());
+    EXPECT_EQ((*identity)->name(), "w1");
+    EXPECT_EQ(as_agent(*identity).status, 200);
+    EXPECT_EQ(read_file(file).value(), whole);
+  }
+}
+
 TEST_F(Joining, AfterItsCertificateHasExpiredAHostComesBackByItsKey) {
   clock.late = kHostLifetime + hours(24);
   start();

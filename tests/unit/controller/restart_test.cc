@@ -42,6 +42,23 @@ TEST_F(ControllerRestart, S13_AnOpenRolloutGoesOnFromTheJournalAfterEachStep) {
   EXPECT_EQ(core->current()->number, 2U);
 }
 
+TEST_F(ControllerRestart, I11_NobodyIsTakenAwayBesideHostsThatHaveNotCalledInYet) {
+  given_v1_is_deployed();
+  agents["w3"].down = true;  // for days, but a new leader does not know that
+  restart();
+  const auto id = deploy(request(site("v2")));
+  ASSERT_TRUE(id) << render_error(id.error());
+  agents_act();
+  agents_act();
+  for (const std::string host : {"w1", "w2"}) {
+    EXPECT_FALSE(core->budgets().at("web").holders.contains(host)) << host;
+    EXPECT_EQ(version_on(host, "app"), "v1");
+  }
+  agents["w3"].down = false;
+  settle();
+  EXPECT_EQ(result_of(*id), Result::done);
+}
+
 TEST_F(ControllerRestart, SlotsOfARolloutThatNeverCameToBeAreFree) {
   given_v1_is_deployed();
   const Store before = store;
@@ -154,6 +171,31 @@ TEST_F(ControllerFromABackup, HostsKeepWhatTheyRunAndTheOperatorIsTold) {
   }
 }
 
+TEST_F(ControllerFromABackup, SecretsGetNumbersThatNoLostLifeHasGiven) {
+  given_v1_is_deployed();
+  restart();
+  settle();
+  EXPECT_EQ(core->secrets_above(), 0U) << "nothing is lost: versions are 1, 2, 3";
+  backup = store;
+  ASSERT_TRUE(deploy(request(site("v2"))));
+  settle();
+  go_back_to(backup);
+  EXPECT_EQ(core->secrets_above(), 0U) << "no host has spoken yet";
+  report("w1");
+  const std::uint64_t first = core->secrets_above();
+  EXPECT_GE(first, kSecretsOfALife);
+  EXPECT_EQ(std::to_string(first), store.at("secrets-above"));
+  settle();
+  restart();
+  settle();
+  EXPECT_EQ(core->secrets_above(), first) << "it is told once";
+  // The same backup again: the life since then is lost, too, and has given numbers above `first`.
+  go_back_to(backup);
+  for (const std::string host : {"w1", "w2", "w3"}) report(host);
+  settle();
+  EXPECT_GE(core->secrets_above(), first + kSecretsOfALife);
+}
+
 TEST_F(ControllerFromABackup, ThePlanShowsTheDifferenceAndADeployIsCarriedOut) {
   given_the_store_is_from_before_v2();
   settle();
@@ -246,21 +288,30 @@ TEST_F(ControllerFromABackup, AHostInTheMiddleOfAChangeEndsItInPeace) {
 }
 
 TEST_F(ControllerFromABackup, PositionsThatNobodyCanHaveGivenAreRefused) {
-  EXPECT_TRUE(core->check_position(core->epoch() + kEpochLead, kNumberLimit - 1));
+  const auto poll = Core::Telling::poll;
+  const std::uint64_t most = core->epoch() - 1 + kEpochLead;
+  EXPECT_TRUE(core->check_position("w1", most, kMostToldSeq, poll));
   for (const auto& [epoch, seq] :
        {std::pair<std::uint64_t, std::uint64_t>(9'000'000'000'000'000'000U, 0),
-        {core->epoch() + kEpochLead + 1, 0},
-        {0, kNumberLimit}}) {
-    const Status status = core->check_position(epoch, seq);
+        {most + 1, 0},
+        {0, kMostToldSeq + 1}}) {
+    const Status status = core->check_position("w1", epoch, seq, poll);
     ASSERT_FALSE(status);
     EXPECT_EQ(status.error().code(), ErrorCode::invalid_input);
   }
-  // What passes can be read again.
+  // What passes can be read again, and what comes of it is no reason to refuse the host later.
   report("w1");
-  agents["w1"].epoch = core->epoch() + kEpochLead;
-  agents["w1"].seq = kNumberLimit - 2;
+  agents["w1"].epoch = most;
+  agents["w1"].seq = kMostToldSeq;
   report("w1");
   EXPECT_TRUE(Core::restore(store));
+  const plan::Target given = core->target_of("w1").value();
+  EXPECT_GT(given.seq, kMostToldSeq);
+  EXPECT_TRUE(core->check_position("w1", given.epoch, given.seq, poll));
+  // Another host does not move the epoch further still.
+  EXPECT_GT(core->epoch(), most);
+  EXPECT_FALSE(core->check_position("w2", core->epoch() + 1, 0, poll));
+  EXPECT_TRUE(core->check_position("w2", core->epoch(), 0, poll));
 }
 
 TEST_F(ControllerRestart, AReportThatWasOvertakenIsIgnored) {
@@ -393,13 +444,9 @@ TEST_F(ControllerRestart, AfterACrashNoHostTakesASlotBesideTheOneThatGotIt) {
   }
   ASSERT_TRUE(is_told());
   const plan::Target target = *core->target_of("w2");
-  plan::HostReport report;
-  report.host = "w2";
-  report.boot_id = "boot";
-  report.number = ++agents["w2"].reports;
+  plan::HostReport report = report_of("w2");
   report.epoch = target.epoch;
   report.seq = target.seq;
-  report.instances = agents["w2"].instances;
   plan::InstanceReport& app = report.instances.at("app");
   app.step = "start";
   take(core->on_report(report, now));
@@ -419,6 +466,8 @@ TEST_F(ControllerRestart, AfterACrashNoHostTakesASlotBesideTheOneThatGotIt) {
     ASSERT_TRUE(next) << render_error(next.error());
     const auto holders = [&] { return next->budgets().at("web").holders.size(); };
     next->start(now);
+    EXPECT_LE(holders(), 1U) << "after " << written << " of " << parts.size();
+    next->on_contact("w1", now);
     EXPECT_LE(holders(), 1U) << "after " << written << " of " << parts.size();
     ++report.number;
     next->on_report(report, now);

@@ -57,21 +57,27 @@ class Stage : public ::testing::Test {
 
   Status control(const std::string& id, controller::Core::Control what) {
     controller::Output output;
-    auto status = core->control(id, what, now, output);
+    auto status = core->control(id, what, "adm", now, output);
     take(output);
     return status;
   }
 
-  void report(const std::string& host, const Json::Array& events = {}) {
+  // The next report of the host: what its agent has and where it stands. It is not sent yet.
+  plan::HostReport report_of(const std::string& host) {
     Agent& agent = agents[host];
     plan::HostReport out;
-    out.events = events;
     out.host = host;
     out.boot_id = "boot";
     out.number = ++agent.reports;
     out.epoch = agent.epoch;
     out.seq = agent.seq;
     out.instances = agent.instances;
+    return out;
+  }
+
+  void report(const std::string& host, const Json::Array& events = {}) {
+    plan::HostReport out = report_of(host);
+    out.events = events;
     take(core->on_report(out, now));
   }
 

@@ -55,6 +55,27 @@ TEST_F(FleetTest, ReadsYamlWithGroupsAndLabels) {
   EXPECT_EQ(fleet->hosts.at("w2").address, "10.0.0.2");
 }
 
+TEST_F(FleetTest, NothingInOurOwnFormIsSkipped) {
+  const auto given = [&](const std::string& text) {
+    given_file("h.yaml", text);
+    given_class("kv", file("h.yaml"));
+    return error();
+  };
+  const std::string two = "groups:\n  kv:\n    hosts: { kv1: {}, kv2: {} }\n";
+  EXPECT_EQ(given(two), "it resolved");
+  EXPECT_THAT(given(two + "kv3: { address: 10.0.0.3 }\n"),
+              ::testing::AllOf(HasSubstr("h.yaml: unknown field 'kv3'"),
+                               HasSubstr("if 'kv3' belongs below groups, indent it")))
+      << "a host in column 0 would be missing";
+  EXPECT_THAT(given(two + "group:\n  web: [w1]\n"), HasSubstr("did you mean 'groups'?"));
+  EXPECT_THAT(given(two + "hosts: [kv3]\n"), HasSubstr("unknown field 'hosts'"));
+  EXPECT_THAT(given("groups:\n  kv:\n    hosts: [kv1]\n    kv3: {}\n"),
+              HasSubstr("group kv: unknown field 'kv3'"));
+  EXPECT_THAT(given("hosts: [kv1]\nhost: [kv3]\n"), HasSubstr("did you mean 'hosts'?"));
+  EXPECT_EQ(given("groups:\n  kv: { kv1: {}, kv2: {} }\n  web: [w1]\n"), "it resolved")
+      << "hosts may stand in their group at once";
+}
+
 TEST_F(FleetTest, RunsAProgramAndReadsAnsiblesForm) {
   given_file("inventory", R"(#!/bin/sh
 cat <<'JSON'
@@ -100,10 +121,23 @@ TEST_F(FleetTest, AsksTheRegistryBySelector) {
   given_class("web", Json::object({{"type", "registry"}, {"selector", "role=web"}}));
   ResolveOptions options;
   options.registry = [](const std::string& selector) -> Result<std::vector<Host>> {
-    return std::vector<Host>{{"w1", selector, {}}};
+    return std::vector<Host>{{"w1", "10.0.0.1", {{"asked", selector}}}};
   };
-  EXPECT_EQ(resolve(site_, options)->hosts.at("w1").address, "role=web");
+  EXPECT_EQ(resolve(site_, options)->hosts.at("w1").labels.at("asked"), "role=web");
   EXPECT_THAT(error(), HasSubstr("needs a controller"));
+}
+
+TEST_F(FleetTest, AnAddressIsAnAddressOrAName) {
+  const auto given = [&](const std::string& address) {
+    given_class("web",
+                Json::object({{"type", "hosts"},
+                              {"hosts", Json::object({{"w1", Json::object({{"address", address}})},
+                                                      {"odd-", Json::object()}})}}));
+    return error();
+  };
+  EXPECT_EQ(given("web1.example"), "it resolved") << "and a host without one has its name";
+  for (const char* bad : {"1.1.1.1; rm -rf /", "1.1.1.1\n", "10.0.0.0/8"})
+    EXPECT_THAT(given(bad), HasSubstr("the address of host w1 is no IP address and no name"));
 }
 
 TEST_F(FleetTest, AFailedProgramIsAnErrorWithItsWords) {

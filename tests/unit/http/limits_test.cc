@@ -32,6 +32,37 @@ TEST_F(ServerTest, BodiesOverTheLimitGet413) {
   EXPECT_THAT(huge.read_to_end(), StartsWith("HTTP/1.1 413"));
 }
 
+TEST_F(ServerTest, OnlyWhoIsWelcomeMaySendAsMuchAsARouteTakes) {
+  RouteOptions options;
+  options.body_limit = 256U << 10U;
+  options.welcome = [](const Request& head) {
+    return !head.peer.address.empty() && head.headers.has("Known");
+  };
+  create({}).route(
+      "POST", "/big",
+      [](const Request& request, const Responder& responder) {
+        responder.send(Response::text(std::to_string(request.body.size())));
+      },
+      options);
+  start();
+  Client client = this->client();
+  Headers known;
+  known.set("Known", "yes");
+  const std::string small(kStrangerBodyBytes, 'x');
+  const std::string large(kStrangerBodyBytes + 1, 'x');
+  EXPECT_EQ(client.request("POST", "/big", {}, small).value().status, 200);
+  EXPECT_EQ(client.request("POST", "/big", {}, large).value().status, 413);
+  EXPECT_EQ(client.request("POST", "/big", known, large).value().body,
+            std::to_string(large.size()));
+  EXPECT_EQ(
+      client.request("POST", "/big", known, std::string((256U << 10U) + 1, 'x')).value().status,
+      413)
+      << "the limit of the route is everybody's";
+  RawSocket announced = raw();
+  announced.send("POST /big HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n");
+  EXPECT_THAT(announced.read_to_end(), StartsWith("HTTP/1.1 413")) << "before the body is there";
+}
+
 TEST_F(ServerTest, HeadsOverTheLimitGet431) {
   create();
   start();

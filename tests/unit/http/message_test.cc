@@ -56,6 +56,14 @@ TEST(Target, IsTakenApartAndDecoded) {
   EXPECT_EQ(percent_decode("%41").value(), "A");
 }
 
+TEST(Url, LoopbackIsAnAddressAndNotHowANameBegins) {
+  for (const char* here : {"127.0.0.1", "127.77.3.1", "::1", "localhost"})
+    EXPECT_TRUE(is_loopback(here)) << here;
+  for (const char* elsewhere :
+       {"128.0.0.1", "127.example.com", "127.1", "::2", "::", "", "10.0.0.1"})
+    EXPECT_FALSE(is_loopback(elsewhere)) << elsewhere;
+}
+
 TEST(Url, NamesAServer) {
   EXPECT_EQ(parse_url("http://127.0.0.1:8440").value().authority(), "127.0.0.1:8440");
   EXPECT_EQ(parse_url("http://[::1]:8440/base/").value().base, "/base");

@@ -193,6 +193,59 @@ TEST(Access, TurningItOnIsAChangeOfAccessAlone) {
             "db/e (port 5432), open to all → enforced: from ops1 (10.0.0.4), web1 (10.0.0.5)");
 }
 
+TEST(Access, AGuardedPortThatIsDeclaredNoMoreIsToldOfAsOpen) {
+  Shop before({"web1"});
+  Shop undeclared({"web1"});
+  undeclared.generation().services.at("db").endpoints.clear();
+  const Plan plan =
+      tests::Planning{&before.model, &undeclared.model, before.model.running()}.plan().value();
+  ASSERT_EQ(plan.access.size(), 1U);
+  EXPECT_EQ(access_change_text(plan.access.front()), "db/e (port 5432), enforced → open to all");
+  // So is that of a service which is there no more,
+  Shop removed({"web1"});
+  removed.generation().services.erase("db");
+  EXPECT_EQ(access_changes(&before.generation(), removed.generation()), plan.access);
+  // and the old one of an endpoint that has another now.
+  Shop moved({"web1"});
+  moved.sql().port = 5433;
+  const auto changes = access_changes(&before.generation(), moved.generation());
+  ASSERT_EQ(changes.size(), 2U);
+  EXPECT_EQ(changes[0], plan.access.front());
+  EXPECT_EQ(access_change_text(changes[1]),
+            "db/e (port 5433), open to all → enforced: from ops1 (10.0.0.4), web1 (10.0.0.5)");
+  // What nobody guarded opens nothing.
+  Shop off({"web1"}, AccessMode::off);
+  EXPECT_THAT(access_changes(&off.generation(), undeclared.generation()), IsEmpty());
+}
+
+TEST(Access, APlanThatWasStoredBeforeHostsHadAMemberOfTheirOwnIsRead) {
+  Shop before({"web1"});
+  Shop after({"web1", "web2"});
+  const auto changes = access_changes(&before.generation(), after.generation());
+  ASSERT_EQ(changes.size(), 1U);
+  EXPECT_THAT(changes[0].gained, ElementsAre(AccessSource{"web2", "10.0.0.6"}));
+  Json old = access_change_to_json(changes[0]);
+  old["gained"] = Json::array_of(std::vector<std::string>{"web2 (10.0.0.6)"});
+  const auto back = access_change_from_json(old, "t");
+  ASSERT_TRUE(back) << render_error(back.error());
+  EXPECT_EQ(access_change_text(*back), access_change_text(changes[0]));
+}
+
+TEST(Access, WhatANewGenerationChangesIsOneRule) {
+  Shop base({"web1", "web2"});
+  Shop after({"web1"});
+  const auto& fleet = after.generation().hosts;
+  const auto differs = [&] { return services_that_differ(&base.generation(), after.generation()); };
+  EXPECT_THAT(differs(), IsEmpty()) << "web2 has left: that is nobody's word on the shop";
+  EXPECT_TRUE(says_the_same(find_service(&base.generation(), "shop"),
+                            find_service(&after.generation(), "shop"), fleet));
+  after.sql().also = {"10.8.0.0/16"};
+  after.generation().services.erase("job");
+  EXPECT_THAT(differs(), ElementsAre("db", "job"));
+  EXPECT_FALSE(says_the_same(find_service(&base.generation(), "job"), nullptr, fleet));
+  EXPECT_EQ(services_that_differ(nullptr, after.generation()).size(), 3U);
+}
+
 TEST(Access, WhatWasNotAskedForKeepsItsAccess) {
   Shop before({"web1"}, AccessMode::off);
   Shop after({"web1"});
@@ -216,7 +269,11 @@ TEST(Access, ForPeopleItSaysWhoAndWhy) {
   const std::vector<Reach> reach = reach_of(shop.generation(), "db");
   ASSERT_EQ(reach.size(), 1U);
   EXPECT_THAT(reach[0].dependents, ElementsAre("report", "shop"));
-  EXPECT_THAT(reach[0].who, ElementsAre("ops1 (10.0.0.4)", "web1 (10.0.0.5)"));
+  EXPECT_THAT(reach[0].who,
+              ElementsAre(AccessSource{"ops1", "10.0.0.4"}, AccessSource{"web1", "10.0.0.5"}));
+  EXPECT_EQ(access_source_text(reach[0].who[0]), "ops1 (10.0.0.4)");
+  EXPECT_EQ(access_source_text({"ops1", ""}), "ops1");
+  EXPECT_EQ(access_source_text({"", "10.8.0.0/16"}), "10.8.0.0/16");
 }
 
 }  // namespace

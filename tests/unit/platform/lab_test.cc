@@ -8,6 +8,7 @@
 
 #include <csignal>
 
+#include "platform/keeper.h"
 #include "platform/process_tree.h"
 
 namespace consort::platform {
@@ -37,13 +38,31 @@ TEST(LabDown, LeavesFilesOfAFolderThatIsNoLab) {
   ASSERT_TRUE(make_folders(folder->path() / "hosts"));
   ASSERT_TRUE(write_file_atomic(folder->path() / "hosts" / "mine", "precious"));
   // When a lab is taken down there, then nothing of theirs goes; and none is set up over it either
-  ASSERT_TRUE(Lab::down(folder->path(), "/bin/true"));
+  const Status down = Lab::down(folder->path(), "/bin/true");
+  ASSERT_FALSE(down) << "a folder whose name was mistyped must not seem removed";
+  EXPECT_EQ(down.error().code(), ErrorCode::not_found);
   EXPECT_EQ(read_file(folder->path() / "hosts" / "mine").value_or(""), "precious");
   LabRequest request{folder->path(), "/bin/true", "process", {{"web", 1}}};
   const auto lab = Lab::up(request, [](std::string_view) {});
   ASSERT_FALSE(lab);
   EXPECT_EQ(lab.error().code(), ErrorCode::conflict);
   EXPECT_EQ(read_file(folder->path() / "hosts" / "mine").value_or(""), "precious");
+}
+
+TEST(LabDown, EndsAHalfRemovedLabAndKnowsThenThatThereIsNone) {
+  // Given a lab that lost its hosts, and whose description is damaged
+  const auto folder = TempFolder::create("lab-test");
+  ASSERT_TRUE(folder);
+  const fs::path lab = folder->path() / "lab";
+  ASSERT_TRUE(make_folders(lab / "controller"));
+  ASSERT_TRUE(write_file_atomic(lab / "lab.json", "{"));
+  // When it is taken down, then nothing is left
+  ASSERT_TRUE(Lab::down(lab, "/bin/true"));
+  EXPECT_FALSE(fs::exists(lab));
+  // And a second time there is nothing to take down
+  const Status again = Lab::down(lab, "/bin/true");
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code(), ErrorCode::not_found);
 }
 
 TEST(LabOpen, NamesTheRemedyWhereThereIsNone) {
@@ -135,6 +154,19 @@ TEST_F(LostKeeper, TheHostRunsOnAndIsNotCalledOff) {
   EXPECT_NE(cut.error().hint_text().find("consort lab start"), std::string::npos);
 }
 
+TEST_F(LostKeeper, AHostThatIsCutOffIsKnownAsSuchUntilItIsConnectedAgain) {
+  ASSERT_TRUE(platform->start(host));
+  EXPECT_FALSE(platform->is_cut(host));
+  ASSERT_TRUE(platform->cut(host));
+  EXPECT_TRUE(platform->is_cut(host));
+  EXPECT_TRUE(make_process_platform(lab)->is_cut(host)) << "also to whoever looks later";
+  ASSERT_TRUE(platform->heal(host));
+  EXPECT_FALSE(platform->is_cut(host));
+  ASSERT_TRUE(platform->cut(host));
+  ASSERT_TRUE(platform->stop(host));
+  EXPECT_FALSE(platform->is_cut(host)) << "it is off, and begins connected";
+}
+
 TEST_F(LostKeeper, StoppingEndsAllThatIsLeft) {
   ASSERT_TRUE(platform->stop(host));
   EXPECT_FALSE(is_alive(before));
@@ -149,6 +181,24 @@ TEST_F(LostKeeper, WhatTheProgramLeftIsFoundWithoutIt) {
   ASSERT_TRUE(platform->kill(host));
   EXPECT_FALSE(platform->runs(host));
   EXPECT_TRUE(members().empty());
+}
+
+TEST(Keeper, StartsAgainAlsoInTheMomentAfterItsProgramHasEnded) {
+  const auto folder = TempFolder::create("consort-keeper-").value();
+  const Keeper keeper(folder.path() / "part", "keeper-test-" + std::to_string(::getpid()));
+  Keep keep;
+  keep.argv = {"sleep", "1000"};  // once; its keeper ends with it
+  ProcessId before;
+  for (int life = 0; life < 30; ++life) {
+    ASSERT_TRUE(keeper.start(CONSORT_KEEP, keep));
+    const ProcessId program = keeper.program();
+    ASSERT_TRUE(is_alive(program)) << life;
+    ASSERT_TRUE(program.pid != before.pid || program.started != before.started) << life;
+    before = program;
+    ::kill(program.pid, SIGKILL);
+    ASSERT_TRUE(wait_for_end(program, seconds(5)));
+  }
+  keeper.stop();
 }
 
 TEST_F(LostKeeper, StartingLeavesOneOfIt) {

@@ -10,6 +10,7 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using tests::version;
 
 class ReviewTest : public ::testing::Test {
@@ -86,8 +87,27 @@ TEST_F(ReviewTest, AControllerThatShowsAnEarlierStatementBringsNothingBackInADep
 TEST_F(ReviewTest, ServicesAreStoppedForAWhileOnlyWhereTheOperatorAllowsIt) {
   proposed.held = {"shop", "sql"};
   EXPECT_THAT(problem(), HasSubstr("shop, sql may be stopped"));
+  EXPECT_THAT(review(proposed, evidence).error().hint_text(),
+              ::testing::AllOf(HasSubstr("--allow-outage"), HasSubstr("allowOutage: true")));
   evidence.outage = true;
   EXPECT_EQ(problem(), "");
+}
+
+TEST_F(ReviewTest, NobodyIsToldToAllowAnOutageWhereNothingShouldBeSigned) {
+  proposed.held = {"shop"};
+  proposed.services["sql"].manifest = version("evil");
+  EXPECT_THAT(problem(), HasSubstr("of sql signed"));
+}
+
+TEST_F(ReviewTest, ARollbackHasNoPolicyThatAllowsAnOutage) {
+  const plan::Statement then = before;
+  evidence.compiled = nullptr;
+  evidence.earlier = &then;
+  proposed.services = before.services;
+  proposed.held = {"shop"};
+  EXPECT_THAT(problem(), HasSubstr("shop may be stopped"));
+  EXPECT_THAT(review(proposed, evidence).error().hint_text(),
+              ::testing::AllOf(HasSubstr("--allow-outage"), Not(HasSubstr("allowOutage: true"))));
 }
 
 TEST_F(ReviewTest, TheFirstStatementHasEverythingThatTheSourcesWant) {
@@ -99,8 +119,76 @@ TEST_F(ReviewTest, TheFirstStatementHasEverythingThatTheSourcesWant) {
   EXPECT_THAT(problem(), HasSubstr("does not have sql"));
   evidence.only = {"shop"};
   EXPECT_THAT(problem(), HasSubstr("does not have sql")) << "it may run, and be taken away";
+}
+
+TEST_F(ReviewTest, AChainDoesNotBeginWithABrokenServiceThatMayRun) {
+  evidence.previous = nullptr;
+  proposed.previous = {};
+  proposed.services.erase("sql");
+  compiled.services.erase("sql");
+  compiled.broken.emplace("sql", "no such file");
+  EXPECT_THAT(problem(), HasSubstr("sql is broken")) << "it may run, and be taken away";
+  proposed.services["sql"] = before.services["sql"];
+  EXPECT_THAT(problem(), HasSubstr("sql is broken")) << "nobody can say what of it should run";
+}
+
+TEST_F(ReviewTest, ABrokenServiceStaysAsItWasSigned) {
+  compiled.services.erase("sql");
   compiled.broken.emplace("sql", "no such file");
   EXPECT_EQ(problem(), "");
+  proposed.services["sql"].manifest = version("evil");
+  EXPECT_THAT(problem(), HasSubstr("of sql signed, which is left out"));
+  proposed.services.erase("sql");
+  EXPECT_THAT(problem(), HasSubstr("wants sql signed away"));
+  before.services.erase("sql");
+  proposed.previous = tests::digest_of(before);
+  EXPECT_EQ(problem(), "") << "a new one that is broken is not there yet";
+}
+
+TEST_F(ReviewTest, WhatTheOperatorLeavesOutIsNotDeployedAllTheSame) {
+  service("sql", "s2", {"db1"});
+  proposed.services["sql"].manifest = version("s2");
+  EXPECT_EQ(problem(), "");
+  evidence.only = {"shop"};
+  EXPECT_THAT(problem(), HasSubstr("of sql signed, which is left out"));
+  evidence.only.clear();
+  evidence.except = {"sql"};
+  EXPECT_THAT(problem(), HasSubstr("of sql signed, which is left out"));
+  proposed.services["sql"] = before.services["sql"];
+  EXPECT_THAT(*review(proposed, evidence), ElementsAre("sql"));
+  service("mail", "m1", {"web1"});
+  evidence.except = {"sql", "mail"};
+  proposed.services["mail"] = {version("m1"), {{"web1", {}}}};
+  EXPECT_THAT(problem(), HasSubstr("of mail signed, which is left out")) << "it was not there";
+}
+
+TEST_F(ReviewTest, WhatTheSourcesHaveNoLongerStaysWhenItIsLeftOut) {
+  compiled.services.erase("sql");
+  evidence.only = {"shop"};
+  EXPECT_THAT(*review(proposed, evidence), ElementsAre("sql"));
+  proposed.services.erase("sql");
+  EXPECT_THAT(problem(), HasSubstr("wants sql signed away"));
+}
+
+TEST_F(ReviewTest, WhatIsLeftOutStaysOnTheHostsThatTheInventoryStillHas) {
+  before.services["sql"].hosts = {{"db1", {{"address", "db1"}}}, {"db2", {{"address", "db2"}}}};
+  proposed.previous = tests::digest_of(before);
+  service("sql", "s2", {"db1"});
+  evidence.only = {"shop"};
+  proposed.services["sql"] = before.services["sql"];
+  EXPECT_THAT(problem(), HasSubstr("of sql signed")) << "db2 has left";
+  proposed.services["sql"].hosts.erase("db2");
+  EXPECT_EQ(problem(), "");
+  compiled.hosts["db1"].address = "10.0.0.7";
+  EXPECT_THAT(problem(), HasSubstr("of sql signed")) << "db1 has another address now";
+  proposed.services["sql"].hosts["db1"]["address"] = "10.0.0.7";
+  EXPECT_EQ(problem(), "");
+  proposed.services["sql"].hosts["db1"]["labels.rack"] = "r9";
+  EXPECT_THAT(problem(), HasSubstr("of sql signed")) << "the inventory says nothing of a rack";
+  compiled.hosts["db1"].labels["rack"] = "r9";
+  EXPECT_EQ(problem(), "");
+  proposed.services["sql"].hosts.clear();
+  EXPECT_THAT(problem(), HasSubstr("of sql signed")) << "db1 is still there";
 }
 
 TEST_F(ReviewTest, ANewServiceIsLeftOutWhenTheOperatorSaysSo) {
@@ -125,7 +213,7 @@ TEST_F(ReviewTest, ANewChainIsYoungerThanWhatWasSeen) {
 TEST_F(ReviewTest, TheChainMustHold) {
   proposed.sequence = 4;
   EXPECT_THAT(problem(), HasSubstr("cannot follow"));
-  proposed.sequence = 5 + kSequenceLead;
+  proposed.sequence = 5 + plan::kSequenceLead;
   EXPECT_THAT(problem(), HasSubstr("cannot follow"));
   proposed.sequence = 5;
   proposed.previous = version("another");

@@ -322,6 +322,22 @@ TEST_F(SiteTest, S04_MistakesNameThePlaceAndTheLikelyFix) {
               HasSubstr("port: expected a port, 1 to 65535"));
 }
 
+TEST(Schema, VariablesOfTheEnvironmentHaveNamesOfVariables) {
+  const auto said = [](const std::string& name, const Json& value) {
+    const Json daemon = Json::object(
+        {{"argv", Json::Array{"/bin/x"}}, {"environment", Json::object({{name, value}})}});
+    const Status status =
+        check(Json::object({{"on", "web"}, {"daemon", daemon}}), service_schema(), "services.x");
+    return status ? "it is good" : render_error(status.error());
+  };
+  EXPECT_EQ(said("_A1", "b c\n"), "it is good");
+  for (const std::string& bad : {std::string("A=B"), std::string("A\nB"), std::string("1A"),
+                                 std::string(), std::string("A\0", 2)})
+    EXPECT_THAT(said(bad, "x"), HasSubstr("daemon.environment: one has no good name")) << bad;
+  EXPECT_THAT(said("A", std::string("b\0c", 3)), HasSubstr("environment.A: no variable can hold"));
+  EXPECT_THAT(said("A", 1), HasSubstr("expected a string"));
+}
+
 TEST_F(SiteTest, ASoftCycleIsFineAndAHardOneIsNot) {
   const auto ring = [](const std::string& kind) {
     return "{ name: 's', hostClasses: { a: { inventory: { type: 'hosts', hosts: { h: {} } } } }, "

@@ -11,6 +11,8 @@ namespace consort::plan {
 // signs.
 [[nodiscard]] Statement statement_of(const Generation& generation, const Plan& plan,
                                      std::uint64_t sequence, const Digest& previous);
+// Services that the plan drains or stops for a while, sorted: its statement says so.
+[[nodiscard]] std::vector<std::string> held_services(const Plan& plan);
 // One service of it, as a statement would say it.
 [[nodiscard]] StatedService stated_service(const Generation& generation,
                                            const ServiceRecord& service);
