@@ -47,4 +47,5 @@ if(NOT CONSORT_SANITIZE AND NOT CONSORT_FUZZ)
   find_library(JEMALLOC_LIBRARY NAMES libjemalloc_pic.a REQUIRED)
   # Whole: no object of ours asks for its symbols by name.
   target_link_libraries(consort_allocator INTERFACE "$<LINK_LIBRARY:WHOLE_ARCHIVE,${JEMALLOC_LIBRARY}>" Threads::Threads ${CMAKE_DL_LIBS})
+  target_sources(consort_allocator INTERFACE ${CMAKE_SOURCE_DIR}/cmake/allocator.cc)
 endif()

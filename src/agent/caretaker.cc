@@ -1,7 +1,6 @@
 #include "agent/caretaker.h"
 
 #include <fmt/format.h>
-#include <malloc.h>
 
 #include <algorithm>
 #include <future>
@@ -10,6 +9,7 @@
 #include "agent/steps.h"
 #include "agent/supervisors/process_facts.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/text.h"
 
 namespace consort::agent {
@@ -451,7 +451,7 @@ void Caretaker::collect() {
             shop_.backups.collect({}, nothing, kBackupGrace, objects::ObjectStore::Mode::remove);
         if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
         forget_secrets(roots);
-        ::malloc_trim(0);  // what the transition needed is not needed any more
+        return_unused_memory();  // what the transition needed is not needed any more
       },
       Strands::Pace::slow);
 }

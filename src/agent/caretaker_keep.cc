@@ -1,6 +1,5 @@
 // The other half of the caretaker: what happens between transitions.
 #include <fmt/format.h>
-#include <malloc.h>
 
 #include <algorithm>
 
@@ -10,6 +9,7 @@
 #include "agent/steps.h"
 #include "agent/supervisors/supervisor.h"
 #include "base/log.h"
+#include "base/memory.h"
 
 namespace consort::agent {
 namespace {
@@ -100,7 +100,7 @@ void Caretaker::settle(const ServicePtr& s) {
       care.reset();
     }
     loop_.post([this, s, generation, care, result] { settled(s, generation, care, result); });
-    ::malloc_trim(0);  // the manifest was many times as large as what stays of it
+    return_unused_memory();  // the manifest was many times as large as what stays of it
   });
 }
 

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <fmt/format.h>
-#include <malloc.h>
 #include <netdb.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -331,8 +330,6 @@ Result<std::unique_ptr<Agent>> Agent::start(AgentOptions options,
 
 Status run_agent(AgentOptions options) {
   forbid_core_dumps();
-  // One heap for all threads: an agent is idle most of its life and should be small then.
-  ::mallopt(M_ARENA_MAX, 1);
   std::promise<int> signalled;
   const std::shared_future<int> stopping = signalled.get_future().share();
   std::atomic<bool> once = false;

@@ -38,56 +38,14 @@ class LateClock final : public Clock {
 
 class ControllerAtHome : public ::testing::Test {
  protected:
-  void SetUp() override {
-    home.emplace(TempFolder::create("controller-").value());
-    clock.late = hours(24 * 50);  // its authority is older than what it will issue
-    controller::AuthorityOptions options;
-    options.controller = "c1";
-    options.names.ips = {"127.0.0.1"};
-    made.emplace(controller::initialise_controller(data(), options, "admin", clock).value());
-    clock.late = Duration{0};
-    folder.emplace(controller::AuthorityFolder::open(data(), {}).value());
-  }
+  void SetUp() override;
   void TearDown() override { end(); }
 
   [[nodiscard]] fs::path data() const { return home->path() / "data"; }
 
-  void start(controller::Protection protection = controller::Protection::tls) {
-    store = state::open_sqlite_store(data() / "state.sqlite", clock).value();
-    life = std::make_unique<Life>(*store, data(), clock);
-    http::ServerOptions listen{{"127.0.0.1:0"}, {}};
-    if (protection == controller::Protection::tls) {
-      // Of today, whatever the controller's clock says: clients look at theirs.
-      listen.tls =
-          http::ServerTls::create(folder->server_identity(SystemClock().now()).value(),
-                                  {folder->trust_pem()}, http::ClientCertificates::optional)
-              .value();
-      life->shell.use_authority(&*folder);
-    }
-    life->server.emplace(http::Server::create(life->loop, std::move(listen)).value());
-    life->gate.emplace(*life->server, life->shell, protection, folder->partition());
-    controller::add_agent_routes(*life->gate, life->shell);
-    controller::add_object_routes(*life->gate, life->shell);
-    controller::add_deploy_routes(*life->gate, life->shell);
-    controller::add_operator_routes(*life->gate, life->shell);
-    controller::add_host_routes(*life->gate, life->shell);
-    controller::add_access_routes(*life->gate, life->shell);
-    controller::add_join_routes(*life->gate, life->shell);
-    controller::add_secret_routes(*life->gate, life->shell);
-    controller::add_health_routes(*life->gate, *life->server, life->shell);
-    const Status started = life->shell.start();
-    ASSERT_TRUE(started) << render_error(started.error());
-    life->server->start();
-    url = life->server->url();
-    life->loop.start();
-  }
+  void start(controller::Protection protection = controller::Protection::tls);
   // As a crash: whatever is not in the store is gone.
-  void end() {
-    if (!life) return;
-    life->loop.stop();
-    store.reset();  // its thread speaks to the loop
-    life.reset();
-  }
+  void end();
 
   // On the loop's thread.
   template <class Function>
@@ -106,45 +64,22 @@ class ControllerAtHome : public ::testing::Test {
   }
 
   [[nodiscard]] http::ClientTlsOptions trusting(
-      std::optional<http::TlsIdentity> shown = std::nullopt) const {
-    http::ClientTlsOptions out;
-    out.trust.roots_pem = folder->trust_pem();
-    out.identity = std::move(shown);
-    return out;
-  }
+      std::optional<http::TlsIdentity> shown = std::nullopt) const;
   [[nodiscard]] http::Client client(std::optional<http::TlsIdentity> shown,
-                                    const std::string& token = "") const {
-    http::ClientOptions options;
-    options.token = token;
-    if (url.starts_with("https"))
-      options.tls = http::ClientTls::create(trusting(std::move(shown))).value();
-    return http::Client::create(url, options).value();
-  }
+                                    const std::string& token = "") const;
   [[nodiscard]] http::Client nobody() const { return client(std::nullopt); }
   [[nodiscard]] http::Client admin() const {
     return client(http::TlsIdentity{made->certificate_pem, crypto::SecretText(made->key_pem)});
   }
 
   Json order(http::Client client, const char* method, const std::string& target,
-             const Json& body = Json::object()) {
-    auto answer = client.send_json(method, target, body);
-    EXPECT_TRUE(answer) << target << ": " << render_error(answer.error());
-    return answer ? *answer : Json();
-  }
+             const Json& body = Json::object());
   // The code of the error with which it is refused; none when it is not.
   static std::optional<ErrorCode> refusal(http::Client client, const char* method,
                                           const std::string& target,
-                                          const Json& body = Json::object()) {
-    const auto answer = std::string_view(method) == "GET" ? client.get_json(target)
-                                                          : client.send_json(method, target, body);
-    return answer ? std::nullopt : std::optional(answer.error().code());
-  }
+                                          const Json& body = Json::object());
 
-  std::string join_token(int uses = 1, bool approve = true) {
-    return order(admin(), "POST", "/v1/tokens",
-                 Json::object({{"uses", uses}, {"approve", approve}}))
-        .string_or("token");
-  }
+  std::string join_token(int uses = 1, bool approve = true);
   // A bearer token of a new operator.
   std::string operator_token(const std::string& name, const Json& grants) {
     order(admin(), "POST", "/v1/operators", Json::object({{"name", name}, {"grants", grants}}));
@@ -158,12 +93,7 @@ class ControllerAtHome : public ::testing::Test {
     crypto::PrivateKey key;
     http::TlsIdentity shown;
   };
-  Host joined(const std::string& name, const std::string& token) {
-    crypto::PrivateKey key = crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256);
-    const Json answer = order(client(std::nullopt, token), "POST", "/v1/join",
-                              Json::object({{"request", request_of(key, name)}}));
-    return {key, {answer.string_or("certificate"), key.to_pem()}};
-  }
+  Host joined(const std::string& name, const std::string& token);
   std::vector<access::AuditEntry> audit() {
     return look([](controller::Shell& shell) { return shell.audit(0, 1000).value(); });
   }

@@ -14,122 +14,33 @@ class Stage : public ::testing::Test {
   Stage() { restart(); }
 
   // What is not in the store is forgotten.
-  void restart() {
-    auto restored = controller::Core::restore(store);
-    ASSERT_TRUE(restored) << render_error(restored.error());
-    core.emplace(std::move(*restored));
-    take(core->start(now));
-  }
+  void restart();
 
-  void take(const controller::Output& output) {
-    controller::apply_writes(store, output.writes);
-    for (const controller::Event& event : output.events) {
-      told.push_back(event.at);
-      texts.push_back(event.text);
-      story.push_back(event.kind + (event.service.empty() ? "" : " " + event.service) +
-                      (event.host.empty() ? "" : "@" + event.host));
-    }
-  }
+  void take(const controller::Output& output);
 
-  void hosts_join(const Model& model) {
-    for (const auto& [name, record] : model.generation.hosts) {
-      take(core->on_contact(name, now));
-      report(name);
-    }
-  }
+  void hosts_join(const Model& model);
 
-  controller::DeployRequest request(const Model& model) {
-    manifests.insert(model.manifests.begin(), model.manifests.end());
-    controller::DeployRequest out;
-    out.candidate = model.generation;
-    out.manifests = manifests;
-    out.by = "ada";
-    out.message = "for the test";
-    return out;
-  }
+  controller::DeployRequest request(const Model& model);
 
-  Result<std::string> deploy(const controller::DeployRequest& request) {
-    controller::Output output;
-    auto id = core->deploy(request, now, output);
-    take(output);
-    return id;
-  }
+  Result<std::string> deploy(const controller::DeployRequest& request);
 
-  Status control(const std::string& id, controller::Core::Control what) {
-    controller::Output output;
-    auto status = core->control(id, what, "adm", now, output);
-    take(output);
-    return status;
-  }
+  Status control(const std::string& id, controller::Core::Control what);
 
   // The next report of the host: what its agent has and where it stands. It is not sent yet.
-  plan::HostReport report_of(const std::string& host) {
-    Agent& agent = agents[host];
-    plan::HostReport out;
-    out.host = host;
-    out.boot_id = "boot";
-    out.number = ++agent.reports;
-    out.epoch = agent.epoch;
-    out.seq = agent.seq;
-    out.instances = agent.instances;
-    return out;
-  }
+  plan::HostReport report_of(const std::string& host);
 
-  void report(const std::string& host, const Json::Array& events = {}) {
-    plan::HostReport out = report_of(host);
-    out.events = events;
-    take(core->on_report(out, now));
-  }
+  void report(const std::string& host, const Json::Array& events = {});
 
   // Each agent that is up performs what its target says, once.
-  bool agents_act() {
-    std::map<std::string, plan::Target> news;  // what follows from it comes with the next round
-    for (const auto& [host, agent] : agents) {
-      if (!agent.down) take(core->on_poll(host, agent.epoch, agent.seq, now));
-      const auto target = core->target_of(host);
-      if (!agent.down && target &&
-          std::pair(target->epoch, target->seq) != std::pair(agent.epoch, agent.seq))
-        news.emplace(host, *target);
-    }
-    for (const auto& [host, target] : news) {
-      Agent& agent = agents.at(host);
-      EXPECT_GE(std::pair(target.epoch, target.seq), std::pair(agent.epoch, agent.seq)) << "I12";
-      agent.epoch = target.epoch;
-      agent.seq = target.seq;
-      for (const auto& [service, entry] : target.instances) act(host, agent, service, entry);
-      report(host);
-    }
-    return !news.empty();
-  }
+  bool agents_act();
 
   // Until nobody has anything to do. Seconds pass.
-  void settle() {
-    for (int i = 0; i < 200; ++i) {
-      now += seconds(1);
-      for (const auto& [host, agent] : agents) {
-        if (!agent.down) take(core->on_poll(host, agent.epoch, agent.seq, now));
-      }
-      const bool acted = agents_act();
-      if (core->wake() && *core->wake() <= now) take(core->tick(now));
-      if (!acted && i > 2) return;
-    }
-    ADD_FAILURE() << "no rest";
-  }
+  void settle();
 
   // Nobody says anything, and the controller is awake.
-  void time_passes(Duration duration) {
-    for (const Instant end = now + duration; now < end;) {
-      now = std::min(end, now + Duration(500));
-      if (core->wake() && *core->wake() <= now) take(core->tick(now));
-    }
-  }
+  void time_passes(Duration duration);
 
-  [[nodiscard]] std::string version_on(const std::string& host, const std::string& service) {
-    const auto& instances = agents[host].instances;
-    const auto it = instances.find(service);
-    if (it == instances.end() || !it->second.applied) return "nothing";
-    return manifests.at(it->second.applied->manifest).version;
-  }
+  [[nodiscard]] std::string version_on(const std::string& host, const std::string& service);
 
   [[nodiscard]] rollout::Result result_of(const std::string& id) const {
     return core->rollouts().at(id).result;
@@ -155,24 +66,7 @@ class Stage : public ::testing::Test {
 
  private:
   void act(const std::string& host, Agent& agent, const std::string& service,
-           const plan::TargetEntry& entry) {
-    plan::InstanceReport& report = agent.instances[service];
-    if (report.outcome && report.outcome->attempt == entry.attempt) return;
-    plan::Outcome outcome;
-    outcome.attempt = entry.attempt;
-    const bool fails =
-        entry.wanted && agent.failing.contains(manifests.at(entry.wanted->manifest).version);
-    if (fails) {
-      outcome.result = plan::Outcome::Result::reverted;
-      outcome.step = "start";
-      outcome.message = "does not start on " + host;
-    } else {
-      report.applied = entry.wanted;
-      const bool runs = entry.wanted && entry.wanted->mode == plan::Mode::running;
-      report.health = runs ? plan::Health::healthy : plan::Health::unknown;
-    }
-    report.outcome = outcome;
-  }
+           const plan::TargetEntry& entry);
 };
 
 }  // namespace consort::tests
