@@ -83,6 +83,9 @@ class HostFiles {
   };
   [[nodiscard]] virtual Result<Sight> look_and_read(const std::string& path,
                                                     std::uint64_t size) const;
+  // A regular file, open for reading, however its folders are changed meanwhile. Errors: refused (a
+  // link, or something else than a file), not_found, io.
+  [[nodiscard]] virtual Result<Fd> open_for_reading(const std::string& path) const = 0;
   [[nodiscard]] virtual Result<Digest> digest(const std::string& path) const = 0;
   // Names in a directory, sorted, without "." and "..".
   [[nodiscard]] virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;

@@ -17,6 +17,9 @@ class OverlayFiles final : public HostFiles {
   [[nodiscard]] Result<Entry> look(const std::string& path) const override;
   [[nodiscard]] Stamp stamp(const std::string& path) const override;
   [[nodiscard]] Result<std::string> read(const std::string& path, std::size_t limit) const override;
+  [[nodiscard]] Result<Fd> open_for_reading(const std::string& path) const override {
+    return beneath_.open_for_reading(path);
+  }
   [[nodiscard]] Result<Digest> digest(const std::string& path) const override;
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& path) const override;
   [[nodiscard]] Result<std::string> write(const std::string& path, const Content& content,

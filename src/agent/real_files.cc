@@ -231,8 +231,18 @@ Result<HostFiles::Sight> RealFiles::look_and_read(const std::string& path,
   return Sight{{EntryKind::file, now, {}}, std::move(bytes)};
 }
 
+Result<Fd> RealFiles::open_for_reading(const std::string& path) const {
+  Fd fd = TRY(open_file(path, O_RDONLY));
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0)
+    return fail_errno(errno, fmt::format("cannot look at {}", path));
+  if (!S_ISREG(info.st_mode))
+    return fail(ErrorCode::refused, fmt::format("{} is not a regular file any more", path));
+  return fd;
+}
+
 Result<Digest> RealFiles::digest(const std::string& path) const {
-  const Fd fd = TRY(open_file(path, O_RDONLY));
+  const Fd fd = TRY(open_for_reading(path));
   Content content;
   content.source = fmt::format("/proc/self/fd/{}", fd.get());
   return content.digest();

@@ -21,6 +21,7 @@ class RealFiles final : public HostFiles {
   [[nodiscard]] Result<std::string> read(const std::string& path, std::size_t limit) const override;
   [[nodiscard]] Result<Sight> look_and_read(const std::string& path,
                                             std::uint64_t size) const override;
+  [[nodiscard]] Result<Fd> open_for_reading(const std::string& path) const override;
   [[nodiscard]] Result<Digest> digest(const std::string& path) const override;
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& path) const override;
   [[nodiscard]] Result<std::string> write(const std::string& path, const Content& content,

@@ -201,7 +201,9 @@ Result<std::optional<Digest>> Context::back_up(const std::string& path) const {
   const Entry entry = TRY(files.look(path));
   if (entry.kind != EntryKind::file) return std::optional<Digest>();
   if (secrets != nullptr && secrets->is_tainted(path)) return std::optional<Digest>();
-  return std::optional(TRY(backups->put_file(files.host_path(path))));
+  // By descriptor: who may write in its folder could put a link to any file in its place.
+  const Fd fd = TRY(files.open_for_reading(path));
+  return std::optional(TRY(backups->put_open(fd, path)));
 }
 
 Status Context::keep_removed(const std::vector<std::string>& paths) const {

@@ -80,7 +80,7 @@ Result<BlobWriter> BlobWriter::create(const fs::path& folder) {
   const fs::path temp = folder / fmt::format("{}.{}", ::getpid(), counter++);
   // A file of a crashed process with our pid may be in the way: it is nobody's now.
   ::unlink(temp.c_str());
-  Fd fd(::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644));
+  Fd fd(::open(temp.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!fd.valid())
     return fail_errno(errno, fmt::format("cannot create a file in {}", folder.string()));
   BlobWriter writer(std::move(fd), temp);
@@ -128,7 +128,7 @@ Result<Digest> BlobWriter::finish() {
   if (::lseek(fd_.get(), 0, SEEK_SET) != 0)
     return fail_errno(errno, fmt::format("cannot write {}", temp_.string()));
   TRYV(write_all(fd_.get(), header, temp_.string()));
-  if (::fchmod(fd_.get(), 0444) != 0)
+  if (::fchmod(fd_.get(), 0400) != 0)
     return fail_errno(errno, fmt::format("cannot set the mode of {}", temp_.string()));
   return hasher_->finish();
 }

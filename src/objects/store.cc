@@ -16,9 +16,27 @@
 
 namespace consort::objects {
 
+namespace {
+
+// Objects are read through the store: by nobody who could not read what was put into it, and whose
+// lock would hold up everybody. A store of an older version is closed to others here.
+Status close_to_others(const fs::path& root) {
+  struct stat info {};
+  if (::stat(root.c_str(), &info) != 0)
+    return fail_errno(errno, fmt::format("cannot look at {}", root.string()));
+  if ((info.st_mode & 077U) == 0 || ::chmod(root.c_str(), 0700) == 0) return {};
+  return fail_errno(
+      errno, fmt::format("{} can be read by others, and that cannot be changed", root.string()));
+}
+
+}  // namespace
+
 Result<ObjectStore> ObjectStore::open(const fs::path& root) {
-  for (const char* folder : {"objects", "partial", "incoming"}) TRYV(make_folders(root / folder));
-  const Fd lock(::open((root / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+  if (root.has_parent_path()) TRYV(make_folders(root.parent_path()));
+  for (const char* folder : {"", "objects", "partial", "incoming"})
+    TRYV(make_folders(root / folder, 0700));
+  TRYV(close_to_others(root));
+  const Fd lock(::open((root / "lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock.valid())
     return fail_errno(errno, fmt::format("cannot create {}", (root / "lock").string()));
   return ObjectStore(root);
@@ -38,12 +56,17 @@ Result<Digest> ObjectStore::put(std::string_view bytes, Durability durability) c
 
 Result<Digest> ObjectStore::put_file(const fs::path& path, Durability durability) const {
   const Fd fd = TRY(open_file(path));
+  return put_open(fd, path.string(), durability);
+}
+
+Result<Digest> ObjectStore::put_open(const Fd& fd, const std::string& name,
+                                     Durability durability) const {
   std::string buffer(kChunkBytes, '\0');
   const auto next = [&]() -> Result<std::string_view> {
     while (true) {
       const ssize_t n = ::read(fd.get(), buffer.data(), buffer.size());
       if (n >= 0) return std::string_view(buffer).substr(0, static_cast<std::size_t>(n));
-      if (errno != EINTR) return fail_errno(errno, fmt::format("cannot read {}", path.string()));
+      if (errno != EINTR) return fail_errno(errno, fmt::format("cannot read {}", name));
     }
   };
   return TRY(put_stream(next, durability)).digest;
@@ -61,7 +84,7 @@ Result<ObjectStore::Stored> ObjectStore::put_stream(
   if (renew_sound(stored.digest)) return stored;
   if (durability == Durability::fsync) TRYV(writer.sync());
   const fs::path path = path_of(stored.digest);
-  TRYV(make_folders(path.parent_path()));
+  TRYV(make_folders(path.parent_path(), 0700));
   {
     const StoreLock lock = TRY(StoreLock::shared(root_));
     TRYV(writer.publish(path));

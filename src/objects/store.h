@@ -26,7 +26,8 @@ struct CollectReport {
 
 class ObjectStore {
  public:
-  // Makes the folders when absent. Errors: io.
+  // Makes the folders when absent. Nobody but their owner and root can read them; those of an older
+  // version are closed. Errors: io.
   [[nodiscard]] static Result<ObjectStore> open(const fs::path& root);
 
   // Putting what is there already renews its age (see collect) and replaces it when it is damaged.
@@ -35,6 +36,10 @@ class ObjectStore {
                                    Durability durability = Durability::fsync) const;
   // Streams; memory is bounded whatever the size.
   [[nodiscard]] Result<Digest> put_file(const fs::path& path,
+                                        Durability durability = Durability::fsync) const;
+  // The same of a file that is open for reading, from where it stands to its end; `name` is for
+  // messages. For files of folders in which others could put a link in its place meanwhile.
+  [[nodiscard]] Result<Digest> put_open(const Fd& fd, const std::string& name,
                                         Durability durability = Durability::fsync) const;
   // Streams what `next` gives until it gives an empty view.
   struct Stored {

@@ -4,6 +4,7 @@
 
 #include <csignal>
 
+#include "agent/real_files.h"
 #include "host_folder.h"
 
 namespace consort::agent {
@@ -130,6 +131,24 @@ TEST(File, ALinkInAParentIsNotFollowed) {
   EXPECT_EQ(report.exit_status(), 4);
   EXPECT_THAT(report.find("x")->reason, HasSubstr("symlink"));
   EXPECT_FALSE(fs::exists(host.outside() / "elsewhere/x"));
+}
+
+// Who may write in a folder can put a link in the place of a file at any moment: also between the
+// look at it and the copy that is made of it.
+TEST(File, WhatIsReadIsNeverReachedThroughALink) {
+  HostFolder host;
+  ASSERT_TRUE(write_file_atomic(host.outside() / "shadow", "of root alone"));
+  fs::create_symlink(host.outside() / "shadow", host.at("/etc/linked"));
+  fs::create_symlink(host.outside(), host.at("/etc/through"));
+  ASSERT_EQ(::mkfifo(host.at("/etc/pipe").c_str(), 0600), 0);
+  host.put("/etc/file", "its own");
+  const auto files = RealFiles::open(host.root()).value();
+  for (const std::string path : {"/etc/linked", "/etc/through/shadow", "/etc/pipe"}) {
+    const auto fd = files->open_for_reading(path);
+    ASSERT_FALSE(fd) << path;
+    EXPECT_EQ(fd.error().code(), ErrorCode::refused) << path;
+  }
+  EXPECT_TRUE(files->open_for_reading("/etc/file"));
 }
 
 TEST(File, SourceIsCopiedAndAbsenceIsKept) {

@@ -29,6 +29,27 @@ TEST_F(StoreTest, WhatIsPutIsGotWhateverItsSize) {
   }
 }
 
+TEST_F(StoreTest, NobodyElseReadsOrLocksIt) {
+  ASSERT_TRUE(store_.put("an old /etc/shadow"));
+  ASSERT_TRUE(store_.append_partial(Digest::of("arriving"), 0, "arr"));
+  const auto open_to_others = [&] {
+    std::vector<std::string> out;
+    const auto look = [&](const fs::path& path) {
+      struct stat info {};
+      ASSERT_EQ(::lstat(path.c_str(), &info), 0);
+      if ((info.st_mode & 077U) != 0) out.push_back(path.string());
+    };
+    look(store_.root());
+    for (const auto& entry : fs::recursive_directory_iterator(store_.root())) look(entry.path());
+    return out;
+  };
+  EXPECT_THAT(open_to_others(), ElementsAre());
+  // As an older version left it: what is below is out of reach again.
+  ASSERT_EQ(::chmod(store_.root().c_str(), 0755), 0);
+  ASSERT_TRUE(ObjectStore::open(store_.root()));
+  EXPECT_THAT(open_to_others(), ElementsAre());
+}
+
 TEST_F(StoreTest, CompressesWhatCanBeAndKeepsTheRestPlain) {
   const auto text = store_.put(std::string(2'000'000, 'x')).value();
   const auto random = store_.put(noise(2'000'000)).value();
