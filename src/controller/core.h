@@ -53,7 +53,7 @@ inline constexpr std::size_t kKeptEvents = 5000;
 
 struct Output {
   Writes writes;
-  std::set<std::string> targets;  // hosts whose target has changed
+  std::set<std::string> targets;  // hosts whose target has changed, or is no more
   std::vector<Event> events;
 };
 

@@ -221,6 +221,7 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
   if (budget::forget_host(budgets_, name)) save_budgets(out);
   out.writes["hosts/" + name] = std::nullopt;
   out.writes["targets/" + name] = std::nullopt;
+  out.targets.insert(name);
   tell(out, {0, now, "host-removed", "", "", name, "removed by the operator"});
   return {};
 }

@@ -34,6 +34,8 @@ Status Shell::start() {
   audit_head_ = TRY(load_audit_head(store_));
   failed_ = false;
   ++life_;
+  // All that are still wanted come anew, in the new epoch.
+  targets_.clear();
   events_.clear();
   recent_ = EventShares(kRecentEvents);
   for (const auto& [key, value] : stored) {
@@ -96,10 +98,8 @@ void Shell::carry_out(Output output, std::optional<access::AuditNote> note,
     audit_head_ = access::head_of(entry);
     write_audit_entry(entry, output.writes);
   }
-  std::map<std::string, plan::Target> targets;
-  for (const std::string& host : output.targets) {
-    if (const auto target = core_->target_of(host)) targets.emplace(host, *target);
-  }
+  Targets targets;
+  for (const std::string& host : output.targets) targets.emplace(host, core_->target_of(host));
   if (!output.writes.empty()) ++metrics_.commits;
   journal_.commit(std::move(output.writes), [this, life = life_, targets = std::move(targets),
                                              events = std::move(output.events),
@@ -115,11 +115,15 @@ void Shell::carry_out(Output output, std::optional<access::AuditNote> note,
   });
 }
 
-void Shell::published(const std::map<std::string, plan::Target>& targets,
-                      const std::vector<Event>& events) {
+void Shell::published(const Targets& targets, const std::vector<Event>& events) {
   for (const auto& [host, target] : targets) {
+    if (!target) {
+      // Whoever comes by this name later begins at (epoch, 1): not to be measured by this one.
+      targets_.erase(host);
+      continue;
+    }
     plan::Target& known = targets_[host];
-    if (std::pair(known.epoch, known.seq) <= std::pair(target.epoch, target.seq)) known = target;
+    if (std::pair(known.epoch, known.seq) <= std::pair(target->epoch, target->seq)) known = *target;
     answer_poll(host);
   }
   for (const Event& event : events) {

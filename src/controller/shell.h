@@ -98,8 +98,8 @@ class Shell {
     std::function<bool()> still_believed;
   };
 
-  void published(const std::map<std::string, plan::Target>& targets,
-                 const std::vector<Event>& events);
+  using Targets = std::map<std::string, std::optional<plan::Target>>;  // nullopt: has none any more
+  void published(const Targets& targets, const std::vector<Event>& events);
   void remember(Event event);
   void answer_poll(const std::string& host);
   void schedule_tick();
