@@ -98,7 +98,6 @@ void Core::fall_behind(const std::string& name, Instant now, Output& out) {
                  "runs; consort plan shows the difference; secrets that were set since it was put "
                  "back must be set again",
                  name)});
-  forget_tail(name, out);
   for (auto& [id, rollout] : rollouts_) {
     const auto& steps = rollout.forward.steps;
     const bool touches = std::any_of(steps.begin(), steps.end(),
@@ -110,11 +109,10 @@ void Core::fall_behind(const std::string& name, Instant now, Output& out) {
         "its record is older than what host {} has seen; hosts keep what they run", name);
     if (budget::release_all(budgets_, "rollout:" + id)) save_budgets(out);
     tell(out, {0, now, "ended", id, "", "", "inconsistent: " + rollout.summary});
-    settle_targets(rollout, out);
-    out.writes["candidates/" + id] = std::nullopt;
-    candidates_.erase(id);
+    conclude(rollout, now, out);
     save_changes(rollout, {}, out);
   }
+  forget_tail(name, out);
 }
 
 // What a host runs without being told to is what it is told to run from now on: the same state, and

@@ -155,18 +155,23 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
   }
   if (effects.budgets_changed) save_budgets(out);
   if (effects.wake) wake_at(*effects.wake);
-  if (rollout.result != rollout::Result::open && candidates_.contains(rollout.id)) {
-    if (commits(rollout.result)) commit(rollout, now, out);
-    leave_tail(rollout, now, out);
-    settle_targets(rollout, out);
-    out.writes["candidates/" + rollout.id] = std::nullopt;
-    candidates_.erase(rollout.id);
-    held_back_.erase(rollout.id);
-    if (size_budgets()) save_budgets(out);
-    settle_access_at_end(rollout, now, out);
-    refresh_access(out);
-  }
+  if (rollout.result != rollout::Result::open && candidates_.contains(rollout.id))
+    conclude(rollout, now, out);
   if (effects.changed) save_changes(rollout, effects, out);
+}
+
+// What the end of a rollout means for everything else, whoever has ended it. Its steps are yet to
+// be saved.
+void Core::conclude(rollout::Rollout& rollout, Instant now, Output& out) {
+  if (commits(rollout.result)) commit(rollout, now, out);
+  leave_tail(rollout, now, out);
+  settle_targets(rollout, out);
+  out.writes["candidates/" + rollout.id] = std::nullopt;
+  candidates_.erase(rollout.id);
+  held_back_.erase(rollout.id);
+  if (size_budgets()) save_budgets(out);
+  settle_access_at_end(rollout, now, out);
+  refresh_access(out);
 }
 
 void Core::save_head(const rollout::Rollout& rollout, Output& out) const {

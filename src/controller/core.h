@@ -216,6 +216,7 @@ class Core {
   [[nodiscard]] bool is_waited_for(const std::string& host) const;
   void advance(Instant now, Output& out);
   void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
+  void conclude(rollout::Rollout& rollout, Instant now, Output& out);
   void commit(rollout::Rollout& rollout, Instant now, Output& out);
   void converge_tail(Instant now, Output& out);
   // `statement`: the number of the one that wants it; 0: none.

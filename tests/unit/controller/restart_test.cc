@@ -264,6 +264,26 @@ TEST_F(ControllerFromABackup, ARolloutOfTheCopyThatHostsHaveLeftBehindEnds) {
   expect_everywhere("v3");
 }
 
+TEST_F(ControllerFromABackup, ARolloutThatEndsForItTakesItsLimitsAlong) {
+  given_v1_is_deployed();
+  const auto slots = core->budgets().at("web").slots;
+  Model wider = site("v2");
+  wider.generation.policy.max_unavailable = budget::Amount{2, false};
+  const auto id = deploy(request(wider));
+  ASSERT_TRUE(id) << render_error(id.error());
+  agents_act();
+  backup = store;
+  settle();
+  ASSERT_TRUE(deploy(request(site("v3"))));
+  settle();
+  go_back_to(backup);
+  ASSERT_EQ(result_of(*id), Result::open);
+  ASSERT_FALSE(core->budgets().at("web").slots == slots);
+  report("w1");
+  ASSERT_EQ(result_of(*id), Result::inconsistent);
+  EXPECT_TRUE(core->budgets().at("web").slots == slots) << "only generation 1 is in force";
+}
+
 TEST_F(ControllerFromABackup, AHostInTheMiddleOfAChangeEndsItInPeace) {
   given_v1_is_deployed();
   backup = store;
