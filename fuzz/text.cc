@@ -23,6 +23,11 @@ int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static_cast<void>(is_name(text));
   static_cast<void>(last_lines(text, 3));
   const std::size_t half = text.size() / 2;
+  for (const std::string& cut :
+       {beginning_of(std::string(text), half), end_of(std::string(text), half)}) {
+    fuzz::require(cut.size() <= half, "what is cut is no longer than asked for");
+    fuzz::require(!is_utf8(text) || is_utf8(cut), "characters stay whole");
+  }
   const std::string_view a = text.substr(0, half);
   const std::string_view b = text.substr(half);
   if (size < 512) static_cast<void>(glob_match(a, b));

@@ -84,6 +84,30 @@ std::string printable(std::string text, Lines lines) {
   return text;
 }
 
+namespace {
+
+constexpr std::string_view kMore = "…";
+// Of UTF-8: a byte that begins no character.
+bool is_continuation(char c) { return (static_cast<unsigned char>(c) & 0xc0U) == 0x80; }
+
+}  // namespace
+
+std::string beginning_of(std::string text, std::size_t most) {
+  if (text.size() <= most) return text;
+  std::size_t end = most - std::min(most, kMore.size());
+  while (end > 0 && is_continuation(text[end])) --end;
+  text.resize(end);
+  return most < kMore.size() ? text : text.append(kMore);
+}
+
+std::string end_of(std::string text, std::size_t most) {
+  if (text.size() <= most) return text;
+  std::size_t begin = text.size() - (most - std::min(most, kMore.size()));
+  while (begin < text.size() && is_continuation(text[begin])) ++begin;
+  text.erase(0, begin);
+  return most < kMore.size() ? text : text.insert(0, kMore);
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> before(b.size() + 1);
   std::vector<std::size_t> last(b.size() + 1);

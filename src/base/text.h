@@ -28,6 +28,10 @@ namespace consort {
 // `many`, else they become spaces.
 enum class Lines : std::uint8_t { one, many };
 [[nodiscard]] std::string printable(std::string text, Lines lines);
+// At most `most` bytes of a text, in whole characters, with "…" where the rest is left out. Texts
+// of others are kept so: what is not bounded where it comes in is not bounded anywhere.
+[[nodiscard]] std::string beginning_of(std::string text, std::size_t most);
+[[nodiscard]] std::string end_of(std::string text, std::size_t most);
 // Restricted Damerau-Levenshtein distance.
 [[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
 [[nodiscard]] std::string closest(std::string_view wanted,

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "controller/host_texts.h"
 #include "controller/shell.h"
 
 namespace consort::controller {
@@ -138,6 +139,7 @@ Status check_position(Gate& gate, const Shell& shell, const Asker& asker, const 
 Status check_report(Gate& gate, const Shell& shell, const Asker& asker,
                     const plan::HostReport& report) {
   TRYV(shell.writable());
+  TRYV(check_extent(report));
   TRYV(check_position(gate, shell, asker, report.host, {report.epoch, report.seq},
                       Core::Telling::report));
   if (report.number >= kNumberLimit)

@@ -77,9 +77,10 @@ void Core::wake_at(Instant at) {
 
 void Core::tell(Output& out, Event event) {
   event.number = next_event_++;
+  event.text = beginning_of(std::move(event.text), kMostEventText);
   out.writes[event_key(event.number)] = event_to_json(event).dump();
-  if (const auto forgotten = kept_events_.add(event.number, event.host))
-    out.writes[event_key(*forgotten)] = std::nullopt;
+  for (const std::uint64_t number : kept_events_.add(event.number, event.host, event.text.size()))
+    out.writes[event_key(number)] = std::nullopt;
   out.events.push_back(std::move(event));
 }
 
@@ -163,6 +164,7 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
 // What the end of a rollout means for everything else, whoever has ended it. Its steps are yet to
 // be saved.
 void Core::conclude(rollout::Rollout& rollout, Instant now, Output& out) {
+  rollout::shorten_texts(rollout, kMostKeptTexts);
   if (commits(rollout.result)) commit(rollout, now, out);
   leave_tail(rollout, now, out);
   settle_targets(rollout, out);
@@ -176,11 +178,6 @@ void Core::conclude(rollout::Rollout& rollout, Instant now, Output& out) {
 
 void Core::save_head(const rollout::Rollout& rollout, Output& out) const {
   out.writes["rollouts/" + rollout.id] = rollout::head_to_json(rollout).dump();
-}
-
-void Core::save_plan(const rollout::Rollout& rollout, Output& out) const {
-  out.writes["rollouts/" + rollout.id + "/plan"] = rollout::plan_to_json(rollout).dump();
-  save_head(rollout, out);
 }
 
 // While it is open each step writes only itself; when it has ended all steps become one record.

@@ -31,6 +31,14 @@
 namespace consort::controller {
 
 using Store = std::map<std::string, std::string>;
+// Larger values are neither written (the journal refuses them) nor read.
+inline constexpr std::size_t kMostValueBytes = std::size_t{256} << 20U;
+// So large a rollout's plan and its candidate may be, as they are stored. What follows from them
+// (the way back, how each step went, the generation) is never four times as large; a deploy is
+// where it can still be refused.
+inline constexpr std::size_t kMostPlanBytes = std::size_t{64} << 20U;
+// Of a rollout that has ended, in bytes.
+inline constexpr std::size_t kMostKeptTexts = std::size_t{8} << 20U;
 // nullopt erases the key, or everything below it when it ends in '/'.
 using Writes = std::map<std::string, std::optional<std::string>>;
 void apply_writes(Store& store, const Writes& writes);
@@ -47,8 +55,10 @@ struct Event {
 // Why a straggler holds a slot.
 [[nodiscard]] std::string tail_reason(const std::string& host, const std::string& service);
 [[nodiscard]] Json event_to_json(const Event& event);
-// So many events are kept, a fair share of each host (event_shares.h).
+// So many events are kept, fewer when their texts are long; a fair share of each host
+// (event_shares.h).
 inline constexpr std::size_t kKeptEvents = 5000;
+inline constexpr std::size_t kMostEventText = 8000;  // bytes
 [[nodiscard]] std::string event_key(std::uint64_t number);
 
 struct Output {
@@ -93,6 +103,7 @@ struct DeployRequest {
   bool without_signature = false;  // where there were signatures: on purpose
   // Whether who asks may do what the plan says; asked once the plan is known.
   std::function<Status(const plan::Plan&, const plan::Generation& candidate)> permit{};
+  std::size_t most_bytes = kMostPlanBytes;  // of its plan, and of its candidate
 };
 
 // Whether it says of every host whom it lets in: what ends the doubt about access.
@@ -115,7 +126,7 @@ class Core {
   Output on_poll(const std::string& host, std::uint64_t epoch, std::uint64_t seq, Instant now);
   Output on_silence(const std::string& host, Instant now);  // its connection broke
   // Reports older than the last one are ignored. Its position counts as in on_poll(). What it says
-  // in words is made fit for terminals here (host_texts.h).
+  // in words is made fit to be kept and shown here (host_texts.h).
   Output on_report(plan::HostReport report, Instant now);
   [[nodiscard]] std::optional<plan::Target> target_of(const std::string& host) const;
   enum class Telling : std::uint8_t { poll, report };
@@ -263,7 +274,6 @@ class Core {
   [[nodiscard]] Status load_rollout(const std::string& rest, const std::string& value);
   void drop_unfinished();
   [[nodiscard]] bool holds_slots(const std::string& reason) const;
-  void save_plan(const rollout::Rollout& rollout, Output& out) const;
   void save_changes(const rollout::Rollout& rollout, const rollout::Effects& effects,
                     Output& out) const;
   void save_head(const rollout::Rollout& rollout, Output& out) const;

@@ -308,6 +308,19 @@ bool Core::size_budgets() {
   return changed;
 }
 
+namespace {
+
+Status check_size(std::string_view what, const std::string& text, std::size_t most,
+                  std::string_view hint) {
+  if (text.size() <= most) return {};
+  return fail(ErrorCode::too_large,
+              fmt::format("{} would be {:.1f} MB; at most {:.1f} MB can be deployed at once", what,
+                          static_cast<double>(text.size()) / 1e6, static_cast<double>(most) / 1e6))
+      .hint(std::string(hint));
+}
+
+}  // namespace
+
 Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Output& out) {
   if (request.candidate.rollback_of != 0 && !generations_.contains(request.candidate.rollback_of))
     return fail(ErrorCode::not_found, fmt::format("there is no generation {} to go back to",
@@ -333,17 +346,25 @@ Result<std::string> Core::deploy(const DeployRequest& request, Instant now, Outp
   TRYV(check_signing(request, plan));
   // Attempts are named after it: a host must not remember the name from a life of the store that
   // was lost, and no two lives share an epoch.
-  const std::string id = fmt::format("r{:06}{}", next_rollout_++,
+  const std::string id = fmt::format("r{:06}{}", next_rollout_,
                                      epoch_ > 1 ? fmt::format(".e{}", epoch_) : std::string());
   candidate.statement = request.statement ? request.statement->statement.sequence : 0;
+  rollout::Rollout rollout =
+      rollout::begin(id, std::move(plan), current_, request.by, request.message, now);
+  std::string candidate_text = plan::generation_to_json(candidate).dump();
+  std::string plan_text = rollout::plan_to_json(rollout).dump();
+  TRYV(check_size("the site", candidate_text, request.most_bytes,
+                  "its hosts and services are too many for one controller"));
+  TRYV(check_size("the plan", plan_text, request.most_bytes,
+                  "deploy some services after the others: consort deploy --only SERVICE"));
+  ++next_rollout_;
   if (request.statement) keep_statement(*request.statement, out);
-  out.writes["candidates/" + id] = plan::generation_to_json(candidate).dump();
+  out.writes["candidates/" + id] = std::move(candidate_text);
   candidates_.emplace(id, std::move(candidate));
   size_budgets();
   save_budgets(out);
-  auto [it, made] = rollouts_.emplace(
-      id, rollout::begin(id, std::move(plan), current_, request.by, request.message, now));
-  save_plan(it->second, out);
+  out.writes["rollouts/" + id + "/plan"] = std::move(plan_text);
+  save_head(rollouts_.emplace(id, std::move(rollout)).first->second, out);
   settle_access(request, id, now, out);
   hold_for_admission(id, refresh_access(out), now);
   tell(out, {0, now, "rollout", id, "", "",

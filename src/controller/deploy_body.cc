@@ -5,6 +5,7 @@
 #include "base/address_range.h"
 #include "base/json_reader.h"
 #include "base/text.h"
+#include "controller/host_texts.h"
 
 namespace consort::controller {
 
@@ -21,6 +22,25 @@ Status check_hosts(const plan::Generation& candidate) {
       return fail(ErrorCode::invalid_input,
                   fmt::format("generation.hosts.{}.address: no IP address and no name", name))
           .hint("write it like 10.0.0.7, fd00::7 or web1.example");
+    // As they are named where a manifest uses them: what a host reports of itself is cut there.
+    std::size_t size = std::string_view("address").size() + host.address.size();
+    for (const auto& [key, value] : host.labels)
+      size += std::string_view("labels.").size() + key.size() + value.size();
+    if (size > kMostHostValues)
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("generation.hosts.{}.labels: {} bytes; at most {}", name, size,
+                              kMostHostValues));
+  }
+  return {};
+}
+
+// It is written with each step of the rollout.
+Status check_words(const DeployRequest& request) {
+  for (const auto& [name, text] :
+       {std::pair("by", &request.by), std::pair("message", &request.message)}) {
+    if (text->size() > kMostHostText)
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: {} bytes; at most {}", name, text->size(), kMostHostText));
   }
   return {};
 }
@@ -51,6 +71,7 @@ Result<DeployRequest> deploy_request_from_json(const Json& json) {
   out.by = reader.string("by", "");
   out.message = reader.string("message", "");
   TRYV(reader.finish(UnknownMembers::ignore));
+  TRYV(check_words(out));
   return out;
 }
 

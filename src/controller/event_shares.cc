@@ -3,33 +3,47 @@
 #include <iterator>
 
 namespace consort::controller {
-namespace {
 
-std::pair<std::size_t, std::uint64_t> rank_of(const std::deque<std::uint64_t>& numbers) {
-  return {numbers.size(), ~numbers.front()};
+EventShares::Rank EventShares::rank_of(const Share& share) {
+  return {share.places, ~share.events.front().number};
 }
 
-}  // namespace
-
-std::optional<std::uint64_t> EventShares::add(std::uint64_t number, const std::string& host) {
-  auto& own = of_host_[host];
-  if (!own.empty()) by_size_.erase(rank_of(own));
-  own.push_back(number);
-  by_size_.emplace(rank_of(own), host);
-  if (++size_ <= most_) return std::nullopt;
-  const auto largest = std::prev(by_size_.end());
-  const std::string host_of_most = largest->second;
-  by_size_.erase(largest);
-  auto& numbers = of_host_.at(host_of_most);
-  const std::uint64_t out = numbers.front();
-  numbers.pop_front();
-  --size_;
-  if (numbers.empty()) {
-    of_host_.erase(host_of_most);
-  } else {
-    by_size_.emplace(rank_of(numbers), host_of_most);
+std::vector<std::uint64_t> EventShares::add(std::uint64_t number, const std::string& host,
+                                            std::size_t bytes) {
+  const std::size_t places = 1 + bytes / kPlaceBytes;
+  // What it takes counts already when it is asked who has the most.
+  {
+    Share& own = of_host_[host];
+    if (!own.events.empty()) by_size_.erase(rank_of(own));
+    own.places += places;
+    if (!own.events.empty()) by_size_.emplace(rank_of(own), host);
   }
+  size_ += places;
+  std::vector<std::uint64_t> out;
+  while (size_ > most_ && !by_size_.empty()) out.push_back(forget_one());
+  Share& own = of_host_.at(host);
+  if (!own.events.empty()) by_size_.erase(rank_of(own));
+  own.events.push_back({number, places});
+  by_size_.emplace(rank_of(own), host);
   return out;
+}
+
+std::uint64_t EventShares::forget_one() {
+  const auto largest = std::prev(by_size_.end());
+  const std::string host = largest->second;
+  by_size_.erase(largest);
+  const auto its = of_host_.find(host);
+  Share& share = its->second;
+  const Share::Kept out = share.events.front();
+  share.events.pop_front();
+  share.places -= out.places;
+  size_ -= out.places;
+  if (!share.events.empty()) {
+    by_size_.emplace(rank_of(share), host);
+  } else if (share.places == 0) {
+    of_host_.erase(its);  // else it is about to get one
+  }
+  return out.number;
 }
 
 }  // namespace consort::controller

@@ -1,36 +1,70 @@
 #include "controller/host_texts.h"
 
+#include <fmt/format.h>
+
 namespace consort::controller {
 namespace {
 
-void clean(std::string& text, Lines lines = Lines::one) {
-  text = printable(std::move(text), lines);
+void tame_text(std::string& text, std::size_t most = kMostHostText) {
+  text = beginning_of(printable(std::move(text), Lines::one), most);
 }
 
-void clean(plan::Outcome& outcome) {
-  clean(outcome.attempt);
-  clean(outcome.step);
-  clean(outcome.message);
-  clean(outcome.tail, Lines::many);
-  clean(outcome.lost);
+void tame_outcome(plan::Outcome& outcome) {
+  tame_text(outcome.attempt, kMostHostName);
+  tame_text(outcome.step, kMostHostName);
+  tame_text(outcome.message);
+  outcome.tail = end_of(printable(std::move(outcome.tail), Lines::many), kMostHostTail);
+  tame_text(outcome.lost);
+}
+
+void tame_facts(plan::HostReport& report) {
+  std::map<std::string, std::string> facts;
+  for (auto& [key, value] : report.facts) {
+    if (facts.size() == kMostFacts) break;
+    std::string name = key;
+    tame_text(name, kMostHostName);
+    tame_text(value);
+    facts.emplace(std::move(name), std::move(value));
+  }
+  report.facts = std::move(facts);
+}
+
+// What is larger is none of the inventory's, so the instance is another one than is wanted all the
+// same.
+void cut_values(plan::InstanceState& state) {
+  std::size_t size = 0;
+  std::erase_if(state.host, [&](const auto& value) {
+    size += value.first.size() + value.second.size();
+    return size > kMostHostValues;
+  });
+}
+
+void tame_instance(plan::InstanceReport& instance) {
+  if (instance.applied) cut_values(*instance.applied);
+  tame_text(instance.health_reason);
+  tame_text(instance.step, kMostHostName);
+  if (instance.outcome) tame_outcome(*instance.outcome);
+  std::size_t duties = 0;
+  std::erase_if(instance.duties, [&](const auto& duty) {
+    return duty.first.size() > kMostHostName || ++duties > kMostDuties;
+  });
+  for (auto& [token, outcome] : instance.duties) tame_outcome(outcome);
 }
 
 }  // namespace
 
-void make_printable(plan::HostReport& report) {
-  clean(report.boot_id);
-  clean(report.untrusted);
-  std::map<std::string, std::string> facts;
-  for (const auto& [key, value] : report.facts)
-    facts.emplace(printable(key, Lines::one), printable(value, Lines::one));
-  report.facts = std::move(facts);
-  if (report.access) clean(report.access->problem);
-  for (auto& [service, instance] : report.instances) {
-    clean(instance.health_reason);
-    clean(instance.step);
-    if (instance.outcome) clean(*instance.outcome);
-    for (auto& [token, outcome] : instance.duties) clean(outcome);
-  }
+void tame(plan::HostReport& report) {
+  tame_text(report.boot_id, kMostHostName);
+  tame_text(report.untrusted);
+  tame_facts(report);
+  if (report.access) tame_text(report.access->problem);
+  for (auto& [service, instance] : report.instances) tame_instance(instance);
+}
+
+Status check_extent(const plan::HostReport& report) {
+  if (report.instances.size() <= kMostInstances) return {};
+  return fail(ErrorCode::too_large, fmt::format("report.instances: {} instances; at most {}",
+                                                report.instances.size(), kMostInstances));
 }
 
 }  // namespace consort::controller

@@ -102,7 +102,7 @@ Output Core::on_silence(const std::string& name, Instant now) {
 }
 
 Output Core::on_report(plan::HostReport report, Instant now) {
-  make_printable(report);
+  tame(report);
   // What it says comes before anybody goes on because it speaks.
   Output out;
   const bool is_awaited = meet(report.host, now, out);
@@ -114,7 +114,7 @@ Output Core::on_report(plan::HostReport report, Instant now) {
   take_position(report.host, report.epoch, report.seq, Telling::report, now, out);
   std::set<std::pair<std::int64_t, std::string>> told;
   for (const Json& item : report.events) {
-    const std::pair id(item.int_or("n"), item.string_or("at"));
+    const std::pair id(item.int_or("n"), beginning_of(item.string_or("at"), kMostHostName));
     if (id.first > 0) told.insert(id);
     if (host.told.contains(id)) continue;
     std::string text = printable(item.string_or("text"), Lines::many);

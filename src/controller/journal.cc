@@ -22,7 +22,7 @@ Result<Store> Journal::load() {
       std::string value = entry.value;
       if (value.starts_with('@')) {
         const Digest digest = TRY(Digest::parse(std::string_view(value).substr(1)));
-        auto whole = objects_.get(digest);
+        auto whole = objects_.get(digest, kMostValueBytes);
         if (!whole)
           return fail(std::move(whole).error().context(
               fmt::format("the store's key {} is kept as an object", entry.key)));
@@ -63,6 +63,10 @@ Status Journal::keep_large_values(Writes& writes) {
                     [&, &below = key](const auto& l) { return l.first.starts_with(below); });
     } else if (!value || value->size() <= kInline) {
       large_.erase(key);
+    } else if (value->size() > kMostValueBytes) {
+      return fail(ErrorCode::too_large,
+                  fmt::format("{} would be {} MB; the store takes {} MB at once", key,
+                              value->size() / 1'000'000, kMostValueBytes / 1'000'000));
     } else {
       const Digest digest = TRY(objects_.put(*value));
       large_.insert_or_assign(key, digest);

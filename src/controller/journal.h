@@ -5,6 +5,7 @@
 //
 // Values of more than kInline bytes (plans, generations, outcomes of large fleets) are kept as
 // objects; the store then holds "@sha256:…". The object is durable before the record that names it.
+// Values of more than kMostValueBytes could not be read again: nothing of their group is written.
 //
 // All members on the loop's thread only.
 #pragma once
@@ -33,7 +34,8 @@ class Journal {
   // Everything that is durable but the audit log, large values in full. Errors: io, corrupt,
   // not_found (an object that a record names is gone).
   [[nodiscard]] Result<Store> load();
-  // `done` is called once all of it is durable, or with the error that kept it from being so.
+  // `done` is called once all of it is durable, or with the error that kept it from being so: io,
+  // too_large.
   void commit(Writes writes, Done done);
   // The objects that records name: roots for the collector.
   [[nodiscard]] std::set<Digest> objects_in_use() const;

@@ -21,6 +21,13 @@ Result<std::uint64_t> parse_number(std::string_view text, std::string_view key) 
   return out;
 }
 
+// Whatever this controller has written itself: its bytes are the limit, not its values.
+Result<Json> parse_stored(const std::string& value) {
+  JsonLimits limits;
+  limits.max_bytes = limits.max_values = kMostValueBytes;
+  return parse_json(value, "", limits);
+}
+
 }  // namespace
 
 void apply_writes(Store& store, const Writes& writes) {
@@ -66,11 +73,11 @@ Status Core::load(const std::string& key, const std::string& value) {
   } else if (kind == "current") {
     current_ = TRY(parse_number(value, key));
   } else if (kind == "budgets") {
-    budgets_ = TRY(budget::budgets_from_json(TRY(parse_json(value))));
+    budgets_ = TRY(budget::budgets_from_json(TRY(parse_stored(value))));
   } else if (kind == "targets") {
-    targets_.emplace(rest, TRY(plan::target_from_json(TRY(parse_json(value)))));
+    targets_.emplace(rest, TRY(plan::target_from_json(TRY(parse_stored(value)))));
   } else if (kind == "hosts") {
-    const Json json = TRY(parse_json(value));
+    const Json json = TRY(parse_stored(value));
     HostState host;
     if (const Json* report = json.find("report"))
       host.report = TRY(plan::host_report_from_json(*report));
@@ -78,9 +85,9 @@ Status Core::load(const std::string& key, const std::string& value) {
     hosts_.emplace(rest, std::move(host));
   } else if (kind == "generations") {
     generations_.emplace(TRY(parse_number(rest, key)),
-                         TRY(plan::generation_from_json(TRY(parse_json(value)))));
+                         TRY(plan::generation_from_json(TRY(parse_stored(value)))));
   } else if (kind == "candidates") {
-    candidates_.emplace(rest, TRY(plan::generation_from_json(TRY(parse_json(value)))));
+    candidates_.emplace(rest, TRY(plan::generation_from_json(TRY(parse_stored(value)))));
   } else if (kind == "rollouts") {
     return load_rollout(rest, value);
   } else if (kind == "first") {
@@ -98,10 +105,11 @@ Status Core::load(const std::string& key, const std::string& value) {
   } else if (kind == "log") {
     const std::uint64_t number = TRY(parse_number(rest, key));
     next_event_ = std::max(next_event_, number + 1);
-    const auto event = parse_json(value);
+    const auto event = parse_stored(value);
     const std::string host = event ? event->string_or("host") : "";
-    if (const auto forgotten = kept_events_.add(number, host))
-      leftovers_.insert(event_key(*forgotten));
+    const std::size_t bytes = event ? event->string_or("text").size() : 0;
+    for (const std::uint64_t forgotten : kept_events_.add(number, host, bytes))
+      leftovers_.insert(event_key(forgotten));
   }
   return {};
 }
@@ -110,7 +118,7 @@ Status Core::load_rollout(const std::string& rest, const std::string& value) {
   const std::size_t slash = rest.find('/');
   const std::string id = rest.substr(0, slash);
   if (slash == std::string::npos) {
-    rollouts_.emplace(id, TRY(rollout::head_from_json(TRY(parse_json(value)))));
+    rollouts_.emplace(id, TRY(rollout::head_from_json(TRY(parse_stored(value)))));
     // r000012 or r000012.e3
     const std::string_view number = std::string_view(id).substr(1, id.find('.') - 1);
     next_rollout_ = std::max(next_rollout_, TRY(parse_number(number, id)) + 1);
@@ -123,7 +131,7 @@ Status Core::load_rollout(const std::string& rest, const std::string& value) {
   }
   rollout::Rollout& rollout = it->second;
   const std::string part = rest.substr(slash + 1);
-  const Json json = TRY(parse_json(value));
+  const Json json = TRY(parse_stored(value));
   // Written before the head says so, and meaningless until it does.
   if ((part == "back" && !rollout.reverting) ||
       (part == "runs" && rollout.result == rollout::Result::open)) {

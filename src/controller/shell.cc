@@ -138,9 +138,9 @@ void Shell::published(const Targets& targets, const std::vector<Event>& events) 
 }
 
 void Shell::remember(Event event) {
-  const auto forgotten = recent_.add(event.number, event.host);
+  for (const std::uint64_t number : recent_.add(event.number, event.host, event.text.size()))
+    events_.erase(number);
   events_.insert_or_assign(event.number, std::move(event));
-  if (forgotten) events_.erase(*forgotten);
 }
 
 void Shell::add_stream(const http::EventStream& stream, std::uint64_t after,

@@ -15,8 +15,7 @@ std::string brief(const Json& json) {
   if (json.is_null()) return "nothing";
   std::string text = json.is_string() ? json.as_string() : json.dump();
   if (text.starts_with("sha256:")) return text.substr(0, 19);
-  if (text.size() > 80) text = text.substr(0, 77) + "…";
-  return text;
+  return beginning_of(std::move(text), 80);
 }
 
 void compare(const std::string& service, const std::string& path, const Json& before,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "base/text.h"
 #include "rollout/fleet_view.h"
 
 namespace consort::rollout {
@@ -69,6 +70,26 @@ std::string failure_in(const Course& course) {
 }
 
 }  // namespace
+
+void shorten_texts(Rollout& rollout, std::size_t most) {
+  constexpr std::size_t kBeginning = 100;
+  std::size_t kept = 0;
+  for (Course* course : {&rollout.forward, &rollout.back}) {
+    for (StepRun& run : course->runs) {
+      plan::Outcome nothing;
+      plan::Outcome& outcome = run.outcome ? *run.outcome : nothing;
+      const std::size_t size =
+          run.waiting.size() + outcome.message.size() + outcome.tail.size() + outcome.lost.size();
+      if (kept + size <= most) {
+        kept += size;
+        continue;
+      }
+      outcome.tail.clear();
+      for (std::string* text : {&run.waiting, &outcome.message, &outcome.lost})
+        *text = beginning_of(std::move(*text), kBeginning);
+    }
+  }
+}
 
 bool says_exit_status(const plan::Outcome& outcome) {
   return outcome.message.ends_with(" status " + std::to_string(outcome.exit_status));

@@ -128,6 +128,10 @@ inline constexpr Duration kUnreachableGrace = seconds(20);
 [[nodiscard]] Status restore_runs(Rollout& rollout, const Json& runs);
 [[nodiscard]] Status restore_run(Rollout& rollout, RunKey key, const Json& run);
 
+// Of what hosts have told of its steps, `most` bytes are kept, whatever came first in the order of
+// the steps; of the rest only how each message begins. For one that has ended: it is kept for ever.
+void shorten_texts(Rollout& rollout, std::size_t most);
+
 // Whether its message ends with the exit status: it need not be told once more.
 [[nodiscard]] bool says_exit_status(const plan::Outcome& outcome);
 

@@ -34,6 +34,19 @@ TEST(Text, NamesAreOfOneKind) {
   EXPECT_FALSE(is_name(std::string(64, 'a')));
 }
 
+TEST(Text, WhatIsTooLongIsCutBetweenCharacters) {
+  EXPECT_EQ(beginning_of("short", 5), "short");
+  EXPECT_EQ(end_of("short", 5), "short");
+  EXPECT_EQ(beginning_of("much too long", 7), "much…");
+  EXPECT_EQ(end_of("much too long", 7), "…long");
+  for (std::size_t most = 0; most < 12; ++most) {
+    for (const std::string& text : {beginning_of("aäö€🎵üßé", most), end_of("aäö€🎵üßé", most)}) {
+      EXPECT_LE(text.size(), most);
+      EXPECT_TRUE(is_utf8(text)) << text;
+    }
+  }
+}
+
 TEST(Text, TheLastLinesAreTheLastLines) {
   EXPECT_EQ(last_lines("a\nb\nc\n", 2), "b\nc");
   EXPECT_EQ(last_lines("a", 5), "a");

@@ -142,6 +142,34 @@ TEST_F(ControllerCore, S33_ASecondDeployOfTheSameServiceSaysWhoHoldsIt) {
   EXPECT_THAT(second.error().hint_text(), HasSubstr("consort rollout abort r000002"));
 }
 
+TEST_F(ControllerCore, APlanThatIsTooLargeToBeKeptIsRefusedBeforeAnythingIsTouched) {
+  const Model fleet = site("v1");
+  hosts_join(fleet);
+  // Given services that take much of what the inventory says of their hosts,
+  Model large = site("v1");
+  large.generation.hosts.at("d1").labels["much"] = std::string(6000, 'm');
+  for (const char* name : {"cron", "mail"}) {
+    large.service(name, "db", "v1");
+    large.generation.services.at(name).host_values = {"labels.much"};
+  }
+  const Store before = store;
+  DeployRequest all = request(large);
+  all.most_bytes = 12'000;
+  const auto refused = deploy(all);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::too_large);
+  EXPECT_THAT(render_error(refused.error()),
+              ::testing::AllOf(HasSubstr("the plan would be"), HasSubstr("--only")));
+  EXPECT_EQ(store, before);
+  // then they are deployed one after the other.
+  DeployRequest one = all;
+  one.only = {"cron"};
+  const auto id = deploy(one);
+  ASSERT_TRUE(id) << render_error(id.error());
+  restart();
+  EXPECT_TRUE(core->rollouts().contains(*id));
+}
+
 TEST_F(ControllerCore, RolloutsOfDifferentServicesRunSideBySide) {
   given_v1_is_deployed();
   DeployRequest app = request(site("v2"));

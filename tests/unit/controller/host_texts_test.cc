@@ -1,4 +1,6 @@
 // What hosts say in words, on its way to operators' terminals.
+#include "controller/host_texts.h"
+
 #include "unit/controller/stage.h"
 
 namespace consort::controller {
@@ -61,6 +63,53 @@ TEST_F(ControllerHostTexts, WhatAHostSaysSteersNobodysTerminal) {
   EXPECT_EQ(shown.outcome->tail,
             "a?[2J?\xc2\xbf"
             "1m\tb\nw2 healthy?");
+}
+
+TEST_F(ControllerHostTexts, WhatAHostSaysIsKeptOnlyAsFarAsItIsOfUse) {
+  hosts_join(site("v1"));
+  ASSERT_TRUE(deploy(request(site("v1"))));
+  settle();
+  // Given an agent that fills every text that there is,
+  const std::string much = std::string(300'000, 'm') + "the end";
+  plan::HostReport report = report_of("w1");
+  report.boot_id = report.untrusted = much;
+  for (int i = 0; i < 3000; ++i) report.facts.emplace("fact" + std::to_string(i), "x");
+  report.facts.emplace("a" + much, "x");
+  report.facts.emplace("address", much);
+  report.access = plan::AccessReport{false, much, Digest()};
+  plan::InstanceReport& app = report.instances.at("app");
+  app.health_reason = app.step = much;
+  app.applied->host = {{"address", "10.0.0.1"}, {"labels.rack", much}};
+  plan::Outcome bad;
+  bad.attempt = bad.step = bad.message = bad.tail = bad.lost = much;
+  app.outcome = bad;
+  app.duties.emplace(much, bad);
+  for (int i = 0; i < 200; ++i) app.duties.emplace("token" + std::to_string(i), plan::Outcome());
+  app.duties.begin()->second = bad;
+  // when it is reported,
+  take(core->on_report(report, now));
+  // then little of it stays, of a hook's output the end.
+  const plan::HostReport& kept = core->hosts().at("w1").report;
+  const plan::InstanceReport& shown = kept.instances.at("app");
+  for (const std::string& text : {kept.untrusted, kept.access->problem, shown.health_reason,
+                                  shown.outcome->message, shown.outcome->lost})
+    EXPECT_LE(text.size(), kMostHostText);
+  for (const std::string& name : {kept.boot_id, shown.step, shown.outcome->attempt})
+    EXPECT_LE(name.size(), kMostHostName);
+  EXPECT_LE(shown.outcome->tail.size(), kMostHostTail);
+  EXPECT_TRUE(shown.outcome->tail.ends_with("the end"));
+  EXPECT_EQ(kept.facts.size(), kMostFacts - 1) << "an address that is none is no fact";
+  EXPECT_EQ(shown.duties.size(), kMostDuties);
+  EXPECT_EQ(shown.applied->host.size(), 1U);
+  EXPECT_LT(store.at("hosts/w1").size(), 100'000U);
+}
+
+TEST(HostTexts, MoreInstancesThanAnyHostHasAreRefused) {
+  plan::HostReport report;
+  for (std::size_t i = 0; i < kMostInstances; ++i) report.instances["s" + std::to_string(i)];
+  EXPECT_TRUE(check_extent(report));
+  report.instances["one-more"];
+  EXPECT_EQ(check_extent(report).error().code(), ErrorCode::too_large);
 }
 
 }  // namespace

@@ -127,6 +127,22 @@ TEST_F(JournalTest, ALargeValueIsKeptAsAnObjectAndReadBackWhole) {
   EXPECT_THAT(again.objects_in_use(), ElementsAre(Digest::of(large)));
 }
 
+TEST_F(JournalTest, WhateverIsWrittenCanBeReadAndWhatCouldNotBeIsNotWritten) {
+  // More than anybody else reads at once; what a plan of a very large fleet may become.
+  const std::string large(kDefaultReadLimit + 1, 'g');
+  journal_.commit({{"rollouts/r000001/plan", large}}, note("large"));
+  store_.release();
+  Journal again{store_, objects_, [](std::function<void()> act) { act(); }};
+  const auto loaded = again.load();
+  ASSERT_TRUE(loaded) << render_error(loaded.error());
+  EXPECT_EQ(loaded->at("rollouts/r000001/plan").size(), large.size());
+  told_.clear();
+  journal_.commit({{"current", "2"}, {"x", std::string(kMostValueBytes + 1, 'g')}}, note("all"));
+  EXPECT_EQ(store_.held(), 0U);
+  ASSERT_EQ(told_.size(), 1U);
+  EXPECT_THAT(told_[0], ::testing::HasSubstr("x would be 268 MB"));
+}
+
 TEST_F(JournalTest, AnObjectIsARootAsLongAsARecordNamesIt) {
   const std::string large(1U << 20U, 'g');
   journal_.commit({{"x/1", large}, {"x/2", large + "2"}}, note("put"));

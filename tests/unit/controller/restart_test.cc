@@ -395,51 +395,6 @@ TEST_F(ControllerRestart, AControllerThatStoodStillBlamesNoHost) {
   EXPECT_THAT(story, ::testing::Not(::testing::Contains("host-unreachable@w1")));
 }
 
-TEST_F(ControllerRestart, ANoisyHostPushesNobodyElseOutOfTheLog) {
-  given_v1_is_deployed();
-  const auto kept = [this](const std::string& host) {
-    std::size_t out = 0;
-    for (const auto& [key, value] : store) {
-      if (key.starts_with("log/") && parse_json(value)->string_or("host") == host) ++out;
-    }
-    return out;
-  };
-  const auto tell = [this](const std::string& host, int first, int count) {
-    Json::Array events;
-    for (int i = 0; i < count; ++i)
-      events.push_back(Json::object(
-          {{"n", first + i}, {"at", format_instant(now)}, {"kind", "repaired"}, {"text", "x"}}));
-    report(host, events);
-  };
-  tell("w2", 1, 3);
-  const std::size_t quiet = kept("w2");
-  const std::size_t own = kept("");
-  // When one host tells more than there is room for, also across a restart,
-  for (int i = 0; i < 4; ++i) tell("w1", i * 1000 + 1, 1000);
-  restart();
-  for (int i = 4; i < 8; ++i) tell("w1", i * 1000 + 1, 1000);
-  // then it is its own events that go, and the log is full but no larger.
-  EXPECT_EQ(kept("w2"), quiet);
-  EXPECT_GE(kept(""), own);
-  EXPECT_GT(kept("w1"), 4000U);
-  std::size_t all = 0;
-  for (const auto& [key, value] : store) all += key.starts_with("log/") ? 1U : 0U;
-  EXPECT_EQ(all, kKeptEvents);
-}
-
-TEST(EventShares, TheLargestGivesWayAndAmongEqualsTheOldest) {
-  EventShares shares(4);
-  EXPECT_FALSE(shares.add(1, "a"));
-  EXPECT_FALSE(shares.add(2, "b"));
-  EXPECT_FALSE(shares.add(3, "b"));
-  EXPECT_FALSE(shares.add(4, "a"));
-  EXPECT_EQ(shares.add(5, "c"), 1U) << "a and b have two each, and a has the oldest";
-  EXPECT_EQ(shares.add(6, "b"), 2U);
-  EXPECT_EQ(shares.add(7, "d"), 3U);
-  // a: 4, b: 6, c: 5, d: 7
-  EXPECT_EQ(shares.add(8, "e"), 4U);
-}
-
 // What a step's end sets in motion is many writes, and a crash may fall between any two of them.
 TEST_F(ControllerRestart, AfterACrashNoHostTakesASlotBesideTheOneThatGotIt) {
   const auto pair = [](const std::string& version) {
@@ -493,6 +448,16 @@ TEST_F(ControllerRestart, AfterACrashNoHostTakesASlotBesideTheOneThatGotIt) {
     next->on_report(report, now);
     EXPECT_EQ(holders(), 1U) << "after " << written << " of " << parts.size();
   }
+}
+
+TEST_F(ControllerRestart, AGenerationOfAVeryLargeFleetIsReadBack) {
+  given_v1_is_deployed();
+  plan::Generation generation = *core->current();
+  // More bytes and more values than are taken from anybody else.
+  generation.hosts.at("w1").labels["much"] = std::string(JsonLimits{}.max_bytes, 'm');
+  store["generations/0000000001"] = plan::generation_to_json(generation).dump();
+  restart();
+  EXPECT_EQ(core->current()->hosts, generation.hosts);
 }
 
 TEST_F(ControllerRestart, ADamagedStoreNamesTheKey) {

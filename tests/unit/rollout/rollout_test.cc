@@ -57,6 +57,24 @@ TEST_F(RolloutTest, S14_AHostThatIsDownIsLeftBehind) {
   EXPECT_EQ(at_version(after), 2);
 }
 
+TEST_F(RolloutTest, OfManyFailuresTheFirstAreKeptInFull) {
+  given_an_upgrade_of(10);
+  const std::string much(1000, 'm');
+  for (StepRun& run : rollout.forward.runs) {
+    run.waiting = "failed at start: " + much;
+    run.outcome = plan::Outcome();
+    run.outcome->message = run.outcome->tail = run.outcome->lost = much;
+  }
+  rollout.forward.runs.back().outcome->message = "short";
+  shorten_texts(rollout, 8500);
+  for (int i = 0; i < 2; ++i)
+    EXPECT_EQ(rollout.forward.runs[static_cast<std::size_t>(i)].outcome->tail, much);
+  EXPECT_EQ(rollout.forward.runs[5].outcome->tail, "");
+  EXPECT_THAT(rollout.forward.runs[5].waiting, ::testing::StartsWith("failed at start: mmm"));
+  EXPECT_EQ(rollout.forward.runs[9].outcome->message, "short");
+  EXPECT_LT(runs_to_json(rollout).dump().size(), 2 * 4100 + 8 * 700);
+}
+
 TEST_F(RolloutTest, DoneIsOnlyWhatRunsWhatWasWanted) {
   given_an_upgrade_of(1);
   const auto entry = sent.at({"app", "w10"});
