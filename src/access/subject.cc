@@ -59,12 +59,39 @@ std::vector<ServiceSubject> services_named(const std::set<std::string>& names,
   return out;
 }
 
+namespace {
+
+bool is_of_class(const plan::Generation& generation, const std::string& host,
+                 const std::string& host_class) {
+  const auto it = generation.hosts.find(host);
+  if (it == generation.hosts.end()) return false;
+  const std::vector<std::string>& classes = it->second.classes;
+  return std::find(classes.begin(), classes.end(), host_class) != classes.end();
+}
+
+// What is placed by a class that a host loses, although it stays: the budget that guards it there
+// is not for others to take away.
+bool loses_its_class(const plan::ServiceRecord& record, const plan::Generation& base,
+                     const plan::Generation& candidate) {
+  return std::any_of(record.hosts.begin(), record.hosts.end(), [&](const std::string& host) {
+    return candidate.hosts.contains(host) && is_of_class(base, host, record.host_class) &&
+           !is_of_class(candidate, host, record.host_class);
+  });
+}
+
+}  // namespace
+
 std::vector<ServiceSubject> services_changed(const plan::Plan& plan, const plan::Generation* base,
                                              const plan::Generation& candidate) {
   std::set<std::string> names = plan.services();
   names.merge(plan::services_that_differ(base, candidate));
   for (const plan::AccessChange& change : plan.access) {
     if (!is_own_doing(change, names, base, candidate)) names.insert(change.service);
+  }
+  if (base != nullptr) {
+    for (const auto& [name, record] : base->services) {
+      if (loses_its_class(record, *base, candidate)) names.insert(name);
+    }
   }
   return services_named(names, base, &candidate);
 }

@@ -16,8 +16,9 @@ namespace consort::access {
 // `base` is the current generation, null before the first deploy; `candidate` is confined to what
 // was asked for (plan::confined).
 //
-// So are services whose ports others gain or lose by it (an inventory does that, too), unless all
-// services that declare the port on these hosts are changed anyway.
+// So are services that lose their host class on a host that stays, and services whose ports others
+// gain or lose by it (an inventory does that, too), unless all services that declare the port on
+// these hosts are changed anyway.
 //
 // Joint outages and restarts of dependents are steps: who deploys a database that holds the
 // services on it must be a deployer of those, too.

@@ -53,9 +53,11 @@ void merge_fleet(const plan::Generation& start, const plan::Generation& now,
       return has(before, host) && !has(mine->second, host);
     });
   }
-  // A host that both have changed may be gone on one side.
+  // A host that both have changed may be gone on one side, or in classes of which either knows
+  // some.
   for (auto& [name, members] : out.classes)
     std::erase_if(members, [&](const std::string& host) { return !out.hosts.contains(host); });
+  plan::derive_classes(out);
 }
 
 std::set<std::string> names_in(const plan::Generation& one, const plan::Generation& other) {
@@ -453,6 +455,9 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
   out.classes = base->classes;
   for (auto& [name, service] : out.services)
     TRYV(place_again(name, service, it->second, *base, out));
+  // It is sent back by who asks for it, and looked at as any other (plan::check_agreement): what an
+  // older controller has stored may not agree with itself.
+  plan::derive_classes(out);
   out.policy.batches = {{100, true}};
   out.policy.soak = Duration{0};
   return out;

@@ -14,6 +14,7 @@ namespace {
 // Checked where it comes in, not in plan::generation_from_json(): what is stored must stay
 // readable.
 Status check_hosts(const plan::Generation& candidate) {
+  TRYV(plan::check_agreement(candidate));
   for (const auto& [name, host] : candidate.hosts) {
     if (!is_name(name))
       return fail(ErrorCode::invalid_input, "generation.hosts: one has no good name")

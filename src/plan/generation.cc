@@ -131,6 +131,70 @@ Generation confined(const Generation& candidate, const Generation* base,
   return out;
 }
 
+namespace {
+
+using Classes = std::map<std::string, std::vector<std::string>>;  // host → classes, sorted
+
+Classes classes_by_host(const Generation& generation) {
+  Classes out;
+  for (const auto& [name, members] : generation.classes) {
+    for (const std::string& host : members) out[host].push_back(name);
+  }
+  return out;
+}
+
+Status check_list(const std::vector<std::string>& list, const std::string& path) {
+  const auto wrong = std::adjacent_find(list.begin(), list.end(), std::greater_equal<>());
+  if (wrong == list.end()) return {};
+  return fail(ErrorCode::invalid_input, fmt::format("{}: '{}' and '{}' are not in order, or twice",
+                                                    path, *wrong, *std::next(wrong)))
+      .hint("lists of hosts and of host classes are sorted, and each is named once");
+}
+
+}  // namespace
+
+Status check_agreement(const Generation& candidate) {
+  for (const auto& [name, members] : candidate.classes) {
+    const std::string path = "generation.classes." + name;
+    TRYV(check_list(members, path));
+    for (const std::string& host : members) {
+      if (!candidate.hosts.contains(host))
+        return fail(ErrorCode::invalid_input, fmt::format("{}: unknown host '{}'", path, host));
+    }
+  }
+  const Classes classes = classes_by_host(candidate);
+  for (const auto& [name, host] : candidate.hosts) {
+    const auto its = classes.find(name);
+    if (its == classes.end() ? host.classes.empty() : host.classes == its->second) continue;
+    return fail(ErrorCode::invalid_input,
+                fmt::format("generation.hosts.{0}.classes: not the classes that have {0} as a host",
+                            name))
+        .hint("generation.classes and the classes of each host say the same, sorted");
+  }
+  for (const auto& [name, service] : candidate.services) {
+    const std::string path = fmt::format("generation.services.{}.hosts", name);
+    TRYV(check_list(service.hosts, path));
+    for (const std::string& host : service.hosts) {
+      const auto its = classes.find(host);
+      if (its != classes.end() &&
+          std::binary_search(its->second.begin(), its->second.end(), service.host_class))
+        continue;
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: {} is no host of the service's host class {}", path, host,
+                              service.host_class));
+    }
+  }
+  return {};
+}
+
+void derive_classes(Generation& generation) {
+  Classes classes = classes_by_host(generation);
+  for (auto& [name, host] : generation.hosts) {
+    const auto its = classes.find(name);
+    host.classes = its == classes.end() ? std::vector<std::string>() : std::move(its->second);
+  }
+}
+
 const ServiceRecord* find_service(const Generation* generation, const std::string& name) {
   if (generation == nullptr) return nullptr;
   const auto it = generation->services.find(name);

@@ -107,6 +107,13 @@ struct Generation {
                                   const std::set<std::string>& only,
                                   const std::set<std::string>& except);
 
+// Whether what a client sends agrees with itself: lists sorted and without doubles, each host of
+// the classes that have it, each service on hosts of its class. Slots are taken by the classes of a
+// host, so nobody may say one thing here and another there. Error invalid_input, with the place.
+[[nodiscard]] Status check_agreement(const Generation& candidate);
+// The classes of each host, from the hosts of each class.
+void derive_classes(Generation& generation);
+
 // The record of a service; null when there is none, or no generation.
 [[nodiscard]] const ServiceRecord* find_service(const Generation* generation,
                                                 const std::string& name);

@@ -76,6 +76,23 @@ TEST_F(DeploySubject, LeavesOutAServiceThatOnlyLosesAHostThatHasLeft) {
   EXPECT_EQ(changed(), (std::vector<std::string>{"bank", "shop"})) << "it was moved away";
 }
 
+TEST_F(DeploySubject, IncludesAServiceWhoseClassAHostThatStaysLoses) {
+  for (plan::Generation* generation : {&base, &candidate}) {
+    for (auto& [name, record] : generation->services) record.host_class = "web";
+    generation->hosts["web1"].classes = {"web"};
+    generation->hosts["web2"].classes = {"web"};
+  }
+  base.services["bank"].hosts = candidate.services["bank"].hosts = {"web1", "web2"};
+  EXPECT_EQ(changed(), (std::vector<std::string>{"shop"}));
+  // The slots of web would not be asked for there any more.
+  candidate.hosts["web2"].classes = {"mine"};
+  EXPECT_EQ(changed(), (std::vector<std::string>{"bank", "shop"}));
+  candidate.hosts["web2"].classes = {"mine", "web"};
+  EXPECT_EQ(changed(), (std::vector<std::string>{"shop"}));
+  candidate.hosts.erase("web2");
+  EXPECT_EQ(changed(), (std::vector<std::string>{"shop"})) << "that it is gone is nobody's word";
+}
+
 TEST_F(DeploySubject, IncludesAServiceWhosePortsAnInventoryOpensOrCloses) {
   plan::Plan plan = plan_of({"shop"});
   plan::AccessChange change;

@@ -278,6 +278,39 @@ TEST_F(ControllerCore, TheFleetsOfRolloutsThatRunSideBySideAreMerged) {
   EXPECT_THAT(now_current.services.at("cron").hosts, ::testing::ElementsAre("d1", "d2"));
 }
 
+TEST_F(ControllerCore, AHostIsOfAllClassesThatRolloutsSideBySideGiveIt) {
+  given_v1_is_deployed();
+  const auto with_class = [&](Model model, const std::string& name) {
+    model.generation.classes[name] = {"w1"};
+    model.generation.hosts.at("w1").classes = {name, "web"};
+    return model;
+  };
+  // Given a rollout that is under way, and another one that ends before it,
+  DeployRequest app = request(with_class(site("v2"), "edge"));
+  app.only = {"app"};
+  const auto first = deploy(app);
+  ASSERT_TRUE(first) << render_error(first.error());
+  ASSERT_TRUE(control(*first, Core::Control::pause));
+  Model other = with_class(site("v1"), "lab");
+  other.service("cron", "db", "v2");
+  DeployRequest cron = request(other);
+  cron.only = {"cron"};
+  const auto second = deploy(cron);
+  ASSERT_TRUE(second) << render_error(second.error());
+  settle();
+  ASSERT_EQ(result_of(*second), Result::done);
+  ASSERT_TRUE(control(*first, Core::Control::resume));
+  settle();
+  ASSERT_EQ(result_of(*first), Result::done);
+  // then the host takes slots of both classes, and what comes next is built on that.
+  EXPECT_THAT(core->current()->hosts.at("w1").classes,
+              ::testing::ElementsAre("edge", "lab", "web"));
+  const auto back = core->rollback_candidate(0);
+  ASSERT_TRUE(back) << render_error(back.error());
+  const Status agrees = plan::check_agreement(*back);
+  EXPECT_TRUE(agrees) << render_error(agrees.error());
+}
+
 TEST_F(LeftBehind, AStragglerThatHasLeftTheInventoryIsLeftAlone) {
   given_v2_has_left_w2_behind(9);
   deploy_v3_without_w2();
