@@ -45,14 +45,28 @@ void compare(const std::string& service, const std::string& path, const Json& be
   }
 }
 
-bool secret_resource(const Json& spec) { return spec.bool_or("sensitive"); }
+// What is sensitive on either side: a value is not shown because it has been none of that before.
+std::set<std::string> sensitive_resources(const Manifest& before, const Manifest& after) {
+  std::set<std::string> out;
+  for (const Manifest* manifest : {&before, &after}) {
+    for (const auto& [name, spec] : manifest->resources) {
+      if (spec.bool_or("sensitive")) out.insert(name);
+    }
+  }
+  return out;
+}
 
-// Contents of sensitive resources are replaced by their digests before anything is compared.
-Json masked(const Manifest& manifest) {
+// All that such a resource says becomes one digest before anything is compared, but for what it is
+// found by: the content of a file, the words and the environment of a command, where a link leads.
+Json masked(const Manifest& manifest, const std::set<std::string>& sensitive) {
   Json json = manifest_to_json(manifest);
   for (auto& [name, spec] : json.as_object().at("resources").as_object()) {
-    if (secret_resource(spec) && spec.find("content") != nullptr)
-      spec["content"] = "sensitive, " + Digest::of(spec.string_or("content")).str();
+    if (!sensitive.contains(name)) continue;
+    Json shown = Json::object({{"content", "sensitive, " + Digest::of(spec.dump()).str()}});
+    for (const char* key : {"type", "path", "name", "purpose"}) {
+      if (const Json* value = spec.find(key); value != nullptr) shown[key] = *value;
+    }
+    spec = std::move(shown);
   }
   return json;
 }
@@ -60,8 +74,9 @@ Json masked(const Manifest& manifest) {
 }  // namespace
 
 std::vector<Change> manifest_changes(const Manifest& before, const Manifest& after) {
+  const std::set<std::string> sensitive = sensitive_resources(before, after);
   std::vector<Change> out;
-  compare(after.service, "", masked(before), masked(after), out);
+  compare(after.service, "", masked(before, sensitive), masked(after, sensitive), out);
   return out;
 }
 

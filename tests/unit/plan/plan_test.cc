@@ -116,18 +116,43 @@ TEST(Plan, ReadsBackWhatItWrites) {
   EXPECT_EQ(plan_to_json(*again).dump(), json.dump());
 }
 
-TEST(Plan, SensitiveContentIsNeverShown) {
-  Model model = two_hosts();
-  const auto with = [&](const std::string& secret) {
+TEST(Plan, WhatASensitiveResourceSaysIsNeverShown) {
+  const Model model = two_hosts();
+  const auto with = [&](Json::Object spec, bool sensitive = true) {
     Manifest m = model.manifest("s", "v1");
-    m.resources["key"] =
-        Json::object({{"type", "file"}, {"path", "/k"}, {"content", secret}, {"sensitive", true}});
+    if (sensitive) spec["sensitive"] = true;
+    m.resources["key"] = Json(std::move(spec));
     return m;
   };
-  for (const Change& change : manifest_changes(with("poison-one"), with("poison-two"))) {
-    EXPECT_THAT(change.diff, ::testing::Not(HasSubstr("poison")));
+  const auto specs = [](const std::string& secret) {
+    const Json words = Json::array_of(std::vector<std::string>{"/bin/login", "-p", secret});
+    return std::vector<Json::Object>{
+        {{"type", "file"}, {"path", "/k"}, {"content", secret}},
+        {{"type", "file"}, {"path", "/k"}, {"lines", words}},
+        {{"type", "command"}, {"argv", words}},
+        {{"type", "command"}, {"environment", Json::object({{"PASSWORD", secret}})}},
+        {{"type", "symlink"}, {"path", "/k"}, {"target", "/spool/" + secret}},
+    };
+  };
+  const auto before = specs("poison-one");
+  const auto after = specs("poison-two");
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    SCOPED_TRACE(Json(before[i]).dump());
+    // Also where it becomes sensitive by this very change, or is so no more.
+    for (const auto& [was, is] : {std::pair(true, true), {false, true}, {true, false}}) {
+      const auto changes = manifest_changes(with(before[i], was), with(after[i], is));
+      EXPECT_FALSE(changes.empty());
+      for (const Change& change : changes) {
+        EXPECT_THAT(change.diff, ::testing::Not(HasSubstr("poison")));
+        EXPECT_THAT(change.path, HasSubstr("resources.key"));
+      }
+    }
+    EXPECT_EQ(change_reason(with(before[i]), with(after[i])), "resource key");
   }
-  EXPECT_EQ(change_reason(with("poison-one"), with("poison-two")), "resource key");
+  // Where it is can be seen.
+  const auto moved = manifest_changes(with({{"type", "file"}, {"path", "/k"}}),
+                                      with({{"type", "file"}, {"path", "/elsewhere"}}));
+  EXPECT_THAT(moved, ::testing::Contains(::testing::Field(&Change::diff, "/k → /elsewhere")));
 }
 
 }  // namespace
