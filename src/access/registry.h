@@ -170,7 +170,7 @@ struct JoinRequest {
 };
 struct JoinOutcome {
   enum class Verdict : std::uint8_t {
-    approved,  // issue the certificate, then add_host_certificate()
+    approved,  // issue the certificate, then add_host_certificate() to `host`
     pending,   // an admin has to approve; the host asks again
     refused    // `refusal` says why; the writes keep the claim for an admin to see
   };
@@ -178,6 +178,7 @@ struct JoinOutcome {
   Writes writes;
   std::optional<Error> refusal{};
   std::vector<Finding> findings{};
+  std::optional<HostIdentity> host{};  // as these writes leave it; of those that are approved
 };
 // A host comes with a join token. A name belongs to the first key that claimed it: another key is
 // refused and remembered as a rival until an admin approves it. A machine that is known under
@@ -205,6 +206,10 @@ struct JoinOutcome {
 // Those before stay valid for `overlap` at most: a host that never got the new one can ask again.
 // Errors: not_found, forbidden (not approved), conflict (the serial is known).
 [[nodiscard]] Result<Writes> add_host_certificate(const Registry& registry, const std::string& name,
+                                                  const IssuedCertificate& certificate,
+                                                  Duration overlap, Instant now);
+// The same for a host that is not in the registry yet, or not as it will be: one that joins.
+[[nodiscard]] Result<Writes> add_host_certificate(const Registry& registry, HostIdentity host,
                                                   const IssuedCertificate& certificate,
                                                   Duration overlap, Instant now);
 // An approved host says which machine it is (in a report): another one than it joined as means that

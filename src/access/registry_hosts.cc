@@ -107,12 +107,12 @@ Result<JoinOutcome> again(const JoinToken& token, const HostIdentity& host,
   if (host.state == HostState::revoked) return was_revoked(host);
   JoinOutcome out;
   out.verdict = host.state == HostState::approved ? Verdict::approved : Verdict::pending;
+  out.host = host;
   if (host.token == token.id) return out;
   put(out.writes, TRY(redeem(token, request.secret.reveal(), now)));
-  HostIdentity next = host;
-  next.token = token.id;
-  next.address = request.address;
-  put(out.writes, next);
+  out.host->token = token.id;
+  out.host->address = request.address;
+  put(out.writes, *out.host);
   return out;
 }
 
@@ -148,6 +148,7 @@ Result<JoinOutcome> first_time(const Registry& registry, const JoinToken& token,
   }
   put(out.writes, left);
   put(out.writes, host);
+  out.host = std::move(host);
   return out;
 }
 
@@ -281,15 +282,20 @@ Result<Writes> add_host_certificate(const Registry& registry, const std::string&
                                     Instant now) {
   const auto it = registry.hosts.find(name);
   if (it == registry.hosts.end()) return no_host(registry, name);
-  HostIdentity next = it->second;
+  return add_host_certificate(registry, it->second, certificate, overlap, now);
+}
+
+Result<Writes> add_host_certificate(const Registry& registry, HostIdentity next,
+                                    const IssuedCertificate& certificate, Duration overlap,
+                                    Instant now) {
   if (next.state != HostState::approved)
     return fail(ErrorCode::forbidden,
-                fmt::format("host '{}' is {}", name, host_state_name(next.state)))
-        .hint(fmt::format("an admin says: consort host approve {}", name));
+                fmt::format("host '{}' is {}", next.name, host_state_name(next.state)))
+        .hint(fmt::format("an admin says: consort host approve {}", next.name));
   for (IssuedCertificate& before : next.certificates)
     before.valid_until = std::min(before.valid_until, now + overlap);
   Writes out;
-  TRYV(add_certificate(out, next.certificates, registry, certificate, "host " + name, now));
+  TRYV(add_certificate(out, next.certificates, registry, certificate, "host " + next.name, now));
   next.key = certificate.key;
   put(out, next);
   return out;

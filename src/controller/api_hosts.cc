@@ -145,14 +145,14 @@ void add_host_routes(Gate& gate, Shell& shell) {
           responder.send(removed.error());
           return;
         }
-        if (access) shell.change_access(*access, std::nullopt);
         access::AuditNote note =
             note_of(asker.known, access::Action::remove_host, name, shell.now());
         note.after = "removed";
-        shell.carry_out(std::move(output), std::move(note), [responder](const Status& status) {
-          responder.send(status ? http::Response::json(Json::object())
-                                : http::Response::error(status.error()));
-        });
+        shell.change_access(access ? *access : access::Writes(), std::move(output), std::move(note),
+                            [responder](const Status& status) {
+                              responder.send(status ? http::Response::json(Json::object())
+                                                    : http::Response::error(status.error()));
+                            });
       });
   gate.route("GET", "/v1/registry",
              [&shell](const http::Request& request, const http::Responder& responder) {

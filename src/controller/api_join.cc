@@ -46,14 +46,35 @@ struct Issue {
   crypto::Certificate certificate;
   access::Writes writes;
 };
+// `host`: its name, or what it will be in the registry.
+template <class Host>
 Result<Issue> issue_for_host(const Shell& shell, const AuthorityFolder& folder,
-                             const std::string& name, const crypto::PublicKey& key) {
+                             const std::string& name, const crypto::PublicKey& key, Host&& host) {
   const crypto::Certificate certificate = TRY(folder.authority().issue(
       {key, {crypto::IdentityKind::host, folder.partition(), name}, {}, kHostLifetime},
       shell.now()));
-  auto writes = TRY(access::add_host_certificate(
-      shell.registry(), name, issued(certificate, key.id()), kOverlap, shell.now()));
+  auto writes =
+      TRY(access::add_host_certificate(shell.registry(), std::forward<Host>(host),
+                                       issued(certificate, key.id()), kOverlap, shell.now()));
   return Issue{certificate, std::move(writes)};
+}
+Result<Issue> issue_for_host(const Shell& shell, const AuthorityFolder& folder,
+                             const std::string& name, const crypto::PublicKey& key) {
+  return issue_for_host(shell, folder, name, key, name);
+}
+
+// Of who joins: their place and their certificate are one change, or none.
+Result<Issue> issue_for_newcomer(const Shell& shell, const AuthorityFolder& folder,
+                                 access::JoinOutcome& outcome, const crypto::PublicKey& key,
+                                 RenewalLimit& limit) {
+  const std::string name = outcome.host.value().name;
+  // The same host may ask as often as it likes, but is not given as much.
+  TRYV(limit.take("host " + name, shell.now()));
+  Issue made = TRY(issue_for_host(shell, folder, name, key, *outcome.host));
+  for (auto& [record, value] : made.writes)
+    outcome.writes.insert_or_assign(record, std::move(value));
+  made.writes.clear();
+  return made;
 }
 
 // "Bearer cj1.…", which the gate has believed.
@@ -61,8 +82,8 @@ Result<access::JoinTokenText> token_of(const http::Request& request) {
   return access::JoinTokenText::parse(request.bearer_token().value_or(""));
 }
 
-void join(Shell& shell, const http::Request& request, const http::Responder& responder,
-          const Asker& asker) {
+void join(Shell& shell, RenewalLimit& limit, const http::Request& request,
+          const http::Responder& responder, const Asker& asker) {
   const auto folder = authority_of(shell);
   const auto token = token_of(request);
   auto signed_request = read_request(request);
@@ -94,15 +115,12 @@ void join(Shell& shell, const http::Request& request, const http::Responder& res
   using Verdict = access::JoinOutcome::Verdict;
   http::Response answer;
   if (outcome->verdict == Verdict::approved) {
-    // First the place, then the certificate: a crash between the two makes the host ask again.
-    shell.change_access(std::exchange(outcome->writes, {}), std::nullopt);
-    auto made = issue_for_host(shell, **folder, name, key);
+    const auto made = issue_for_newcomer(shell, **folder, *outcome, key, limit);
     if (!made) {
       responder.send(made.error());
       return;
     }
     note.after = "certificate " + made->certificate.serial();
-    outcome->writes = std::move(made->writes);
     answer = http::Response::json(certificate_record(**folder, made->certificate));
   } else if (outcome->verdict == Verdict::pending) {
     note.after = "waits for an admin";
@@ -226,12 +244,13 @@ void add_join_routes(Gate& gate, Shell& shell) {
                       {"fingerprint", (*folder)->authority().certificate().fingerprint().str()},
                       {"partition", (*folder)->partition()}})));
   });
-  gate.route("POST", "/v1/join",
-             [&shell](const http::Request& request, const http::Responder& responder,
-                      const Asker& asker) { join(shell, request, responder, asker); },
-             {kJoinBytes});
-  // Of both ways together.
+  // Of all ways together.
   const auto limit = std::make_shared<RenewalLimit>();
+  gate.route(
+      "POST", "/v1/join",
+      [&shell, limit](const http::Request& request, const http::Responder& responder,
+                      const Asker& asker) { join(shell, *limit, request, responder, asker); },
+      {kJoinBytes});
   gate.route(
       "POST", "/v1/renew",
       [&shell, limit](const http::Request& request, const http::Responder& responder,

@@ -192,10 +192,14 @@ void Shell::answer_poll(const std::string& host) {
 
 void Shell::change_access(access::Writes writes, std::optional<access::AuditNote> note,
                           std::function<void(Status)> done) {
+  change_access(std::move(writes), {}, std::move(note), std::move(done));
+}
+
+void Shell::change_access(access::Writes writes, Output output,
+                          std::optional<access::AuditNote> note, std::function<void(Status)> done) {
   // What the registry made itself it can read; else the store is the truth.
   if (auto status = registry_.apply(writes); !status) return start_over(status.error());
-  Output output;
-  output.writes = std::move(writes);
+  output.writes.merge(writes);
   carry_out(std::move(output), std::move(note),
             [this, done = std::move(done)](const Status& status) {
               if (status) end_what_is_no_more_believed();

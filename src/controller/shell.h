@@ -49,6 +49,9 @@ class Shell {
   // Changes who is let in. Polls and streams of those who are no more believed end.
   void change_access(access::Writes writes, std::optional<access::AuditNote> note,
                      std::function<void(Status)> done = {});
+  // The same, and `output` with it, in one commit.
+  void change_access(access::Writes writes, Output output, std::optional<access::AuditNote> note,
+                     std::function<void(Status)> done);
   [[nodiscard]] const access::Registry& registry() const { return registry_; }
   // What an operator should know of a host that was let in: to both logs, the same once.
   void tell_finding(const access::Finding& finding);

@@ -6,6 +6,7 @@
 
 #include "agent/identity.h"
 #include "agent/renewal.h"
+#include "controller/renewal_limit.h"
 
 namespace consort::controller {
 namespace {
@@ -66,6 +67,44 @@ TEST_F(Joining, ATokenIsUsedUpAndTheSameHostMayAskAgain) {
             ErrorCode::forbidden);
   EXPECT_EQ(refusal(nobody(), "POST", "/v1/join", body), ErrorCode::unauthenticated);
   EXPECT_EQ(refusal(admin(), "POST", "/v1/join", body), ErrorCode::forbidden);
+}
+
+TEST_F(Joining, AHostThatJoinsAgainAndAgainIsGivenNoMoreThanOneThatRenews) {
+  start();
+  const std::string token = join_token(1);
+  const crypto::PrivateKey key = crypto::PrivateKey::generate(crypto::KeyKind::ecdsa_p256);
+  const Json body = Json::object({{"request", request_of(key, "w1")}});
+  const auto ask = [&](const char* way, const std::string& shown) {
+    return refusal(client(std::nullopt, shown), "POST", way, body);
+  };
+  const std::size_t entries = audit().size();
+  std::size_t given = 0;
+  while (given < 50 && !ask("/v1/join", token)) ++given;
+  EXPECT_GE(given, static_cast<std::size_t>(RenewalLimit::kAtOnce));
+  EXPECT_LT(given, 50U);
+  EXPECT_EQ(ask("/v1/join", token), ErrorCode::unavailable);
+  EXPECT_EQ(ask("/v1/rejoin", ""), ErrorCode::unavailable) << "by whichever way";
+  EXPECT_EQ(audit().size(), entries + given);
+  // Nobody else waits for it.
+  joined("w2", join_token());
+  clock.late = -RenewalLimit::kEvery;
+  order(client(std::nullopt, token), "POST", "/v1/join", body);
+}
+
+TEST_F(Joining, APlaceInTheRegistryAndWhatTheLogSaysOfItAreOneChange) {
+  start();
+  const auto commits = [this] {
+    return look([](Shell& shell) { return shell.metrics().commits; });
+  };
+  const std::string token = join_token();
+  const std::uint64_t before = commits();
+  joined("w1", token);
+  EXPECT_EQ(commits(), before + 1);
+  EXPECT_THAT(audit().back().note.action, "join_fleet");
+  order(admin(), "DELETE", "/v1/hosts/w1");
+  EXPECT_EQ(commits(), before + 2);
+  EXPECT_THAT(audit().back().note.action, "remove_host");
+  EXPECT_FALSE(look([](Shell& shell) { return shell.registry().hosts.contains("w1"); }));
 }
 
 TEST_F(Joining, AnotherMachineDoesNotGetTheNameAndTheLogTellsOfIt) {
