@@ -1,4 +1,4 @@
-// What nobody refers to any more leaves the controller's object store.
+// What nobody refers to any more leaves the controller's object store, and its memory.
 #include "base/log.h"
 #include "controller/shell.h"
 #include "plan/manifest.h"
@@ -29,16 +29,23 @@ void Shell::schedule_collection() {
   collection_.cancel();
   collection_ = loop_.after(kInterval, [this] {
     schedule_collection();
-    if (!ready()) return;
-    workers_.post([store = objects_, manifests = core_->manifests_kept(),
-                   values = journal_.objects_in_use()] {
-      const auto report = collect_objects(store, manifests, values, kGrace);
-      if (!report) return log_warn("objects could not be collected: {}", report.error().message());
-      if (report->removed > 0)
-        log_info("{} objects that nobody refers to are removed, {} MB", report->removed,
-                 report->bytes_freed / 1'000'000);
-    });
+    if (ready()) collect();
   });
+}
+
+void Shell::collect() {
+  // Whatever was planned once has been read, and most of it was never deployed.
+  const std::set<Digest> in_use = core_->manifests_in_use();
+  std::erase_if(manifests_, [&](const auto& known) { return !in_use.contains(known.first); });
+  workers_.post(
+      [store = objects_, manifests = core_->manifests_kept(), values = journal_.objects_in_use()] {
+        const auto report = collect_objects(store, manifests, values, kGrace);
+        if (!report)
+          return log_warn("objects could not be collected: {}", report.error().message());
+        if (report->removed > 0)
+          log_info("{} objects that nobody refers to are removed, {} MB", report->removed,
+                   report->bytes_freed / 1'000'000);
+      });
 }
 
 }  // namespace consort::controller

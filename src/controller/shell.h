@@ -70,10 +70,14 @@ class Shell {
   void add_stream(const http::EventStream& stream, std::uint64_t after,
                   std::function<bool()> still_believed);
 
-  // Loads the manifests of these digests on a worker; calls back on the loop. Cached. Those of
-  // `others` that the store does not have are left out.
+  // Loads the manifests of these digests on a worker; calls back on the loop. Cached until
+  // collect(). Those of `others` that the store does not have are left out.
   void with_manifests(std::set<Digest> digests, std::set<Digest> others,
                       std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
+
+  // Forgets the manifests that nothing has, and removes the objects that nothing stored refers to
+  // and that are a day old. Once an hour by itself. Precondition: ready().
+  void collect();
 
   [[nodiscard]] Core& core() { return *core_; }
   [[nodiscard]] const Core& core() const { return *core_; }

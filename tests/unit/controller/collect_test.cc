@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "controller/shell.h"
 #include "fixtures/models.h"
+#include "unit/controller/controller_at_home.h"
 #include "unit/controller/stage.h"
 
 namespace consort::controller {
@@ -62,6 +63,46 @@ TEST_F(KeptManifests, OldGenerationsAndOpenCandidatesAreKept) {
   const std::set<Digest> kept = core->manifests_kept();
   for (const Model* model : {&v1, &v2, &v3})
     EXPECT_TRUE(kept.contains(model->generation.services.at("app").manifest));
+}
+
+class CollectAtHome : public tests::ControllerAtHome {
+ protected:
+  // Whether the manifest is known, or else on the disk.
+  bool can_be_had(const Digest& manifest) {
+    std::promise<bool> out;
+    look([&](Shell& shell) {
+      shell.with_manifests({manifest}, {},
+                           [&](const auto& found) { out.set_value(found.has_value()); });
+      return true;
+    });
+    return out.get_future().get();
+  }
+};
+
+TEST_F(CollectAtHome, ManifestsThatNothingHasDoNotStayInMemory) {
+  start();
+  const auto objects = look([](Shell& shell) { return shell.objects(); });
+  const Digest planned = plan::put_manifest(objects, service_with(objects, "1", "a")).value();
+  const Digest applied = plan::put_manifest(objects, service_with(objects, "2", "b")).value();
+  look([&](Shell& shell) {
+    plan::HostReport report;
+    report.host = "w1";
+    report.number = 1;
+    report.instances["app"].applied = plan::InstanceState{applied};
+    shell.carry_out(shell.core().on_report(report, shell.now()));
+    return true;
+  });
+  for (const Digest& digest : {planned, applied}) {
+    ASSERT_TRUE(can_be_had(digest));
+    ASSERT_TRUE(objects.discard(digest));
+    EXPECT_TRUE(can_be_had(digest)) << "it has been read";
+  }
+  look([](Shell& shell) {
+    shell.collect();
+    return true;
+  });
+  EXPECT_TRUE(can_be_had(applied));
+  EXPECT_FALSE(can_be_had(planned)) << "it was only planned once";
 }
 
 }  // namespace
