@@ -68,7 +68,7 @@ class Shell {
                   std::function<bool()> still_believed);
 
   // Loads the manifests of these digests on a worker; calls back on the loop. Cached. Those of
-  // `others` that the store does not have are left out.
+  // `others`, which may be what hosts merely say, are left out where there is no such manifest.
   void with_manifests(std::set<Digest> digests, std::set<Digest> others,
                       std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
 
@@ -105,6 +105,7 @@ class Shell {
   void schedule_tick();
   void schedule_collection();
   void start_over(const Error& error);
+  void tell_unreadable(const std::map<Digest, ErrorCode>& manifests);
   void end_what_is_no_more_believed();
   // Now and every hour: what time has made useless goes.
   void prune_registry();
@@ -129,6 +130,7 @@ class Shell {
   std::map<std::uint64_t, Event> events_;
   EventShares recent_{1};
   std::map<Digest, plan::Manifest> manifests_;
+  std::set<Digest> unreadable_;  // that were told
   std::optional<Instant> tick_at_;
   http::Timer tick_;
   http::Timer collection_;
