@@ -264,7 +264,8 @@ Command key_trust_command() {
 Command key_sign_command() {
   std::vector<Option> options = {site_option()};
   for (const Option& option : signing_options()) {
-    if (option.name == "--key" || option.name == "--trust" || option.name == "--new-chain")
+    if (option.name == "--key" || option.name == "--trust" || option.name == "--new-chain" ||
+        option.name == "--as-of")
       options.push_back(option);
   }
   options.insert(
