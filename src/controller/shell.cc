@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "controller/audit_log.h"
 
 namespace consort::controller {
@@ -12,7 +13,6 @@ namespace {
 
 constexpr std::size_t kRecentEvents = 2000;
 constexpr std::size_t kWorkers = 3;
-constexpr std::size_t kMostFindings = 1000;
 constexpr std::size_t kMostUnreadable = 1000;
 constexpr std::size_t kHostsTold = 1000;  // bytes
 constexpr Duration kPruneEvery = hours(1);
@@ -222,15 +222,16 @@ void Shell::end_what_is_no_more_believed() {
 }
 
 void Shell::tell_finding(const access::Finding& finding) {
-  if (!ready() || findings_.size() >= kMostFindings || !findings_.insert(finding.text).second)
-    return;
-  log_warn("{}", finding.text);
+  // The host has a say in the words.
+  const std::string text = printable(finding.text, Lines::one);
+  if (!ready() || !findings_.take(finding.host, text, now())) return;
+  log_warn("{}", text);
   access::AuditNote note;
   note.at = now();
   note.who = "host " + finding.host;
   note.action = access::action_name(access::Action::send_report);
   note.subject = finding.host;
-  note.reason = finding.text;
+  note.reason = text;
   carry_out({}, std::move(note), {});
 }
 

@@ -16,6 +16,7 @@
 #include "controller/core.h"
 #include "controller/gate.h"
 #include "controller/journal.h"
+#include "controller/telling_limits.h"
 #include "controller/workers.h"
 #include "http/event_loop.h"
 #include "http/event_stream.h"
@@ -50,7 +51,8 @@ class Shell {
   void change_access(access::Writes writes, std::optional<access::AuditNote> note,
                      std::function<void(Status)> done = {});
   [[nodiscard]] const access::Registry& registry() const { return registry_; }
-  // What an operator should know of a host that was let in: to both logs, the same once.
+  // What an operator should know of a host that was let in: to both logs, the same once
+  // (telling_limits.h).
   void tell_finding(const access::Finding& finding);
   // Entries after `after`, at most `limit`. Errors: io, corrupt.
   [[nodiscard]] Result<std::vector<access::AuditEntry>> audit(std::uint64_t after,
@@ -125,7 +127,7 @@ class Shell {
   std::vector<Stream> streams_;
   access::Registry registry_;
   access::AuditHead audit_head_;
-  std::set<std::string> findings_;  // texts that were told
+  ToldFindings findings_;
   const AuthorityFolder* authority_ = nullptr;
   std::map<std::uint64_t, Event> events_;
   EventShares recent_{1};
