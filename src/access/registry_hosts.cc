@@ -307,11 +307,11 @@ std::optional<Finding> check_machine(const Registry& registry, const std::string
   if (it == registry.hosts.end() || machine_id.empty() || it->second.machine_id.empty() ||
       it->second.machine_id == machine_id)
     return std::nullopt;
-  return Finding{
-      Finding::Kind::cloned_machine, name, "",
-      fmt::format("host {} joined as the machine {} and speaks now as {}: its key was "
-                  "copied, or its disk put into another machine",
-                  name, it->second.machine_id.substr(0, 8), bounded(machine_id).substr(0, 8))};
+  return Finding{Finding::Kind::cloned_machine, name, "",
+                 fmt::format("host {} joined as the machine {} and speaks now as {}: its key was "
+                             "copied, or its disk put into another machine",
+                             name, bounded(it->second.machine_id.substr(0, 8)),
+                             bounded(machine_id.substr(0, 8)))};
 }
 
 }  // namespace consort::access

@@ -88,7 +88,8 @@ std::optional<http::Client> reachable_controller(const Arguments& arguments) {
 Result<int> run(const Arguments& arguments) {
   std::optional<http::Client> client = reachable_controller(arguments);
   std::vector<Error> mistakes;
-  auto prepared = prepare(arguments, client ? &*client : nullptr, &mistakes);
+  auto prepared = prepare(arguments, client ? &*client : nullptr, &mistakes, SecretChecks::asked,
+                          Programs::stood_in);
   if (!prepared) return refuse(arguments, std::move(prepared).error(), mistakes);
   const plan::Compiled& compiled = prepared->compiled;
   const plan::Generation& generation = compiled.generation;
@@ -139,10 +140,12 @@ Command check_command() {
       "Finds what a host would refuse, too, and tells all mistakes that it can find. Touches no "
       "host. A controller, where there is one, is asked for its registry, for the secrets that are "
       "set and for where things run now; without it the rest is checked (and a warning says so "
-      "where it does not answer). Exit status 0: sound; 1: mistakes; 3: mistakes in single "
+      "where it does not answer). With --no-exec sample hosts stand in for those of programs. Exit "
+      "status 0: sound; 1: mistakes; 3: mistakes in single "
       "services, with --keep-going.",
       {},
       {site_option(),
+       no_exec_option(),
        {"--keep-going", "", "Exit status 3 instead of 1 where only single services are broken."}},
       run,
       false,

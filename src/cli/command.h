@@ -92,7 +92,7 @@ struct Parsed {
 
 // What to say next to bring about the same by `command`, quoted for a shell: its words, those of
 // its options that were given (perhaps to another command) and shape what it brings, then `more`.
-// What is about one run only (--yes, --wait, --plan, --key, --propose, …) is left out.
+// What is about one run only (--yes, --wait, --plan, --key, --propose, --as-of, …) is left out.
 [[nodiscard]] std::string command_line(const Command& command,
                                        const std::vector<std::string>& words,
                                        const Arguments& arguments,

@@ -9,8 +9,8 @@ namespace consort::cli {
 namespace {
 
 // How one run goes, and not what it brings. Whoever says the next one decides that anew.
-constexpr std::array<std::string_view, 7> kOfOneRun = {
-    "--yes", "--wait", "--detach", "--plan", "--key", "--signatures", "--propose"};
+constexpr std::array<std::string_view, 8> kOfOneRun = {
+    "--yes", "--wait", "--detach", "--plan", "--key", "--signatures", "--propose", "--as-of"};
 constexpr std::array<std::string_view, 2> kWhere = {"--controller", "--context"};
 
 void say_again(const Option& option, const Arguments& arguments, std::vector<std::string>& out) {

@@ -178,9 +178,10 @@ Result<fleet::Placement> previous_placement(http::Client* client) {
 }
 
 Result<Prepared> prepare(const Arguments& arguments, http::Client* client,
-                         std::vector<Error>* mistakes, SecretChecks checks) {
+                         std::vector<Error>* mistakes, SecretChecks checks, Programs programs) {
   site::Site site = TRY(site::evaluate_static(TRY(site_file(arguments)), {}, mistakes));
   fleet::ResolveOptions options;
+  options.before_program = settle_programs(site, arguments, programs);
   if (client != nullptr)
     options.registry = [client](const std::string& selector) {
       return ask_registry(*client, selector);

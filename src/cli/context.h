@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/command.h"
+#include "cli/programs.h"
 #include "fleet/fleet.h"
 #include "http/client.h"
 #include "objects/store.h"
@@ -34,15 +35,16 @@ struct Prepared {
   objects::ObjectStore store;
 };
 // `client` may be null: then nothing is known of the past and registry inventories fail.
-// Of the options: --site, --keep-going. Services that a host would refuse are broken ones. With
-// `mistakes`, broken services are left out in any case, and where there is no site to prepare it
-// gets all that was found, beyond the first mistake which is returned.
-// With a client, what the site says of secrets is checked by what the controller has, unless they
-// are `unasked`: who sets them wants to know who uses them.
+// Of the options: --site, --keep-going, --no-exec, --exec (programs.h). Services that a host would
+// refuse are broken ones. With `mistakes`, broken services are left out in any case, and where
+// there is no site to prepare it gets all that was found, beyond the first mistake which is
+// returned. With a client, what the site says of secrets is checked by what the controller has,
+// unless they are `unasked`: who sets them wants to know who uses them.
 enum class SecretChecks : std::uint8_t { asked, unasked };
 [[nodiscard]] Result<Prepared> prepare(const Arguments& arguments, http::Client* client,
                                        std::vector<Error>* mistakes = nullptr,
-                                       SecretChecks secrets = SecretChecks::asked);
+                                       SecretChecks secrets = SecretChecks::asked,
+                                       Programs programs = Programs::run);
 // Where things run now, by the current generation; empty before the first.
 [[nodiscard]] Result<fleet::Placement> previous_placement(http::Client* client);
 

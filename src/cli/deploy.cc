@@ -314,12 +314,14 @@ Result<int> run_rollback(const Arguments& arguments) {
 }  // namespace
 
 Command plan_command() {
+  std::vector<Option> options = with_plan_options(trust_options());
+  options.push_back(no_exec_option());
   return {"plan",
           "Show what a deploy would do, and why.",
           "Waves, actions with their reasons, content diffs, one totals line, what it needs to be "
           "allowed, and the command that deploys exactly this.",
           {},
-          with_plan_options(trust_options()),
+          std::move(options),
           run_plan,
           false,
           false,

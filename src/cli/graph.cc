@@ -105,6 +105,7 @@ Command graph_command() {
           "",
           {},
           {site_option(),
+           no_exec_option(),
            {"--dot", "", "As Graphviz."},
            {"--keep-going", "", "Leave broken services out."}},
           run_graph,

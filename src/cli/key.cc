@@ -188,13 +188,14 @@ Result<int> run_sign(const Arguments& arguments) {
         .hint("if you want that, too: --rollback; it needs no sources");
   std::optional<Prepared> prepared;
   if (!rollback) {
+    std::optional<http::Client> client;
     if (controller_url(arguments)) {
-      http::Client client = TRY(controller_client(arguments));
-      TRYV(check_partition(*list, TRY(controller_partition(client))));
-      prepared.emplace(TRY(prepare(arguments, &client)));
-    } else {
-      prepared.emplace(TRY(prepare(arguments, nullptr)));
+      client.emplace(TRY(controller_client(arguments)));
+      TRYV(check_partition(*list, TRY(controller_partition(*client))));
     }
+    // Somebody else has asked for it: what that one's site would run here is told first.
+    prepared.emplace(TRY(prepare(arguments, client ? &*client : nullptr, nullptr,
+                                 SecretChecks::asked, Programs::asked)));
   }
   std::map<std::string, std::uint64_t> versions;
   if (prepared) versions = TRY(known_versions(arguments, prepared->compiled));
@@ -262,9 +263,13 @@ Command key_trust_command() {
 }
 
 Command key_sign_command() {
-  std::vector<Option> options = {site_option()};
+  std::vector<Option> options = {
+      site_option(),
+      {"--exec", "", "Run the programs that the site names as inventories, without being asked."},
+      no_exec_option()};
   for (const Option& option : signing_options()) {
-    if (option.name == "--key" || option.name == "--trust" || option.name == "--new-chain")
+    if (option.name == "--key" || option.name == "--trust" || option.name == "--new-chain" ||
+        option.name == "--as-of")
       options.push_back(option);
   }
   options.insert(
@@ -277,7 +282,8 @@ Command key_sign_command() {
   return {"key sign",
           "Add your signature to what somebody else has proposed.",
           "Compiles the site from your own sources and signs only what these make or what was "
-          "signed before. With --rollback it needs no sources: it brings back what was signed.",
+          "signed before. Programs that are inventories are run when you have said so. With "
+          "--rollback it needs no sources: it brings back what was signed.",
           {{"FILE", "what `consort deploy --propose FILE` has written"}},
           std::move(options),
           run_sign,

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 
 #include "base/json_reader.h"
 #include "base/text.h"
@@ -52,6 +53,16 @@ Result<std::vector<crypto::PrivateKey>> chosen_keys(const Arguments& arguments,
           .hint("see whom it names: consort key list");
   }
   return arguments.has("--key") ? std::move(out) : trusted_keys(list);
+}
+
+// 0 where it is not given.
+Result<std::uint64_t> as_of(const Arguments& arguments) {
+  const std::string text = arguments.value("--as-of", "0");
+  std::uint64_t out = 0;
+  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), out);
+  if (ec != std::errc() || end != text.data() + text.size())
+    return fail(ErrorCode::usage, fmt::format("--as-of {}: not the number of a statement", text));
+  return out;
 }
 
 // A rollback has no sources that could say it.
@@ -167,6 +178,7 @@ Result<std::vector<std::string>> review_proposal(const Arguments& arguments,
   for (std::string& name : arguments.values("--only")) evidence.only.insert(std::move(name));
   for (std::string& name : arguments.values("--except")) evidence.except.insert(std::move(name));
   evidence.outage = outage_is_allowed(arguments, compiled);
+  evidence.as_of = TRY(as_of(arguments));
   if (arguments.has("--new-chain") && proposal.before)
     return fail(ErrorCode::forbidden, "the controller has not begun a new chain of statements");
   // First what --new-chain does not help with.
@@ -247,6 +259,8 @@ const std::vector<Option>& signing_options() {
        "Follow no statement: sign the whole site anew, after a deploy with --unsigned, a lost "
        "store "
        "or another trust list."},
+      {"--as-of", "NUMBER",
+       "What stays may stay as this statement says, although numbers after it are skipped."},
       {"--unsigned", "", "Deploy without signatures although a trust list is there."}};
   return options;
 }

@@ -42,8 +42,8 @@ struct Proposal {
 // list is for another partition).
 [[nodiscard]] Result<Proposal> proposal_of(const Json& answer, const signing::TrustList& list);
 // Whether it may be signed. `compiled`: null for a rollback that was asked for. Of the options:
-// --only, --except, --allow-outage, --new-chain. Returns the services that stay as they were signed
-// before. Error forbidden.
+// --only, --except, --allow-outage, --new-chain, --as-of. Returns the services that stay as they
+// were signed before. Error forbidden.
 [[nodiscard]] Result<std::vector<std::string>> review_proposal(const Arguments& arguments,
                                                                const Proposal& proposal,
                                                                const signing::TrustList& list,
@@ -59,7 +59,7 @@ void ask_for_outage(plan::Plan& plan, const Arguments& arguments, const plan::Ge
 [[nodiscard]] Status sign_proposal(const Arguments& arguments, const signing::TrustList& list,
                                    Proposal& proposal);
 
-// --key, --trust, --signatures, --propose, --new-chain, --unsigned
+// --key, --trust, --signatures, --propose, --new-chain, --as-of, --unsigned
 [[nodiscard]] const std::vector<Option>& signing_options();
 // Those of them that say whether something is signed, and by whom: --trust, --unsigned.
 [[nodiscard]] std::vector<Option> trust_options();

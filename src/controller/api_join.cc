@@ -10,6 +10,7 @@
 #include "controller/access_bodies.h"
 #include "controller/renewal_limit.h"
 #include "controller/shell.h"
+#include "controller/telling_limits.h"
 #include "crypto/certificates.h"
 
 namespace consort::controller {
@@ -82,7 +83,17 @@ Result<access::JoinTokenText> token_of(const http::Request& request) {
   return access::JoinTokenText::parse(request.bearer_token().value_or(""));
 }
 
-void join(Shell& shell, RenewalLimit& limit, const http::Request& request,
+// A claim to what is somebody else's is kept and told once a minute of each token and host: they
+// cost no use of the token. True: nothing is kept of this one.
+bool is_too_many(OnceAMinute& claims, const access::JoinOutcome& outcome,
+                 const access::JoinTokenText& token, const std::string& name, Instant now) {
+  if (outcome.verdict != access::JoinOutcome::Verdict::refused) return false;
+  if (outcome.writes.empty() && outcome.findings.empty()) return false;
+  const bool of_other = !outcome.findings.empty() && !outcome.findings.front().other.empty();
+  return !claims.take(token.id + " " + (of_other ? outcome.findings.front().other : name), now);
+}
+
+void join(Shell& shell, RenewalLimit& limit, OnceAMinute& claims, const http::Request& request,
           const http::Responder& responder, const Asker& asker) {
   const auto folder = authority_of(shell);
   const auto token = token_of(request);
@@ -107,12 +118,16 @@ void join(Shell& shell, RenewalLimit& limit, const http::Request& request,
     responder.send(outcome.error());
     return;
   }
+  using Verdict = access::JoinOutcome::Verdict;
+  if (is_too_many(claims, *outcome, *token, name, shell.now())) {
+    outcome->writes.clear();
+    outcome->findings.clear();
+  }
   access::AuditNote note = note_of(asker.known, access::Action::join_fleet, name, shell.now());
   for (const access::Finding& finding : outcome->findings) {
     log_warn("{}", finding.text);
     note.reason += (note.reason.empty() ? "" : "; ") + finding.text;
   }
-  using Verdict = access::JoinOutcome::Verdict;
   http::Response answer;
   if (outcome->verdict == Verdict::approved) {
     const auto made = issue_for_newcomer(shell, **folder, *outcome, key, limit);
@@ -246,11 +261,11 @@ void add_join_routes(Gate& gate, Shell& shell) {
   });
   // Of all ways together.
   const auto limit = std::make_shared<RenewalLimit>();
-  gate.route(
-      "POST", "/v1/join",
-      [&shell, limit](const http::Request& request, const http::Responder& responder,
-                      const Asker& asker) { join(shell, *limit, request, responder, asker); },
-      {kJoinBytes});
+  gate.route("POST", "/v1/join",
+             [&shell, limit, claims = std::make_shared<OnceAMinute>()](
+                 const http::Request& request, const http::Responder& responder,
+                 const Asker& asker) { join(shell, *limit, *claims, request, responder, asker); },
+             {kJoinBytes});
   gate.route(
       "POST", "/v1/renew",
       [&shell, limit](const http::Request& request, const http::Responder& responder,

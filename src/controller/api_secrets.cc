@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <charconv>
+#include <memory>
 #include <set>
 #include <utility>
 
 #include "access/subject.h"
 #include "base/json_reader.h"
 #include "base/text.h"
+#include "controller/renewal_limit.h"
 #include "controller/shell.h"
 #include "crypto/seal.h"
 
@@ -267,8 +269,17 @@ Status give_to_host(Gate& gate, Shell& shell, const http::Request& request,
   return {};
 }
 
-Status take_key(Shell& shell, const http::Request& request, const http::Responder& responder,
-                const Asker& asker) {
+// Each new key is an entry of the audit log, and makes what is being sealed for the host stale.
+Status check_pace(RenewalLimit& limit, const std::string& host, Instant now) {
+  const Status taken = limit.take("host " + host, now);
+  if (taken) return {};
+  return fail(ErrorCode::unavailable,
+              fmt::format("host '{}' has told many keys in short time", host))
+      .hint(taken.error().hint_text());
+}
+
+Status take_key(Shell& shell, RenewalLimit& limit, const http::Request& request,
+                const http::Responder& responder, const Asker& asker) {
   const Json json = TRY(request.json());
   JsonReader reader(json, "");
   const std::string key = reader.string("key");
@@ -280,6 +291,7 @@ Status take_key(Shell& shell, const http::Request& request, const http::Responde
     responder.send(http::Response::json(answer));
     return {};
   }
+  TRYV(check_pace(limit, host, shell.now()));
   access::AuditNote note = note_of(asker.known, access::Action::tell_seal_key, host, shell.now());
   note.before = shell.registry().hosts.at(host).seal_key;
   note.after = key;
@@ -324,8 +336,9 @@ void add_secret_routes(Gate& gate, Shell& shell) {
       [&gate, &shell](const http::Request& request, const http::Responder& responder,
                       const Asker&) { return give_to_host(gate, shell, request, responder); });
   add(gate, shell, "PUT", "/v1/agents/{name}/key",
-      [&shell](const http::Request& request, const http::Responder& responder, const Asker& asker) {
-        return take_key(shell, request, responder, asker);
+      [&shell, limit = std::make_shared<RenewalLimit>()](
+          const http::Request& request, const http::Responder& responder, const Asker& asker) {
+        return take_key(shell, *limit, request, responder, asker);
       });
 }
 

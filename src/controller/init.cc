@@ -1,6 +1,12 @@
 #include "controller/init.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
 
 #include "access/audit.h"
 #include "access/decide.h"
@@ -85,6 +91,38 @@ Result<StoreKnows> look_into_store(const fs::path& file, const Clock& clock) {
                                                               : StoreKnows::somebody;
 }
 
+// What else is in there might need its mode: a folder of its own can be closed.
+bool is_own_folder(const fs::path& data) {
+  constexpr std::array<std::string_view, 4> kOwn = {"authority", "objects", "state.sqlite",
+                                                    "lost+found"};
+  std::error_code ec;
+  for (fs::directory_iterator it(data, ec), end; !ec && it != end; it.increment(ec)) {
+    const std::string name = it->path().filename().string();
+    if (std::find(kOwn.begin(), kOwn.end(), name) == kOwn.end() &&
+        !name.starts_with("state.sqlite"))
+      return false;
+  }
+  return !ec;
+}
+
+Status make_closed_folder(const fs::path& data) {
+  TRYV(make_folders(data, 0700));
+  struct stat info {};
+  if (::stat(data.c_str(), &info) != 0)
+    return fail_errno(errno, fmt::format("cannot look at {}", data.string()));
+  if ((info.st_mode & 077U) == 0) return {};
+  if (info.st_uid == ::geteuid() && is_own_folder(data)) {
+    if (::chmod(data.c_str(), 0700) == 0) return {};
+    return fail_errno(errno, fmt::format("cannot set the mode of {}", data.string()));
+  }
+  return fail(ErrorCode::refused,
+              fmt::format("{} can be read by others, and {}", data.string(),
+                          info.st_uid == ::geteuid() ? "has more in it than a controller's files"
+                                                     : "belongs to somebody else"))
+      .hint(fmt::format("name a folder of its own: --data DIR; or close this one: chmod 700 {}",
+                        data.string()));
+}
+
 Failure authority_is_there(const fs::path& data) {
   return fail(ErrorCode::conflict,
               fmt::format("{} holds an authority already", (data / "authority").string()))
@@ -125,7 +163,7 @@ Status check_initialisable(const fs::path& data, const AuthorityOptions& options
 Result<Initialised> initialise_controller(const fs::path& data, const AuthorityOptions& options,
                                           const std::string& admin, const Clock& clock) {
   TRYV(check_initialisable(data, options, clock));
-  TRYV(make_folders(data, 0700));
+  TRYV(make_closed_folder(data));
   const fs::path file = data / "state.sqlite";
   const auto store = TRY(state::open_sqlite_store(file, clock));
   const Instant now = clock.now();

@@ -23,8 +23,9 @@ struct Initialised {
 [[nodiscard]] Status check_initialisable(const fs::path& data, const AuthorityOptions& options,
                                          const Clock& clock);
 
-// Goes on where an earlier call was ended. Errors as of check_initialisable() and
-// AuthorityFolder::create(), invalid_input, io.
+// Goes on where an earlier call was ended. A folder that is there is closed to others, where it has
+// nothing else in it. Errors as of check_initialisable() and AuthorityFolder::create(),
+// invalid_input, io; refused (others can read the folder, and it is not only a controller's).
 [[nodiscard]] Result<Initialised> initialise_controller(const fs::path& data,
                                                         const AuthorityOptions& options,
                                                         const std::string& admin,

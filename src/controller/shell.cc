@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/text.h"
 #include "controller/audit_log.h"
 
 namespace consort::controller {
@@ -12,7 +13,8 @@ namespace {
 
 constexpr std::size_t kRecentEvents = 2000;
 constexpr std::size_t kWorkers = 3;
-constexpr std::size_t kMostFindings = 1000;
+constexpr std::size_t kMostUnreadable = 1000;
+constexpr std::size_t kHostsTold = 1000;  // bytes
 constexpr Duration kPruneEvery = hours(1);
 constexpr Duration kStartOverAfter = seconds(5);
 
@@ -228,15 +230,16 @@ void Shell::end_what_is_no_more_believed() {
 }
 
 void Shell::tell_finding(const access::Finding& finding) {
-  if (!ready() || findings_.size() >= kMostFindings || !findings_.insert(finding.text).second)
-    return;
-  log_warn("{}", finding.text);
+  // The host has a say in the words.
+  const std::string text = printable(finding.text, Lines::one);
+  if (!ready() || !findings_.take(finding.host, text, now())) return;
+  log_warn("{}", text);
   access::AuditNote note;
   note.at = now();
   note.who = "host " + finding.host;
   note.action = access::action_name(access::Action::send_report);
   note.subject = finding.host;
-  note.reason = finding.text;
+  note.reason = text;
   carry_out({}, std::move(note), {});
 }
 
@@ -286,24 +289,47 @@ void Shell::with_manifests(std::set<Digest> digests, std::set<Digest> others,
   workers_.post([this, wanted = std::move(wanted), others = std::move(others),
                  known = std::move(known), use = std::move(use)]() mutable {
     Result<std::map<Digest, plan::Manifest>> loaded = std::move(known);
+    std::map<Digest, ErrorCode> unreadable;
     for (const Digest& digest : wanted) {
       auto manifest = plan::get_manifest(objects_, digest);
-      if (!manifest && others.contains(digest) && manifest.error().code() == ErrorCode::not_found)
+      if (manifest) {
+        loaded->insert_or_assign(digest, std::move(*manifest));
         continue;
-      if (!manifest) {
-        // Forgotten, so that the next plan or deploy sends it anew.
-        if (manifest.error().code() == ErrorCode::corrupt)
-          static_cast<void>(objects_.discard(digest).has_value());
-        loaded = fail(std::move(manifest).error().context("while loading manifests"));
-        break;
       }
-      loaded->insert_or_assign(digest, std::move(*manifest));
+      const ErrorCode code = manifest.error().code();
+      // Forgotten, so that the next plan or deploy sends it anew.
+      if (code == ErrorCode::corrupt) static_cast<void>(objects_.discard(digest).has_value());
+      // A host may name whatever it likes as what it runs: that is in nobody's way.
+      if (others.contains(digest)) {
+        if (code != ErrorCode::not_found) unreadable.emplace(digest, code);
+        continue;
+      }
+      loaded = fail(std::move(manifest).error().context("while loading manifests"));
+      break;
     }
-    loop_.post([this, loaded = std::move(loaded), use = std::move(use)]() mutable {
+    loop_.post([this, loaded = std::move(loaded), unreadable = std::move(unreadable),
+                use = std::move(use)]() mutable {
       if (loaded) manifests_.insert(loaded->begin(), loaded->end());
+      tell_unreadable(unreadable);
       use(std::move(loaded));
     });
   });
+}
+
+// Once each. What is in the object is nobody's business here.
+void Shell::tell_unreadable(const std::map<Digest, ErrorCode>& manifests) {
+  for (const auto& [digest, code] : manifests) {
+    if (unreadable_.size() >= kMostUnreadable || !unreadable_.insert(digest).second) continue;
+    std::string hosts;
+    for (const auto& [name, host] : core_->hosts()) {
+      for (const auto& [service, instance] : host.report.instances) {
+        if (instance.applied && instance.applied->manifest == digest)
+          hosts += fmt::format("; {} says that it runs it as {}", name, service);
+      }
+    }
+    log_warn("{} cannot be read as a manifest ({}): plans do without it{}", digest.str(),
+             error_code_name(code), hosts.substr(0, kHostsTold));
+  }
 }
 
 }  // namespace consort::controller

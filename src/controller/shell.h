@@ -16,6 +16,7 @@
 #include "controller/core.h"
 #include "controller/gate.h"
 #include "controller/journal.h"
+#include "controller/telling_limits.h"
 #include "controller/workers.h"
 #include "http/event_loop.h"
 #include "http/event_stream.h"
@@ -53,7 +54,8 @@ class Shell {
   void change_access(access::Writes writes, Output output, std::optional<access::AuditNote> note,
                      std::function<void(Status)> done);
   [[nodiscard]] const access::Registry& registry() const { return registry_; }
-  // What an operator should know of a host that was let in: to both logs, the same once.
+  // What an operator should know of a host that was let in: to both logs, the same once
+  // (telling_limits.h).
   void tell_finding(const access::Finding& finding);
   // Entries after `after`, at most `limit`. Errors: io, corrupt.
   [[nodiscard]] Result<std::vector<access::AuditEntry>> audit(std::uint64_t after,
@@ -71,7 +73,8 @@ class Shell {
                   std::function<bool()> still_believed);
 
   // Loads the manifests of these digests on a worker; calls back on the loop. Cached until
-  // collect(). Those of `others` that the store does not have are left out.
+  // collect(). Those of `others`, which may be what hosts merely say, are left out where there is
+  // no such manifest.
   void with_manifests(std::set<Digest> digests, std::set<Digest> others,
                       std::function<void(Result<std::map<Digest, plan::Manifest>>)> use);
 
@@ -112,6 +115,7 @@ class Shell {
   void schedule_tick();
   void schedule_collection();
   void start_over(const Error& error);
+  void tell_unreadable(const std::map<Digest, ErrorCode>& manifests);
   void end_what_is_no_more_believed();
   // Now and every hour: what time has made useless goes.
   void prune_registry();
@@ -131,11 +135,12 @@ class Shell {
   std::vector<Stream> streams_;
   access::Registry registry_;
   access::AuditHead audit_head_;
-  std::set<std::string> findings_;  // texts that were told
+  ToldFindings findings_;
   const AuthorityFolder* authority_ = nullptr;
   std::map<std::uint64_t, Event> events_;
   EventShares recent_{1};
   std::map<Digest, plan::Manifest> manifests_;
+  std::set<Digest> unreadable_;  // that were told
   std::optional<Instant> tick_at_;
   http::Timer tick_;
   http::Timer collection_;

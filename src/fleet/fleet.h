@@ -27,9 +27,13 @@ struct Fleet {
 // The controller's own registry, asked by label selector.
 using RegistryLookup = std::function<Result<std::vector<Host>>(const std::string& selector)>;
 
+// Of an exec inventory, before it is run: its program, found, and its arguments. An error is why it
+// is not run, and the inventory's.
+using ProgramGate = std::function<Status(const std::vector<std::string>& argv)>;
+
 struct ResolveOptions {
-  RegistryLookup registry;   // empty: no controller is known
-  bool run_programs = true;  // exec inventories: false makes them an error
+  RegistryLookup registry;       // empty: no controller is known
+  ProgramGate before_program{};  // empty: all are run
 };
 
 // Asks the inventory of every host class. Errors name the class, the inventory and the remedy: a

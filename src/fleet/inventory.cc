@@ -30,13 +30,11 @@ Result<std::vector<Host>> from_file(const Json& inventory, const std::string& gr
 
 Result<std::vector<Host>> from_program(const Json& inventory, const std::string& group,
                                        const fs::path& folder, const ResolveOptions& options) {
-  if (!options.run_programs)
-    return fail(ErrorCode::refused, "exec inventories run on the operator's machine only")
-        .hint("run plan and deploy with the consort CLI");
   std::vector<std::string> argv;
   for (const Json& word : inventory.find("argv")->as_array()) argv.push_back(word.as_string());
   if (argv.empty()) return fail(ErrorCode::invalid_input, "argv is empty");
   ProcessSpec spec = program_from(folder, std::move(argv));
+  if (options.before_program) TRYV(options.before_program(spec.argv));
   spec.timeout = TRY(timeout_of(inventory));
   spec.output_limit = 64U << 20U;
   const ProcessOutcome outcome = TRY(run_process(spec));

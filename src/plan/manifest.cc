@@ -119,7 +119,10 @@ Result<Digest> put_manifest(const objects::ObjectStore& store, const Manifest& m
 
 Result<Manifest> get_manifest(const objects::ObjectStore& store, const Digest& digest) {
   const std::string bytes = TRY(store.get(digest));
-  return manifest_from_json(TRY(parse_json(bytes, digest.str())));
+  const auto json = parse_json(bytes, digest.str());
+  // Without the place: it shows the line, and whose object this is nobody knows.
+  if (!json) return fail(json.error().code(), json.error().message());
+  return manifest_from_json(*json);
 }
 
 std::vector<Digest> manifest_references(const Manifest& manifest) {

@@ -63,6 +63,30 @@ Status review_frame(const Statement& statement, const Evidence& evidence) {
   return {};
 }
 
+// A number that a host has seen is good for nothing else. So who shows an older statement as the
+// one in force has to skip those after it, and what stays would be signed as of then. Rollouts that
+// went back leave such gaps, too: only operators know which it is.
+Status review_gap(const Statement& statement, const Evidence& evidence,
+                  const std::vector<std::string>& stay) {
+  const Statement* previous = evidence.previous;
+  if (previous == nullptr || stay.empty() || statement.sequence == previous->sequence + 1 ||
+      evidence.as_of == previous->sequence)
+    return {};
+  std::vector<std::string> manifests;
+  for (const std::string& name : stay)
+    manifests.push_back(fmt::format("{} {}", name, statement.services.at(name).manifest.brief()));
+  return fail(ErrorCode::forbidden,
+              fmt::format("statement {} would follow statement {}, as of which would stay: {}; the "
+                          "controller does not show what was signed between the two",
+                          statement.sequence, previous->sequence, join(manifests, ", ")))
+      .hint(
+          fmt::format("rollouts that went back leave such gaps, and so does who hides what others "
+                      "have deployed: ask them. If nobody has deployed anything that came to its "
+                      "end since, say the same command with --as-of {}; else deploy the whole "
+                      "site from its newest sources",
+                      previous->sequence));
+}
+
 // Last of all: nobody is told to allow anything while something else speaks against signing.
 Status review_outage(const Statement& statement, const Evidence& evidence) {
   if (statement.held.empty() || evidence.outage) return {};
@@ -197,6 +221,7 @@ Result<std::vector<std::string>> review(const Statement& statement, const Eviden
     if (found == Found::stays) stay.push_back(name);
   }
   TRYV(review_gone(statement, evidence));
+  TRYV(review_gap(statement, evidence, stay));
   TRYV(review_outage(statement, evidence));
   return stay;
 }

@@ -21,14 +21,17 @@ struct Evidence {
   std::set<std::string> only{};               // as the operator has said; empty: all
   std::set<std::string> except{};
   bool outage = false;  // services may be drained or stopped for a while
+  // The statement as of which services may stay although numbers after it are skipped; 0: none.
+  std::uint64_t as_of = 0;
 };
 
 // Every service must be as compiled, or as in the statement in force: on those of its hosts that
 // the compiled inventory still has, with its values of them. In a rollback as the earlier one had
 // it, or as in force. What was left out (--only, --except, broken) must be as in force, or missing
-// there, too; without a statement in force nothing may be left out, and nothing be broken. Returns
-// the services that stay as they were signed before, although the sources say something else. Error
-// forbidden, with the first that is nothing of that.
+// there, too; without a statement in force nothing may be left out, and nothing be broken. Where
+// numbers are skipped, somebody may have signed what is not shown, and nothing stays without the
+// operator's word. Returns the services that stay as they were signed before, although the sources
+// say something else. Error forbidden, with the first that is nothing of that.
 [[nodiscard]] Result<std::vector<std::string>> review(const plan::Statement& statement,
                                                       const Evidence& evidence);
 

@@ -1,6 +1,8 @@
 #include "state/sqlite_store.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <atomic>
@@ -398,9 +400,33 @@ class SqliteStore final : public StateStore {
 
 }  // namespace
 
+namespace {
+
+// Whom a controller lets in is nobody's business else. SQLite gives the files beside it the mode of
+// the first; those of an older version are closed here. Before anybody has it open: closing a
+// descriptor of the file would end SQLite's locks.
+Status close_to_others(const fs::path& path) {
+  const Fd made(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!made.valid() && errno != EEXIST)
+    return fail_errno(errno, fmt::format("cannot create {}", path.string()));
+  for (const char* suffix : {"", "-wal", "-shm"}) {
+    const std::string file = path.string() + suffix;
+    struct stat info {};
+    if (::stat(file.c_str(), &info) != 0 || !S_ISREG(info.st_mode) || (info.st_mode & 077U) == 0)
+      continue;
+    if (::chmod(file.c_str(), 0600) != 0)
+      return fail_errno(errno,
+                        fmt::format("{} can be read by others, and that cannot be changed", file));
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<StateStore>> open_sqlite_store(const fs::path& path, const Clock& clock) {
   FileLock lock = TRY(
       FileLock::acquire(path.string() + ".lock", fmt::format("the state store {}", path.string())));
+  TRYV(close_to_others(path));
   SqliteFile writer = TRY(SqliteFile::open(path));
   TRYV(prepare_schema(writer, path));
   TRYV(check_whole(writer, path));

@@ -144,6 +144,39 @@ class Signing(SignedHosts):
             self.consort(*own, "--key", "ann")
             self.assertEqual(self.runs(), {"web": "one", "db": "one"})
 
+    def test_programs_of_a_site_run_beside_the_keys_of_who_signs_only_when_that_one_says_so(self):
+        """Given a site whose hosts a program prints: Ben, who adds his signature, is told what it would run."""
+        self.host(self.trust("ann", "ben", needed=2))
+        program, ran = self.folder / "hosts", self.folder / "ran"
+        program.write_text(f"#!/bin/sh\ntouch {ran}\n" + """echo '{"hosts": {"h1": {"address": "127.0.0.1"}}}'\n""")
+        program.chmod(0o755)
+        site = json.loads(pathlib.Path(self.site(web="one")).read_text())
+        site["hostClasses"]["all"]["inventory"] = {"type": "exec", "argv": ["./hosts", "--list"]}
+        file = self.folder / "program.json"
+        file.write_text(json.dumps(site))
+        proposal = str(self.folder / "proposal")
+        self.consort("deploy", "--site", str(file), "--key", "ann", "--propose", proposal)
+        ran.unlink()
+        sign = ["key", "sign", proposal, "--site", str(file), "--key", "ben"]
+        with self.subTest("where nobody can be asked"):
+            said = self.refused(*sign)
+            self.assertIn(f"{program} --list", said)
+            self.assertIn("--exec", said)
+            self.assertIn("--no-exec is given", self.refused(*sign, "--no-exec"))
+        with self.subTest("others evaluate it without"):
+            for command in ("plan", "graph"):
+                self.assertIn(f"{program} --list", self.refused(command, "--site", str(file), "--no-exec"))
+            done = self.run_consort("check", "--site", str(file), "--no-exec")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn("warning: checked without the inventory of host class all", done.stderr)
+        self.assertFalse(ran.exists())
+        with self.subTest("when he says so"):
+            done = self.run_consort(*sign, "--exec")
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            self.assertIn(f"runs: {program} --list", done.stderr)
+            self.assertTrue(ran.exists())
+            self.consort("deploy", "--yes", "--site", str(file), "--key", "ann", "--signatures", proposal)
+
     def test_past_a_change_of_keys_the_sources_are_deployed(self):
         self.host()
         self.trust("ann")

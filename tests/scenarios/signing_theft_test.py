@@ -1,6 +1,7 @@
 """A stolen controller, with its authority's key, its registry and its store: hosts with a trust list run nothing that operators have not signed."""
 import copy
 import json
+import pathlib
 import shutil
 import signal
 import sqlite3
@@ -129,6 +130,52 @@ class StolenController(SignedHosts):
         shutil.copytree(old, self.data)
         self.start()
         self.assertIn("you have seen 2", self.refused("deploy", "--yes", "--only", "web", "--site", self.site(web="three", db="two")))
+
+    def store_is_put_back(self, old):
+        self.end(self.controller, signal.SIGTERM)
+        shutil.rmtree(self.data)
+        shutil.copytree(old, self.data)
+        self.start()
+        self.wait_until("h1 is back", lambda: self.hosts()["h1"]["reachable"])
+        self.wait_until("h1 has told its statement", lambda: self.report()["statement"] == 2)
+
+    def test_what_an_operator_leaves_out_is_not_signed_as_of_a_statement_that_hides_a_newer_one(self):
+        """Ann does not know that Ben has mended db; the thief shows her the statement before it as the one in force."""
+        self.host(self.trust("ann", "ben"))
+        ben = {**self.environment, "XDG_CONFIG_HOME": str(self.folder / "ben"), "XDG_CACHE_HOME": str(self.folder / "ben-cache")}
+        shutil.copytree(self.folder / "config", self.folder / "ben")
+        self.deploy(web="one", db="old")
+        old = self.data.with_name("old")
+        self.end(self.controller, signal.SIGTERM)
+        shutil.copytree(self.data, old)
+        self.start()
+        self.wait_until("h1 is back", lambda: self.hosts()["h1"]["reachable"])
+        self.consort("deploy", "--yes", "--site", self.site(web="one", db="mended"), environment=ben)
+        self.store_is_put_back(old)
+        part = ["deploy", "--yes", "--only", "web", "--site", self.site(web="two", db="mended")]
+        said = self.refused(*part)
+        self.assertRegex(said, "statement 3 would follow statement 1, as of which would stay: db [0-9a-f]+")
+        self.assertIn("--as-of 1", said)
+        self.assertIn("would follow", self.refused(*part, "--as-of", "2"))
+        self.assertEqual(self.runs(), {"web": "one", "db": "mended"})
+        # All of her sources, or her word that the older one may stay.
+        with self.subTest("the whole site from its newest sources"):
+            self.deploy(web="two", db="mended")
+            self.assertEqual(self.runs(), {"web": "two", "db": "mended"})
+
+    def test_after_a_rollout_that_went_back_a_part_is_deployed_with_a_word(self):
+        """Its number is used up, and is not in force: the operator, who knows, says so."""
+        self.host(self.trust("ann"))
+        self.deploy(web="one", db="one")
+        broken = json.loads(pathlib.Path(self.site(web="two", db="one")).read_text())
+        broken["services"]["web"]["resources"]["g"] = {"type": "command", "argv": ["/bin/false"]}
+        file = self.folder / "broken.json"
+        file.write_text(json.dumps(broken))
+        self.assertEqual(self.run_consort("deploy", "--yes", "--site", str(file)).returncode, 4)
+        part = ["deploy", "--yes", "--only", "web", "--site", self.site(web="three", db="two")]
+        self.assertIn("--as-of 1", self.refused(*part))
+        self.consort(*part, "--as-of", "1")
+        self.assertEqual(self.runs(), {"web": "three", "db": "one"})
 
 
 if __name__ == "__main__":

@@ -132,6 +132,8 @@ TEST(Parse, TheNextCommandHasWhatShapesTheSameDeploy) {
                            "ann",
                            "--propose",
                            "f",
+                           "--as-of",
+                           "7",
                            "--wait"});
   ASSERT_TRUE(said);
   EXPECT_EQ(command_line(command("key sign"), {"f"}, said->arguments, {}),

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <string_view>
@@ -38,6 +39,29 @@ class Initialising : public ::testing::Test {
   SystemClock clock;
   AuthorityOptions options;
 };
+
+TEST_F(Initialising, AFolderThatWasThereIsClosedToOthers) {
+  ASSERT_TRUE(make_folders(data()));
+  ASSERT_EQ(::chmod(data().c_str(), 0755), 0);
+  ASSERT_TRUE(init());
+  EXPECT_EQ(fs::status(data()).permissions(), fs::perms::owner_all);
+  EXPECT_EQ(fs::status(data() / "state.sqlite").permissions(),
+            fs::perms::owner_read | fs::perms::owner_write);
+}
+
+TEST_F(Initialising, AFolderThatOthersUseIsNeitherClosedToThemNorTaken) {
+  ASSERT_TRUE(make_folders(data()));
+  ASSERT_EQ(::chmod(data().c_str(), 0755), 0);
+  ASSERT_TRUE(write_file_atomic(data() / "something", "of others"));
+  const auto refused = init();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::refused);
+  EXPECT_THAT(refused.error().hint_text(), HasSubstr("chmod 700"));
+  EXPECT_FALSE(fs::exists(data() / "authority"));
+  // Whoever closes it himself may have it there.
+  ASSERT_EQ(::chmod(data().c_str(), 0700), 0);
+  EXPECT_TRUE(init());
+}
 
 TEST_F(Initialising, LostNamesCostNeitherKeyNorCertificate) {
   // Given a controller whose names.json is deleted,

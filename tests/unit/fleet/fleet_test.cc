@@ -140,6 +140,28 @@ TEST_F(FleetTest, AnAddressIsAnAddressOrAName) {
     EXPECT_THAT(given(bad), HasSubstr("the address of host w1 is no IP address and no name"));
 }
 
+TEST_F(FleetTest, AProgramIsRunOnlyWhenTheGateLetsIt) {
+  given_file("inventory", "#!/bin/sh\ntouch ran\necho '{\"hosts\": {\"w1\": \"10.0.0.1\"}}'\n",
+             0755);
+  given_class("web", exec({"./inventory", "--list"}));
+  const fs::path folder = site_.file.parent_path();
+  std::vector<std::string> seen;
+  ResolveOptions options;
+  options.before_program = [&](const std::vector<std::string>& argv) -> Status {
+    seen = argv;
+    return fail(ErrorCode::refused, "not here");
+  };
+  const auto refused = resolve(site_, options);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(render_error(refused.error()),
+              ::testing::AllOf(HasSubstr("not here"), HasSubstr("in hostClasses.web.inventory")));
+  EXPECT_THAT(seen, ElementsAre((folder / "inventory").string(), "--list"));
+  EXPECT_FALSE(fs::exists(folder / "ran"));
+  options.before_program = [](const std::vector<std::string>&) -> Status { return {}; };
+  EXPECT_TRUE(resolve(site_, options));
+  EXPECT_TRUE(fs::exists(folder / "ran"));
+}
+
 TEST_F(FleetTest, AFailedProgramIsAnErrorWithItsWords) {
   given_file("inventory", "#!/bin/sh\necho 'no credentials' >&2\nexit 3\n", 0755);
   given_class("web", exec({"./inventory"}));

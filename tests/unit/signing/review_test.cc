@@ -210,6 +210,38 @@ TEST_F(ReviewTest, ANewChainIsYoungerThanWhatWasSeen) {
   EXPECT_EQ(problem(), "");
 }
 
+TEST_F(ReviewTest, WhereNumbersAreSkippedNothingStaysWithoutTheOperatorsWord) {
+  service("sql", "s2", {"db1"});
+  evidence.only = {"shop"};
+  EXPECT_THAT(*review(proposed, evidence), ElementsAre("sql")) << "5 follows 4";
+  // Whoever hides that another has deployed cannot use that one's number again.
+  proposed.sequence = 6;
+  EXPECT_THAT(problem(), HasSubstr("statement 6 would follow statement 4"));
+  EXPECT_THAT(problem(), HasSubstr("sql " + version("s1").brief()));
+  EXPECT_THAT(problem(), Not(HasSubstr("shop"))) << "it does not stay";
+  EXPECT_THAT(review(proposed, evidence).error().hint_text(), HasSubstr("--as-of 4"));
+  evidence.as_of = 3;
+  EXPECT_THAT(problem(), HasSubstr("would follow")) << "the word is about another statement";
+  evidence.as_of = 4;
+  EXPECT_THAT(*review(proposed, evidence), ElementsAre("sql"));
+}
+
+TEST_F(ReviewTest, WhereNumbersAreSkippedAControllerLeavesNothingAsItWasByItself) {
+  // The whole site is deployed, and the controller wants sql signed as before.
+  service("sql", "s2", {"db1"});
+  proposed.sequence = 7;
+  EXPECT_THAT(problem(), HasSubstr("sql " + version("s1").brief()));
+  proposed.services["sql"].manifest = version("s2");
+  EXPECT_EQ(problem(), "") << "all of it is what the sources make";
+}
+
+TEST_F(ReviewTest, TheWordForAGapIsAskedForWhenNothingElseSpeaksAgainstSigning) {
+  service("sql", "s2", {"db1"});
+  proposed.sequence = 6;
+  proposed.services["shop"].manifest = version("evil");
+  EXPECT_THAT(problem(), HasSubstr("of shop signed"));
+}
+
 TEST_F(ReviewTest, TheChainMustHold) {
   proposed.sequence = 4;
   EXPECT_THAT(problem(), HasSubstr("cannot follow"));

@@ -3,6 +3,7 @@
 #include "state/sqlite_store.h"
 
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +24,22 @@ class SqliteStoreTest : public ::testing::Test {
   fs::path file_ = folder_.path() / "state.db";
   HandClock clock_;
 };
+
+TEST_F(SqliteStoreTest, NobodyElseReadsItsFiles) {
+  const auto mode = [&](const std::string& suffix) {
+    return static_cast<unsigned>(fs::status(file_.string() + suffix).permissions());
+  };
+  {
+    const auto store = open().value();
+    ASSERT_TRUE(store->commit({{}, {Write::put("a", "1")}}));
+    for (const std::string suffix : {"", "-wal", "-shm"}) EXPECT_EQ(mode(suffix), 0600U) << suffix;
+  }
+  // One of an older version is closed.
+  ASSERT_EQ(::chmod(file_.c_str(), 0644), 0);
+  const auto store = open().value();
+  EXPECT_EQ(mode(""), 0600U);
+  EXPECT_EQ(store->get("a").value()->value, "1");
+}
 
 TEST_F(SqliteStoreTest, EverythingLastsOverARestart) {
   Revision revision{};

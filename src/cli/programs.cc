@@ -1,0 +1,111 @@
+#include "cli/programs.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iostream>
+#include <map>
+#include <memory>
+
+#include "base/process.h"
+#include "cli/terminal.h"
+
+namespace consort::cli {
+namespace {
+
+std::vector<std::string> argv_of(const site::Site& site, const Json& inventory) {
+  std::vector<std::string> argv;
+  for (const Json& word : inventory.find("argv")->as_array()) argv.push_back(word.as_string());
+  return program_from(site.file.parent_path(), std::move(argv)).argv;
+}
+
+// As many as the class and its services want, without labels of their own.
+Json sample_inventory(const site::Site& site, const site::HostClass& host_class) {
+  constexpr std::size_t kNameBytes = 40;  // a host's name has room for a number behind it
+  std::int64_t count = std::max<std::int64_t>(1, host_class.min);
+  for (const auto& [name, service] : site.services) {
+    if (service.on == host_class.name) count = std::max(count, service.replicas.value_or(0));
+  }
+  Json hosts = Json::object();
+  for (std::int64_t i = 1; i <= count; ++i)
+    hosts[fmt::format("{}-{}", host_class.name.substr(0, kNameBytes), i)] = Json::object();
+  return Json::object({{"type", "hosts"}, {"hosts", hosts}});
+}
+
+void stand_in(site::Site& site) {
+  for (auto& [name, host_class] : site.host_classes) {
+    if (host_class.inventory.string_or("type") != "exec") continue;
+    print_to_stderr(fmt::format(
+        "{} checked without the inventory of host class {}, so with sample hosts in the place of "
+        "its own; not run: {}\n",
+        paint_for_stderr(Colour::yellow, "warning:"), name,
+        quote_argv(argv_of(site, host_class.inventory))));
+    host_class.inventory = sample_inventory(site, host_class);
+    // Which of the hosts match, only their labels say.
+    for (auto& [other, service] : site.services) {
+      if (service.on == name && !service.when.empty()) service.replicas.reset();
+    }
+  }
+}
+
+Status refuse(const std::vector<std::string>& argv) {
+  return fail(ErrorCode::refused,
+              fmt::format("the inventory is a program, and --no-exec is given: {}",
+                          quote_argv(argv)))
+      .hint("without --no-exec it is run as you, on this machine; read it first");
+}
+
+Status ask_first(const std::vector<std::string>& argv, const AskPerson& ask) {
+  const std::string command = quote_argv(argv);
+  const auto answer =
+      ask(fmt::format("to know the hosts, this site wants to run here, as you: "
+                      "{}\nrun it? [y/N] ",
+                      command));
+  if (answer && *answer) return {};
+  return fail(ErrorCode::refused,
+              answer ? fmt::format("not run: {}", command)
+                     : fmt::format("to know the hosts, this site wants to run {}, and {}", command,
+                                   answer.error().message()))
+      .hint("read what it does (it could reach your keys), then allow it with --exec");
+}
+
+}  // namespace
+
+Result<bool> ask_at_terminal(const std::string& question) {
+  if (!stdin_is_terminal() || !(stderr_is_terminal() || stdout_is_terminal()))
+    return fail(ErrorCode::refused, "nobody can be asked here");
+  (stderr_is_terminal() ? print_to_stderr : print)(question);
+  std::string answer;
+  std::getline(std::cin, answer);
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
+fleet::ProgramGate settle_programs(site::Site& site, const Arguments& arguments, Programs programs,
+                                   const AskPerson& ask) {
+  if (arguments.has("--no-exec")) {
+    if (programs == Programs::stood_in) stand_in(site);
+    return refuse;
+  }
+  if (programs != Programs::asked) return {};
+  if (arguments.has("--exec")) {
+    return [](const std::vector<std::string>& argv) -> Status {
+      print_to_stderr(fmt::format("runs: {}\n", quote_argv(argv)));
+      return {};
+    };
+  }
+  // Several classes may come from one program: one question is enough.
+  const auto settled = std::make_shared<std::map<std::vector<std::string>, Status>>();
+  return [ask, settled](const std::vector<std::string>& argv) -> Status {
+    const auto known = settled->find(argv);
+    return known != settled->end() ? known->second
+                                   : settled->emplace(argv, ask_first(argv, ask)).first->second;
+  };
+}
+
+const Option& no_exec_option() {
+  static const Option option{"--no-exec", "",
+                             "Run no program that the site names as an inventory."};
+  return option;
+}
+
+}  // namespace consort::cli
