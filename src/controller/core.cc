@@ -157,6 +157,7 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
   if (effects.wake) wake_at(*effects.wake);
   if (rollout.result != rollout::Result::open && candidates_.contains(rollout.id)) {
     if (commits(rollout.result)) commit(rollout, now, out);
+    note_the_gone();
     leave_tail(rollout, now, out);
     settle_targets(rollout, out);
     out.writes["candidates/" + rollout.id] = std::nullopt;
