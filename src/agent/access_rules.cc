@@ -235,6 +235,14 @@ std::string rules_difference(const std::vector<std::string>& wanted,
   return out;
 }
 
+bool is_full_of_strangers(const Json& listing) {
+  return std::any_of(items_of(listing).begin(), items_of(listing).end(), [](const Json& item) {
+    const Json* set = item.find("set");
+    return set != nullptr && is_stranger_set(set->string_or("name")) &&
+           elements_of(*set).size() >= kMostStrangers;
+  });
+}
+
 std::vector<Stranger> listed_strangers(const Json& listing) {
   std::vector<Stranger> out;
   for (const Json& item : items_of(listing)) {

@@ -43,5 +43,7 @@ struct Stranger {
 };
 // Who tried within the last hour although nothing declares it.
 [[nodiscard]] std::vector<Stranger> listed_strangers(const Json& listing);
+// Whether there were so many that further ones are refused, and not remembered.
+[[nodiscard]] bool is_full_of_strangers(const Json& listing);
 
 }  // namespace consort::agent

@@ -46,7 +46,7 @@ Caretaker::Caretaker(Workshop& workshop, http::EventLoop& loop, Core core, Trust
       health_interval_(health_interval),
       tell_(std::move(tell)),
       reserve_(shop_.host.data / "reserve"),
-      firewall_(shop_.firewall, shop_.host.root),
+      firewall_(shop_.firewall, shop_.host.root, boot_rules()),
       work_(kWorkers),
       health_(kHealthWorkers) {
   position_ = {core_.target().epoch, core_.target().seq};
@@ -69,6 +69,7 @@ Status Caretaker::begin() {
     TRYV(remove_tree(files.folder() / "scratch"));
   }
   announce_claims();
+  learn_offers();
   guard_at_start();
   take(core_.start());
   for (const auto& [name, s] : services_) {

@@ -101,6 +101,8 @@ class Caretaker {
   void announce_claims();
   void await_repair();
   void note_transitions();
+  [[nodiscard]] std::unique_ptr<BootRules> boot_rules();
+  void learn_offers();
   void guard_at_start();
   void guard(const GuardPorts& work, Output rest);
   void guarded(Output rest);
@@ -108,6 +110,8 @@ class Caretaker {
   void watch_firewall();
   void check_access();
   void checked_access(const Firewall::Finding& finding);
+  void tell_strangers(const Firewall::Finding& finding);
+  void tell_held(Instant now);
   void load_manifests(const LoadManifests& work);
   void perform(const PerformStep& work);
   [[nodiscard]] bool was_broken_off(const PerformStep& work,
@@ -160,6 +164,10 @@ class Caretaker {
   Firewall firewall_;           // its strand only, once begin() has returned
   std::string access_problem_;  // that was told
   http::Timer access_timer_;
+  std::map<std::int64_t, Instant> held_ports_;  // admissions that are not taken, since when
+  std::set<std::int64_t> told_held_;
+  Instant stranger_minute_{};
+  int strangers_told_ = 0;  // in that minute
   std::unique_ptr<FirewallWatch>
       firewall_watch_;  // made when a port is guarded; under watch_mutex_
   Duration load_pause_ = seconds(2);

@@ -165,6 +165,7 @@ void Core::forget_what_left_no_trace(Output& out) {
 Output Core::start() {
   Output out;
   out.report = true;
+  ordered_ = admissions();
   for (auto& [service, instance] : instances_) {
     if (!instance.transition) continue;
     instance.transition = transition::recover(std::move(*instance.transition));
@@ -173,6 +174,7 @@ Output Core::start() {
   }
   forget_what_left_no_trace(out);
   for (const auto& [service, entry] : target_.instances) consider(service, out);
+  order_guard(out);
   return out;
 }
 
@@ -187,15 +189,14 @@ Result<Output> Core::on_target(const plan::Target& target) {
   }
   Output out;
   if (order == own) return out;
-  const plan::Admissions before = admissions();
   std::optional<plan::Admissions> kept = std::move(target_.admissions);
   target_ = target;
   if (!target_.admissions) target_.admissions = std::move(kept);
-  if (admissions() != before) out.work.emplace_back(GuardPorts{admissions()});
   out.writes["target"] = plan::target_to_json(target_).dump();
   out.report = true;
   forget_what_left_no_trace(out);
   for (const auto& [service, entry] : target_.instances) consider(service, out);
+  order_guard(out);
   return out;
 }
 
@@ -249,6 +250,14 @@ Output Core::retry() {
 
 Output Core::on_manifests(const std::string& service,
                           const std::map<Digest, plan::Manifest>& manifests) {
+  learn(manifests);
+  Output out = begin_due(service, manifests);
+  order_guard(out);
+  return out;
+}
+
+Output Core::begin_due(const std::string& service,
+                       const std::map<Digest, plan::Manifest>& manifests) {
   Output out;
   Instance& instance = instances_[service];
   instance.loading = false;
@@ -345,6 +354,7 @@ Output Core::on_step(const std::string& service, const std::string& token,
   if (!record(service, token, result)) return out;
   save(service, out);
   go_on(service, out);
+  order_guard(out);
   return out;
 }
 

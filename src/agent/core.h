@@ -75,6 +75,9 @@ class Core {
   // Errors: corrupt (the target), with the key.
   [[nodiscard]] static Result<Core> restore(const Store& store);
 
+  // What of the manifests_in_use() is on this host. Call it before start(): only ports that these
+  // offer are guarded.
+  void learn(const std::map<Digest, plan::Manifest>& manifests);
   // After a start of the agent: transitions that were under way go on, or walk back.
   Output start();
   // Error refused for an older (epoch, seq) than the one it has. The same one is ignored.
@@ -99,10 +102,11 @@ class Core {
   // Asks again for what could not be loaded. Call when the controller answers, or after a while.
   Output retry();
 
-  // Whom the target lets in; empty when nothing is guarded.
-  [[nodiscard]] plan::Admissions admissions() const {
-    return target_.admissions.value_or(plan::Admissions());
-  }
+  // Whom the target lets in at the ports that `provides` of a version names which is here, or on
+  // its way here; empty when nothing is guarded. Versions may be signed, admissions never are.
+  [[nodiscard]] plan::Admissions admissions() const;
+  // The others. A rollout tells of a port before it brings what listens there.
+  [[nodiscard]] plan::Admissions held_admissions() const;
   [[nodiscard]] const plan::Target& target() const { return target_; }
   [[nodiscard]] const std::map<std::string, Instance>& instances() const { return instances_; }
   // Services whose record cannot be read, and what to do about it.
@@ -117,6 +121,7 @@ class Core {
  private:
   Core() = default;
   void consider(const std::string& service, Output& out);
+  Output begin_due(const std::string& service, const std::map<Digest, plan::Manifest>& manifests);
   [[nodiscard]] bool is_due(const Instance& instance, const plan::TargetEntry& entry) const;
   void go_on(const std::string& service, Output& out);
   bool record(const std::string& service, const std::string& token,
@@ -127,12 +132,19 @@ class Core {
   void forget_what_left_no_trace(Output& out);
   [[nodiscard]] plan::InstanceReport report_damaged(const std::string& service) const;
 
+  [[nodiscard]] std::set<Digest> manifests_of(const std::string& service) const;
+  [[nodiscard]] std::set<std::int64_t> offered_ports() const;
+  [[nodiscard]] bool is_unread(const std::string& service) const;
+  [[nodiscard]] std::pair<plan::Admissions, plan::Admissions> taken_and_held() const;
+  void order_guard(Output& out);
   [[nodiscard]] bool is_unguarded(const std::string& service) const;
 
   plan::Target target_;
   std::map<std::string, Instance> instances_;
-  std::map<std::string, std::string> damaged_;  // none of these is in instances_
-  std::optional<plan::AccessReport> access_;    // not stored: nullopt until the shell has told
+  std::map<std::string, std::string> damaged_;       // none of these is in instances_
+  std::optional<plan::AccessReport> access_;         // not stored: nullopt until the shell has told
+  std::map<Digest, std::set<std::int64_t>> offers_;  // ports of manifests in use; not stored
+  plan::Admissions ordered_;                         // by the last GuardPorts; not stored
 };
 
 [[nodiscard]] Json instance_to_json(const Instance& instance);

@@ -7,12 +7,11 @@ namespace consort::agent {
 
 // A port that shall be guarded and is not is a promise that is not kept.
 bool Core::is_unguarded(const std::string& service) const {
-  if (!access_ || access_->problem.empty() || !target_.admissions) return false;
-  return std::any_of(target_.admissions->begin(), target_.admissions->end(),
-                     [&](const plan::Admission& admission) {
-                       return admission.service == service &&
-                              admission.mode == plan::AccessMode::enforce;
-                     });
+  if (!access_ || access_->problem.empty()) return false;
+  const plan::Admissions guarded = admissions();
+  return std::any_of(guarded.begin(), guarded.end(), [&](const plan::Admission& admission) {
+    return admission.service == service && admission.mode == plan::AccessMode::enforce;
+  });
 }
 
 // Whoever waits for an attempt or a duty learns at once that it will not come.
@@ -42,6 +41,10 @@ plan::HostReport Core::report() const {
   out.epoch = target_.epoch;
   out.seq = target_.seq;
   out.access = access_;
+  // Where nothing listens of what the target names beside them, all of it is in force.
+  const bool well = access_ && access_->able && access_->problem.empty();
+  if (well && target_.admissions && access_->admitted == plan::admissions_digest(admissions()))
+    out.access->admitted = plan::admissions_digest(*target_.admissions);
   for (const auto& [service, instance] : instances_) {
     if (!instance.applied && !instance.transition && !target_.instances.contains(service)) continue;
     plan::InstanceReport report;

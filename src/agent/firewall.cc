@@ -66,8 +66,8 @@ Result<FirewallChoice> firewall_choice_from_name(std::string_view name) {
       .hint("auto, nftables or none");
 }
 
-Firewall::Firewall(FirewallChoice choice, const fs::path& root)
-    : choice_(choice), whole_host_(root == "/") {}
+Firewall::Firewall(FirewallChoice choice, const fs::path& root, std::unique_ptr<BootRules> boot)
+    : choice_(choice), whole_host_(root == "/"), boot_(std::move(boot)) {}
 
 std::string Firewall::why_unable() const {
   if (choice_ == FirewallChoice::none)
@@ -92,8 +92,19 @@ plan::AccessReport Firewall::report(const Status& status) const {
 plan::AccessReport Firewall::set(const plan::Admissions& admissions) {
   if (wanted_ != admissions) in_force_ = false;
   wanted_ = admissions;
+  keep_for_boot();
   if (in_force_ || !why_unable().empty()) return report({});
   return report(write());
+}
+
+// A host that cannot guard its ports any more must not be made to wait for it at its next boot.
+void Firewall::keep_for_boot() {
+  if (!boot_) return;
+  if (why_unable().empty()) {
+    boot_->keep(*wanted_, nft_program());
+  } else {
+    boot_->forget();
+  }
 }
 
 // Believed is only what a listing shows: others may flush the ruleset at this very moment, as
@@ -134,6 +145,7 @@ Result<Json> Firewall::list() const {
 
 Firewall::Finding Firewall::check(Instant now) {
   Finding out;
+  if (wanted_) keep_for_boot();
   if (!wanted_ || !why_unable().empty()) {
     out.report = report({});
     return out;
@@ -147,6 +159,11 @@ Firewall::Finding Firewall::check(Instant now) {
   for (Stranger& stranger : listed_strangers(*listing)) {
     if (told_.try_emplace({stranger.address, stranger.port}, now).second)
       out.strangers.push_back(std::move(stranger));
+  }
+  const bool told = told_forgetful_ && now - *told_forgetful_ <= kToldAgain;
+  if (!told && is_full_of_strangers(*listing)) {
+    out.forgetful = true;
+    told_forgetful_ = now;
   }
   Status status;
   const std::vector<std::string> now_listed = listed_rules(*listing);

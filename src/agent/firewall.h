@@ -4,11 +4,13 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/access_rules.h"
+#include "agent/boot_rules.h"
 #include "base/files.h"
 #include "base/time.h"
 
@@ -24,7 +26,8 @@ enum class FirewallChoice : std::uint8_t {
 
 class Firewall {
  public:
-  Firewall(FirewallChoice choice, const fs::path& root);
+  // `boot`: what keeps the rules for the next boot; null: nothing does.
+  Firewall(FirewallChoice choice, const fs::path& root, std::unique_ptr<BootRules> boot = nullptr);
 
   // What is to be kept from now on. Written at once and as a whole, or not at all.
   plan::AccessReport set(const plan::Admissions& admissions);
@@ -33,6 +36,7 @@ class Firewall {
     plan::AccessReport report;
     std::string repaired;             // what somebody had changed, "" when all was well
     std::vector<Stranger> strangers;  // not told before within the hour
+    bool forgetful = false;           // there are more than can be remembered; told once an hour
   };
   // Looks whether the rules are still there and who has tried; repairs. Nothing is touched before
   // the first set().
@@ -41,15 +45,18 @@ class Firewall {
  private:
   [[nodiscard]] std::string why_unable() const;
   [[nodiscard]] Status write();
+  void keep_for_boot();
   [[nodiscard]] Result<Json> list() const;
   [[nodiscard]] plan::AccessReport report(const Status& status) const;
 
   FirewallChoice choice_;
   bool whole_host_;
+  std::unique_ptr<BootRules> boot_;
   std::optional<plan::Admissions> wanted_;  // nullopt: never told
   bool in_force_ = false;
   std::vector<std::string> expected_;  // what a listing says when nobody has touched it
   std::map<std::pair<std::string, std::int64_t>, Instant> told_;
+  std::optional<Instant> told_forgetful_;
 };
 
 }  // namespace consort::agent

@@ -61,7 +61,9 @@ void print_instance(const Json& row) {
   const std::string head = fmt::format(
       "{} on {}: {}{}",
       paint(Colour::bold, row.string_or("service") + (version.empty() ? "" : " " + version)),
-      row.string_or("host"), state_of(row), reason.empty() ? "" : ": " + reason);
+      row.string_or("host"), state_of(row),
+      (row.bool_or("placed", true) ? "" : ", where nothing places it") +
+          (reason.empty() ? "" : ": " + reason));
   print(wrap(head, output_width(), 0, "  ") + "\n");
   if (!row.string_or("purpose").empty())
     print("  " + wrap(paint(Colour::dim, row.string_or("purpose")), output_width(), 2, "  ") +

@@ -40,6 +40,9 @@ void print_instances(const Json& status) {
       std::string note = instance.string_or("reason");
       if (!instance.string_or("step").empty()) note = "at step " + instance.string_or("step");
       if (!instance.bool_or("current") && note.empty()) note = "not the current manifest";
+      // Also what only its host says.
+      if (!instance.bool_or("placed", true))
+        note = "nothing places it here" + (note.empty() ? "" : "; " + note);
       notes = notes || !note.empty();
       rows.push_back({name, instance.string_or("version", "-"), instance.string_or("host"),
                       health_text(instance), shown_digest(instance.string_or("manifest", "-")),

@@ -32,8 +32,60 @@ std::string hosts_text(const std::vector<std::string>& hosts) {
 
 }  // namespace
 
-// Instances of an older manifest, or on a host where nothing places them. A host that has left
-// every inventory has left the site: it counts no more.
+// In force are the current generation and what every open rollout brings.
+bool Core::is_placed(const std::string& service, const std::string& host) const {
+  const auto in = [&](const plan::Generation& generation) {
+    const auto record = generation.services.find(service);
+    return record != generation.services.end() &&
+           std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), host);
+  };
+  const plan::Generation* generation = current();
+  return (generation != nullptr && in(*generation)) ||
+         std::any_of(candidates_.begin(), candidates_.end(),
+                     [&](const auto& item) { return in(item.second); });
+}
+
+void Core::note_placements() {
+  const auto note = [this](const plan::Generation& generation) {
+    for (const auto& [service, record] : generation.services) {
+      for (const std::string& name : record.hosts) {
+        if (const auto host = hosts_.find(name); host != hosts_.end())
+          host->second.placed.insert(service);
+      }
+    }
+  };
+  if (const plan::Generation* generation = current()) note(*generation);
+  for (const auto& [id, candidate] : candidates_) note(candidate);
+}
+
+// Of what an earlier life of the store has placed only its host can tell.
+void Core::believe(HostState& host) {
+  for (const auto& [service, instance] : host.report.instances) {
+    if (instance.applied) host.placed.insert(service);
+  }
+}
+
+// A report that is older than the host's target says nothing of how that ended.
+void Core::note_the_gone(const std::string& host) {
+  HostState& state = hosts_.at(host);
+  const auto target = targets_.find(host);
+  if (target != targets_.end() && std::pair(state.report.epoch, state.report.seq) <
+                                      std::pair(target->second.epoch, target->second.seq))
+    return;
+  std::erase_if(state.placed, [&](const std::string& service) {
+    const auto report = state.report.instances.find(service);
+    const bool there = report != state.report.instances.end() &&
+                       (report->second.applied || !report->second.step.empty());
+    return !there && !is_placed(service, host);
+  });
+}
+
+void Core::note_the_gone() {
+  for (const auto& [name, host] : hosts_) note_the_gone(name);
+}
+
+// Instances of an older manifest, or on a host where nothing places them any more. A host that has
+// left every inventory has left the site: it counts no more.
 std::vector<plan::StillRunning> Core::still_running(
     const std::vector<const plan::Generation*>& in_force) const {
   const auto any = [&](auto&& holds) {
@@ -44,7 +96,7 @@ std::vector<plan::StillRunning> Core::still_running(
   for (const auto& [host, state] : hosts_) {
     if (!any([&, &host = host](const auto& g) { return g.hosts.contains(host); })) continue;
     for (const auto& [service, report] : state.report.instances) {
-      if (!report.applied) continue;
+      if (!report.applied || !state.placed.contains(service)) continue;
       const Digest& manifest = report.applied->manifest;
       if (any([&, &host = host, &service = service](const auto& g) {
             return places(g, service, manifest, host);
@@ -76,6 +128,7 @@ bool Core::ports_are_guarded() const {
 
 std::set<std::string> Core::refresh_access(Output& out) {
   std::set<std::string> changed;
+  note_placements();
   if (access_in_doubt_) return changed;
   std::vector<const plan::Generation*> in_force;
   if (const plan::Generation* generation = current()) in_force.push_back(generation);
@@ -210,6 +263,7 @@ std::vector<plan::Need> Core::unenforceable(const plan::Generation& wanted) cons
 
 void Core::doubt_access(Output& out) {
   access_in_doubt_ = true;
+  for (auto& [name, host] : hosts_) believe(host);
   settling_access_.clear();
   out.writes["access-in-doubt"] = std::string(kAccessInDoubt);
 }

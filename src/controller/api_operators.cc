@@ -61,7 +61,9 @@ Json instance_json(const Core& core, const std::string& service, const std::stri
        {"health", plan::health_name(report.health)},
        {"reason", report.health_reason},
        {"step", report.step},
-       {"current", wanted != nullptr && wanted->manifest == report.applied->manifest}});
+       {"current", wanted != nullptr && wanted->manifest == report.applied->manifest},
+       {"placed", wanted != nullptr &&
+                      std::binary_search(wanted->hosts.begin(), wanted->hosts.end(), host)}});
 }
 
 // It should run there, and no report says so.
@@ -75,7 +77,8 @@ Json absent_instance_json(const Core& core, const std::string& host) {
        {"health", "unknown"},
        {"reason", "nothing is there yet"},
        {"step", ""},
-       {"current", false}});
+       {"current", false},
+       {"placed", true}});
 }
 
 using InstancesOfService = std::vector<std::pair<std::string, const plan::InstanceReport*>>;

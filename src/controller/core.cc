@@ -166,6 +166,7 @@ void Core::apply(rollout::Rollout& rollout, rollout::Effects effects, Instant no
 void Core::conclude(rollout::Rollout& rollout, Instant now, Output& out) {
   rollout::shorten_texts(rollout, kMostKeptTexts);
   if (commits(rollout.result)) commit(rollout, now, out);
+  note_the_gone();
   leave_tail(rollout, now, out);
   settle_targets(rollout, out);
   out.writes["candidates/" + rollout.id] = std::nullopt;

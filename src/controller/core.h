@@ -73,6 +73,9 @@ struct HostState {
   std::optional<Instant> heard;         // in this life of the leader; not stored
   bool reachable = false;               // not stored
   Instant joined{};
+  // Services that were placed here, and which it has not reported gone since nothing places them:
+  // what it says of others lets it in nowhere, and keeps no port of it open.
+  std::set<std::string> placed;
   // What it has told this leader of the target that it holds; not stored. A report may be a little
   // older than the poll beside it, so each of them may tell once what the store does not know.
   bool polled = false;
@@ -254,6 +257,11 @@ class Core {
   std::set<std::string> refresh_access(Output& out);
   [[nodiscard]] std::vector<plan::StillRunning> still_running(
       const std::vector<const plan::Generation*>& in_force) const;
+  [[nodiscard]] bool is_placed(const std::string& service, const std::string& host) const;
+  void note_placements();
+  static void believe(HostState& host);
+  void note_the_gone(const std::string& host);
+  void note_the_gone();
   [[nodiscard]] bool guards_ports(const std::string& host) const;
   [[nodiscard]] bool ports_are_guarded() const;
   [[nodiscard]] bool moves_access(const plan::HostReport& before,

@@ -131,15 +131,20 @@ Output Core::on_report(plan::HostReport report, Instant now) {
   }
   host.told = std::move(told);
   const bool moves = moves_access(host.report, report);
+  const bool is_first = host.report.number == 0;
   host.report = report;
   host.report.events.clear();
+  if (is_first || access_in_doubt_) believe(host);
+  note_the_gone(report.host);
   // What a host says of itself becomes rules of others' firewalls and lines of their files.
   const auto address = host.report.facts.find("address");
   if (address != host.report.facts.end() && !is_address_or_name(address->second))
     host.report.facts.erase(address);
   out.writes["hosts/" + report.host] =
       Json::object(
-          {{"report", plan::host_report_to_json(host.report)}, {"joined", to_millis(host.joined)}})
+          {{"report", plan::host_report_to_json(host.report)},
+           {"joined", to_millis(host.joined)},
+           {"placed", Json::array_of(std::vector(host.placed.begin(), host.placed.end()))}})
           .dump();
   adopt(report, out);
   if (moves) refresh_access(out);

@@ -82,6 +82,13 @@ Status Core::load(const std::string& key, const std::string& value) {
     if (const Json* report = json.find("report"))
       host.report = TRY(plan::host_report_from_json(*report));
     host.joined = from_millis(json.int_or("joined"));
+    const Json* placed = json.find("placed");
+    if (placed != nullptr && placed->is_array()) {
+      for (const Json& service : placed->as_array())
+        if (service.is_string()) host.placed.insert(service.as_string());
+    } else {
+      believe(host);  // a store of an older controller does not say it
+    }
     hosts_.emplace(rest, std::move(host));
   } else if (kind == "generations") {
     generations_.emplace(TRY(parse_number(rest, key)),

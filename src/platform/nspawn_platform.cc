@@ -23,6 +23,7 @@ namespace {
 constexpr std::string_view kNetworkUnit = R"([Unit]
 Description=The address of this host
 DefaultDependencies=no
+After=network-pre.target
 Before=network.target
 [Service]
 Type=oneshot

@@ -381,6 +381,64 @@ class DeclaredAccess(Scenario):
         self.wait_until("h1 is back", lambda: self.reaches("h2"), 90)
         self.assertFalse(self.reaches("h4"))
 
+    @unittest.skipUnless(PLATFORM == "nspawn", "only a host that boots has a boot")
+    def test_a_boot_opens_no_port_also_where_the_agent_does_not_come_up(self):
+        self.must_deploy(self.shop(["h2"], "enforce", "boot.json"))
+        self.assertEqual(self.on_host("h1", "/usr/bin/stat", "-c", "%a", "/var/lib/consort/access.nft").out.strip(), "600")
+        self.assertFalse(self.reaches("h4"))
+        self.on_host("h1", "/usr/bin/systemctl", "disable", "consort-agent.service")
+        stranger = self.tries_for("h4", 60)
+        # `lab reboot` would wait for the agent.
+        self.on_host("h1", "/bin/sh", "-c", "touch /run/before && systemctl reboot --no-block")
+        self.wait_until("h1 boots", lambda: self.on_host("h1", "/bin/sh", "-c", "test -e /run/before || echo anew").out.strip() == "anew", 90)
+        self.wait_until("the database is back, without an agent", lambda: self.reaches("h2"), 90)
+        self.assertNotEqual(self.on_host("h1", "/usr/bin/systemctl", "is-active", "--quiet", "consort-agent.service").status, 0)
+        out = stranger.communicate(timeout=120)[0]
+        self.assertIn("refused", out, "it has tried")
+        self.assertNotIn("OPEN", out)
+        # What the agent takes over when it comes at last is not open for a moment either.
+        stranger = self.tries_for("h4", 10)
+        self.on_host("h1", "/usr/bin/systemctl", "enable", "--now", "consort-agent.service")
+        self.assertNotIn("OPEN", stranger.communicate(timeout=120)[0])
+        self.assertTrue(self.reaches("h2"))
+        # A damaged file closes the port until the agent has written it anew.
+        self.on_host("h1", "/bin/sh", "-c", "echo junk > /var/lib/consort/access.nft")
+        stranger = self.tries_for("h4", 40)
+        self.lab_verb("reboot", "h1")
+        self.wait_until("the agent has made the database come back", lambda: self.reaches("h2"), 90)
+        self.assertNotIn("OPEN", stranger.communicate(timeout=120)[0])
+        # Where nothing is guarded nothing waits for anything.
+        self.must_deploy(self.shop(["h2"], "off", "open.json"))
+        left = "ls /etc/systemd/system /etc/systemd/system/*.d /etc/systemd/system/*.wants /var/lib/consort | grep access"
+        self.wait_until("nothing is left", lambda: self.on_host("h1", "/bin/sh", "-c", left).out == "")
+        self.assertTrue(self.reaches("h4"))
+
+    def tries_for(self, host, seconds):
+        """A process that tries the port of h1 again and again, and says "OPEN" where it gets through."""
+        script = (
+            "import socket, sys, time\n"
+            "print('begun', flush=True)\n"
+            "end = time.time() + float(sys.argv[3])\n"
+            "said = set()\n"
+            "while time.time() < end:\n"
+            "    try:\n"
+            "        socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=0.4).close()\n"
+            "        now = 'OPEN'\n"
+            "    except ConnectionRefusedError:\n"
+            "        now = 'refused'\n"
+            "    except OSError:\n"
+            "        now = 'nothing'\n"
+            "    if now not in said:\n"
+            "        said.add(now)\n"
+            "        print(now, flush=True)\n"
+            "    time.sleep(0.002)\n"
+        )
+        argv = [CONSORT, "lab", "exec", "--dir", str(self.lab), host, "--", "/usr/bin/python3", "-c", script, self.inventory["h1"], str(self.port), str(seconds)]
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL)
+        self.addCleanup(process.wait)
+        self.assertEqual(process.stdout.readline(), "begun\n")
+        return process
+
     def test_access_alone_is_planned_without_steps_and_only_where_it_can_be_kept(self):
         self.must_deploy(self.shop(["h2"], "off", "off.json"))
         mark, generation = self.mark(), self.generation()

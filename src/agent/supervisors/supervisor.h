@@ -15,6 +15,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/supervisors/boot_guard.h"
 #include "base/digest.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -106,6 +107,10 @@ class Supervisor {
   // Stops it and forgets it, its log too.
   [[nodiscard]] virtual Status remove(const std::string& name) = 0;
   [[nodiscard]] virtual std::string log_tail(const std::string& name, std::size_t lines) = 0;
+
+  // From the next boot on these rules are in force before such a daemon starts; nullopt: there are
+  // none any more. Nothing to do where daemons start only after the agent, which guards first.
+  [[nodiscard]] virtual Status guard_boot(const std::optional<BootGuard>& /*guard*/) { return {}; }
 
   // Called from a thread of the supervisor when a daemon's state changed; set it once, before
   // ensure().

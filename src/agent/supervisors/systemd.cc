@@ -195,12 +195,90 @@ class SystemdSupervisor final : public Supervisor {
     return call(bus_.get(), "Reload");
   }
 
+  Status guard_boot(const std::optional<BootGuard>& guard) override {
+    const std::lock_guard lock(mutex_);
+    if (guard) return install_boot_guard(*guard);
+    bool changed = TRY(put_boot_drop_ins({}));
+    const fs::path file = options_.unit_folder / kBootUnit;
+    std::error_code absent;
+    if (fs::exists(file, absent)) {
+      TRYV(change_files_of_unit("DisableUnitFiles", std::string(kBootUnit)));
+      TRYV(remove_tree(file));
+      changed = true;
+    }
+    return changed ? call(bus_.get(), "Reload") : Status{};
+  }
+
   std::string log_tail(const std::string& name, std::size_t lines) override {
+    return log_of_unit(unit_name(name), lines);
+  }
+
+  void on_state_change(StateChanged callback) override {
+    const std::lock_guard lock(callback_mutex_);
+    callback_ = std::move(callback);
+  }
+
+ private:
+  // It is started at once: what cannot be loaded now will not be at a boot, and then no daemon may
+  // be made to wait for it.
+  Status install_boot_guard(const BootGuard& guard) {
+    const std::string unit(kBootUnit);
+    const std::string text = TRY(render_boot_unit(guard));
+    const fs::path file = options_.unit_folder / unit;
+    if (read_file(file, 1U << 16U).value_or("") != text) {
+      TRYV(write_file_atomic(file, text, 0644));
+      TRYV(call(bus_.get(), "Reload"));
+    }
+    std::error_code ec;
+    const fs::path wanted = options_.unit_folder / (std::string(kBootTarget) + ".wants") / unit;
+    if (!fs::is_symlink(wanted, ec)) TRYV(change_files_of_unit("EnableUnitFiles", unit));
+    Status loaded;
+    if (TRY(property_string(unit, kUnit, "ActiveState")) != "active")
+      loaded = run_job_of_unit("StartUnit", unit, seconds(70));
+    BootGuard kept = guard;
+    for (auto& [name, must] : kept.daemons) must = must && loaded.has_value();
+    if (TRY(put_boot_drop_ins(kept.daemons))) TRYV(call(bus_.get(), "Reload"));
+    return loaded;
+  }
+
+  // These and no others; whether anything has changed.
+  Result<bool> put_boot_drop_ins(const std::map<std::string, bool>& daemons) {
+    bool changed = false;
+    std::map<fs::path, std::string> wanted;
+    for (const auto& [name, must] : daemons) {
+      const fs::path folder = options_.unit_folder / (unit_name(name) + ".d");
+      wanted.emplace(folder / kBootDropIn, render_boot_drop_in(must));
+    }
+    std::vector<fs::path> old;
+    std::error_code ec;
+    for (const auto& item : fs::directory_iterator(options_.unit_folder, ec)) {
+      const std::string folder = item.path().filename().string();
+      if (!folder.starts_with("consort-") || !folder.ends_with(".service.d")) continue;
+      const fs::path file = item.path() / kBootDropIn;
+      std::error_code absent;
+      if (!wanted.contains(file) && fs::exists(fs::symlink_status(file, absent)))
+        old.push_back(file);
+    }
+    for (const fs::path& file : old) {
+      TRYV(remove_tree(file));
+      fs::remove(file.parent_path(), ec);  // unless others have put something there
+      changed = true;
+    }
+    for (const auto& [file, text] : wanted) {
+      if (read_file(file, 1U << 16U).value_or("") == text) continue;
+      TRYV(make_folders(file.parent_path()));
+      TRYV(write_file_atomic(file, text, 0644));
+      changed = true;
+    }
+    return changed;
+  }
+
+  static std::string log_of_unit(const std::string& unit, std::size_t lines) {
     sd_journal* journal = nullptr;
     if (sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY) < 0) return "";
     const std::unique_ptr<sd_journal, decltype(&sd_journal_close)> owned(journal,
                                                                          &sd_journal_close);
-    sd_journal_add_match(journal, ("_SYSTEMD_UNIT=" + unit_name(name)).c_str(), 0);
+    sd_journal_add_match(journal, ("_SYSTEMD_UNIT=" + unit).c_str(), 0);
     sd_journal_seek_tail(journal);
     std::vector<std::string> out;
     while (out.size() < lines && sd_journal_previous(journal) > 0) {
@@ -214,12 +292,6 @@ class SystemdSupervisor final : public Supervisor {
     return join(out, "\n");
   }
 
-  void on_state_change(StateChanged callback) override {
-    const std::lock_guard lock(callback_mutex_);
-    callback_ = std::move(callback);
-  }
-
- private:
   [[nodiscard]] fs::path unit_path(const std::string& name) const {
     return options_.unit_folder / unit_name(name);
   }
@@ -261,8 +333,11 @@ class SystemdSupervisor final : public Supervisor {
   }
 
   Status change_unit_files(const char* method, const std::string& name) {
+    return change_files_of_unit(method, unit_name(name));
+  }
+
+  Status change_files_of_unit(const char* method, const std::string& unit) {
     const int runtime = options_.unit_folder.string().starts_with("/run") ? 1 : 0;
-    const std::string unit = unit_name(name);
     if (std::string_view(method) == "EnableUnitFiles")
       return call(bus_.get(), method, "asbb", 1, unit.c_str(), runtime, 1);
     return call(bus_.get(), method, "asb", 1, unit.c_str(), runtime);
@@ -306,7 +381,10 @@ class SystemdSupervisor final : public Supervisor {
   }
 
   Status run_job(const char* method, const std::string& name, Duration timeout) {
-    const std::string unit = unit_name(name);
+    return run_job_of_unit(method, unit_name(name), timeout);
+  }
+
+  Status run_job_of_unit(const char* method, const std::string& unit, Duration timeout) {
     BusError error;
     sd_bus_message* reply = nullptr;
     ended_.clear();
@@ -333,7 +411,7 @@ class SystemdSupervisor final : public Supervisor {
     const std::string result = ended_[path];
     if (result == "done") return {};
     return fail(ErrorCode::io, fmt::format("{} of {} ended as '{}'{}", method, unit, result,
-                                           last_words(log_tail(name, 10))))
+                                           last_words(log_of_unit(unit, 10))))
         .hint(fmt::format("systemctl status {}", unit));
   }
 

@@ -22,7 +22,22 @@ class AccessTest : private OwnNetwork, public AgentShellTest {
     ::unsetenv("CONSORT_TEST_FIREWALL");
     static_cast<void>(tool({"nft", "delete", "table", "inet", "consort"}));
   }
+  // A service without a daemon that offers these ports; the tests themselves listen there.
+  void offer(const plan::Admissions& admissions) {
+    const std::size_t before = offered.size();
+    for (const plan::Admission& admission : admissions) offered.insert(admission.port);
+    if (offered.size() == before) return;
+    plan::Manifest door;
+    door.service = "door";
+    door.host_class = "web";
+    for (const std::int64_t port : offered)
+      door.provides["p" + std::to_string(port)] = Json::object({{"port", port}});
+    const std::string attempt = "door" + std::to_string(offered.size());
+    static_cast<void>(install(door, attempt));
+    ASSERT_TRUE(controller.outcome("door", attempt));
+  }
   void admit(const plan::Admissions& admissions) {
+    offer(admissions);
     controller.admit(admissions);
     const Digest wanted = plan::admissions_digest(admissions);
     ASSERT_TRUE(controller.wait([&](const plan::HostReport& report) {
@@ -45,11 +60,13 @@ class AccessTest : private OwnNetwork, public AgentShellTest {
     late.daemon.reset();
     late.hooks.clear();
     late.data_version = 0;
+    late.provides["http"] = Json::object({{"port", 7777}});
     late.hooks["start"] =
         controller.script(nft + " list chain inet consort port_7777 > $CONSORT_DATA/seen 2>&1");
     late.hooks["stop"] = controller.script("true");
     return {controller.publish(late), plan::Mode::running};
   }
+  std::set<std::int64_t> offered;
 };
 
 TEST_F(AccessTest, WhoJoinsGetsThroughAtOnceAndNothingElseMoves) {
@@ -102,11 +119,27 @@ TEST_F(AccessTest, PortsAreGuardedBeforeTheirServiceStarts) {
   EXPECT_THAT(text_of(service("late") / "data/seen"), HasSubstr("reject with tcp reset"));
 }
 
+TEST_F(AccessTest, APortThatNothingHereOffersStaysOpen) {
+  const Client stranger(9);
+  const Echo ssh, http;
+  offer({shop(http.port(), {})});
+  plan::Admissions both = {shop(ssh.port(), {}), shop(http.port(), {"10.77.0.2"})};
+  if (ssh.port() > http.port()) std::swap(both[0], both[1]);
+  controller.admit(both);
+  const Digest wanted = plan::admissions_digest(both);
+  ASSERT_TRUE(controller.wait([&](const plan::HostReport& report) {
+    return report.access && report.access->admitted == wanted;
+  }));
+  EXPECT_FALSE(stranger.reaches(http.port()));
+  EXPECT_TRUE(stranger.reaches(ssh.port()));
+}
+
 TEST_F(AccessTest, ALaterTargetDoesNotOvertakeTheRulesOfAnEarlierOne) {
   kill_agent();
   const StandInForNft slow("while [ -e hold ]; do sleep 0.02; done");
   if (!slow.placed()) GTEST_SKIP() << "mount namespaces are not permitted here";
   start_agent();
+  offer({late_port()});
   const plan::InstanceState late = late_service(slow.real().string());
   const auto before = controller.wait([](const plan::HostReport&) { return true; });
   ASSERT_TRUE(before);
@@ -128,6 +161,7 @@ TEST_F(AccessTest, APromiseThatCannotBeKeptIsToldByTheHealthOfItsService) {
   kill_agent();
   ::unsetenv("CONSORT_TEST_FIREWALL");  // now it keeps a folder, and no firewall
   start_agent();
+  offer({shop(7777, {})});
   controller.admit({shop(7777, {"10.77.0.2"})});
   const auto report = controller.wait([](const plan::HostReport& r) {
     return r.access && !r.access->able && r.instances.at("shop").health == plan::Health::unhealthy;

@@ -149,6 +149,22 @@ TEST(AccessRules, StrangersAreReadFromTheirSets) {
               ElementsAre(Stranger{"10.0.0.9", 5432, 4}));
 }
 
+TEST(AccessRules, ASetThatIsFullOfStrangersIsSeen) {
+  const auto listed = [](int strangers) {
+    Json::Array elements;
+    for (int i = 0; i < strangers; ++i)
+      elements.push_back(Json::object(
+          {{"elem", Json::object({{"val", Json::object({{"concat", Json::array()}})}})}}));
+    const Json set = Json::object({{"name", "strangers_v4"}, {"elem", elements}});
+    Json::Array items;
+    items.push_back(Json::object({{"set", set}}));
+    return Json::object({{"nftables", items}});
+  };
+  EXPECT_FALSE(is_full_of_strangers(Json::object()));
+  EXPECT_FALSE(is_full_of_strangers(listed(1023)));
+  EXPECT_TRUE(is_full_of_strangers(listed(1024)));
+}
+
 // --- the core ------------------------------------------------------------------------------------
 
 plan::Target target(std::uint64_t seq, std::optional<plan::Admissions> admissions) {
@@ -163,28 +179,106 @@ bool guards(const Output& output) {
   return !output.work.empty() && std::holds_alternative<GuardPorts>(output.work.front());
 }
 
-TEST(AgentAccess, PortsAreGuardedBeforeAnythingElseAndOnlyWhenSomethingChanged) {
+std::map<Digest, plan::Manifest> offer(const std::string& name, int port) {
+  plan::Manifest manifest;
+  manifest.service = "db";
+  manifest.provides["sql"] = Json::object({{"port", port}});
+  return {{Digest::of(name), manifest}};
+}
+
+plan::Target that_wants(std::uint64_t seq, const std::string& manifest,
+                        const plan::Admissions& admissions) {
+  plan::Target out = target(seq, admissions);
+  out.instances["db"].wanted = plan::InstanceState{Digest::of(manifest)};
+  out.instances["db"].attempt = manifest;
+  return out;
+}
+
+// A host on which "m" runs, which offers 5432.
+Core with_a_database(const std::optional<plan::Admissions>& admissions) {
+  Instance runs;
+  runs.applied = plan::InstanceState{Digest::of("m")};
+  runs.outcome = plan::Outcome{};
+  runs.outcome->attempt = "m";
+  plan::Target held = that_wants(1, "m", {});
+  held.admissions = admissions;
+  Core core = Core::restore({{"instances/db", instance_to_json(runs).dump()},
+                             {"target", plan::target_to_json(held).dump()}})
+                  .value();
+  core.learn(offer("m", 5432));
+  static_cast<void>(core.start());
+  return core;
+}
+
+TEST(AgentAccess, PortsAreGuardedBeforeWhatStandsBehindThemBegins) {
   Core core = Core::restore({}).value();
-  plan::Target first = target(1, plan::Admissions{sql()});
-  first.instances["db"].wanted = plan::InstanceState{Digest::of("m")};
-  first.instances["db"].attempt = "a";
-  const Output output = core.on_target(first).value();
-  ASSERT_TRUE(guards(output));
-  EXPECT_EQ(output.work.size(), 2U);
-  first.seq = 2;
-  EXPECT_FALSE(guards(core.on_target(first).value()));
-  first.seq = 3;
-  first.admissions = plan::Admissions();
-  EXPECT_TRUE(guards(core.on_target(first).value()));
+  const plan::Target first = that_wants(1, "m", {sql()});
+  const Output told = core.on_target(first).value();
+  EXPECT_FALSE(guards(told)) << "nobody knows yet whether anything here offers that port";
+  ASSERT_EQ(told.work.size(), 1U);
+  const Output loaded = core.on_manifests("db", offer("m", 5432));
+  ASSERT_TRUE(guards(loaded));
+  EXPECT_THAT(std::get<GuardPorts>(loaded.work.front()).admissions, ElementsAre(sql()));
+  ASSERT_EQ(loaded.work.size(), 2U);
+  EXPECT_TRUE(std::holds_alternative<PerformStep>(loaded.work.back()));
+}
+
+TEST(AgentAccess, ATargetThatChangesNothingOfAccessGuardsNothingAnew) {
+  Core core = with_a_database(plan::Admissions{sql()});
+  EXPECT_FALSE(guards(core.on_target(that_wants(2, "m", {sql()})).value()));
+  plan::Admission more = sql();
+  more.sources.insert(more.sources.begin(), "10.0.0.6");
+  EXPECT_TRUE(guards(core.on_target(that_wants(3, "m", {more})).value()));
+  EXPECT_TRUE(guards(core.on_target(that_wants(4, "m", {})).value()));
+}
+
+TEST(AgentAccess, APortThatNothingHereOffersIsLeftAlone) {
+  Core core = with_a_database(plan::Admissions{sql()});
+  plan::Admission ssh = sql();
+  ssh.port = 22;
+  ssh.sources.clear();
+  EXPECT_FALSE(guards(core.on_target(that_wants(2, "m", {ssh, sql()})).value()));
+  EXPECT_THAT(core.admissions(), ElementsAre(sql()));
+  EXPECT_THAT(core.held_admissions(), ElementsAre(ssh));
+  // A controller that waits for a port of which the host will hear later does not wait for ever.
+  static_cast<void>(core.on_access({true, "", plan::admissions_digest({sql()})}));
+  EXPECT_EQ(core.report().access->admitted, plan::admissions_digest({ssh, sql()}));
+  static_cast<void>(core.on_access({true, "nft says no", Digest()}));
+  EXPECT_TRUE(core.report().access->admitted.is_none());
+}
+
+TEST(AgentAccess, WhileAVersionComesThePortsOfBothAreGuarded) {
+  plan::Admission next = sql();
+  next.port = 5433;
+  Core core = with_a_database(plan::Admissions{sql()});
+  static_cast<void>(core.on_target(that_wants(2, "n", {sql(), next})).value());
+  EXPECT_THAT(core.admissions(), ElementsAre(sql()));
+  auto both = offer("m", 5432);
+  both.merge(offer("n", 5433));
+  const Output begun = core.on_manifests("db", both);
+  ASSERT_TRUE(guards(begun));
+  EXPECT_THAT(core.admissions(), ElementsAre(sql(), next));
+}
+
+TEST(AgentAccess, AManifestThatCannotBeReadAnyMoreDoesNotOpenItsPort) {
+  Instance runs;
+  runs.applied = plan::InstanceState{Digest::of("m")};
+  const Core core =
+      Core::restore({{"instances/db", instance_to_json(runs).dump()},
+                     {"target", plan::target_to_json(target(1, plan::Admissions{sql()})).dump()}})
+          .value();
+  EXPECT_THAT(core.admissions(), ElementsAre(sql()));
 }
 
 TEST(AgentAccess, AControllerThatDoesNotKnowLeavesWhatIsInForceAlsoOverARestart) {
-  Core core = Core::restore({}).value();
-  static_cast<void>(core.on_target(target(1, plan::Admissions{sql()})).value());
-  const Output output = core.on_target(target(2, std::nullopt)).value();
+  Core core = with_a_database(plan::Admissions{sql()});
+  plan::Target silent = that_wants(2, "m", {});
+  silent.admissions = std::nullopt;
+  const Output output = core.on_target(silent).value();
   EXPECT_FALSE(guards(output));
   EXPECT_THAT(core.admissions(), ElementsAre(sql()));
-  const Core again = Core::restore({{"target", *output.writes.at("target")}}).value();
+  Core again = Core::restore({{"target", *output.writes.at("target")}}).value();
+  again.learn(offer("m", 5432));
   EXPECT_THAT(again.admissions(), ElementsAre(sql()));
 }
 

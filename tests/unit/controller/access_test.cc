@@ -154,6 +154,28 @@ TEST_F(ControllerAccess, AStragglerIsLetInUntilItIsGone) {
   EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2"));
 }
 
+TEST_F(ControllerAccess, AHostThatHasReportedItsInstanceGoneIsNotBelievedThatItIsBack) {
+  given(site(3));
+  Model without = site(3);
+  without.service("web", "web", "v1", {"db"}, {"w1", "w2"});
+  ASSERT_TRUE(deploy(request(without)));
+  settle();
+  ASSERT_EQ(version_on("w3", "web"), "nothing");
+  ASSERT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2"));
+  agents["w3"].instances["web"] = agents["w1"].instances["web"];
+  report("w3");
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2"));
+  restart();
+  report("w3");
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2")) << "the store remembers";
+  // Where something places it, it counts like any other.
+  agents["w3"].instances.erase("web");
+  report("w3");
+  ASSERT_TRUE(deploy(request(site(3))));
+  settle();
+  EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"));
+}
+
 TEST_F(ControllerAccess, AnAddressThatOnlyTheAgentKnowsIsFollowed) {
   Model model = site(2);
   model.generation.hosts.at("w2").address = "w2.example";
