@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "base/log.h"
+#include "controller/own_pages.h"
 #include "controller/shell.h"
 #include "crypto/identity.h"
 
@@ -78,6 +79,7 @@ void Gate::route(std::string_view method, std::string_view pattern, Handler hand
 Result<access::Known> Gate::identify(const http::Request& request) const {
   const std::string address = address_of(request.peer);
   if (protection_ == Protection::none) {
+    TRYV(check_no_foreign_page(request.headers));
     access::Known local;
     local.principal.kind = access::Principal::Kind::local;
     local.principal.address = address;
