@@ -30,6 +30,18 @@ std::string address_of(const http::Peer& peer) {
   return fmt::format("{}:{}", peer.address, peer.port);
 }
 
+// The same for all tokens of one operator, which share what one peer may have of the server.
+std::string identity_of(const access::Principal& who) {
+  switch (who.kind) {
+    case access::Principal::Kind::host:
+      return "host " + who.name;
+    case access::Principal::Kind::operator_:
+      return "operator " + who.name;
+    default:
+      return "local";
+  }
+}
+
 // "token ab12" → "ab12"
 std::string token_of(const access::Principal& principal) {
   const std::size_t space = principal.how.find(' ');
@@ -131,6 +143,7 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
     known = access::Known{};
     known->principal.address = address_of(request.peer);
   }
+  if (is_of_the_site(known->principal)) responder.believe(identity_of(known->principal));
   access::Subject subject;
   subject.name = row.on == ActionRow::On::self ? known->principal.name : request.param("name");
   subject.partition = partition_;
