@@ -152,7 +152,9 @@ int main() {
   Record record("http");
   Park park;
   http::EventLoop loop;
-  auto server = must(http::Server::create(loop, {{"127.0.0.1:0"}, {}}));
+  http::ServerLimits limits;
+  limits.max_strangers_per_address = limits.max_connections;  // all are of one address
+  auto server = must(http::Server::create(loop, {{"127.0.0.1:0"}, limits}));
   server.route("GET", "/v1/hosts/{name}",
                [](const http::Request& request, const http::Responder& responder) {
                  responder.send(http::Response::json(Json::object(

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "base/text.h"
+
 namespace consort {
 namespace {
 
@@ -44,7 +46,9 @@ spdlog::logger& logger() {
 void set_log_level(LogLevel level) { logger().set_level(to_spdlog(level)); }
 bool log_enabled(LogLevel level) { return logger().should_log(to_spdlog(level)); }
 
-void log_line(LogLevel level, std::string_view text) {
+void log_line(LogLevel level, std::string_view line) {
+  // Much of it was sent by somebody: it shall write no lines of its own, and steer no terminal.
+  const std::string text = printable(std::string(line), Lines::one);
   if (under_journal()) {
     // sd-daemon(3): "<N>" gives the line its syslog priority.
     const char* prefix = level == LogLevel::error  ? "<3>"

@@ -1,5 +1,6 @@
 // Logging for the shells (never for engines). One line per event on stderr; under systemd the
-// journal's priority prefix is used instead of a time stamp. Thread-safe.
+// journal's priority prefix is used instead of a time stamp. What could steer a terminal or begin a
+// line is replaced (printable()). Thread-safe.
 #pragma once
 
 #include <fmt/format.h>
@@ -15,7 +16,7 @@ enum class LogLevel : std::uint8_t { debug, info, warn, error };
 // Lines below this level are dropped. Default info; CONSORT_LOG=debug|info|warn|error sets it.
 void set_log_level(LogLevel level);
 [[nodiscard]] bool log_enabled(LogLevel level);
-void log_line(LogLevel level, std::string_view text);
+void log_line(LogLevel level, std::string_view line);
 
 template <class... Args>
 void log(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {

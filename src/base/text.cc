@@ -67,19 +67,52 @@ std::string plain_path(std::string_view path) {
   return out.empty() && absolute ? std::string("/") : out;
 }
 
+namespace {
+
+// Bytes of the well-formed character that this begins with; 0 when there is none.
+std::size_t character_length(std::string_view text) {
+  const auto lead = static_cast<unsigned char>(text[0]);
+  const std::size_t length = lead < 0x80                   ? 1
+                             : lead >= 0xC2 && lead < 0xE0 ? 2
+                             : lead >= 0xE0 && lead < 0xF0 ? 3
+                             : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                           : 0;
+  if (length == 0 || length > text.size()) return 0;
+  unsigned code = length == 1 ? lead : lead & (0xFFU >> (length + 1));
+  for (std::size_t k = 1; k < length; ++k) {
+    const auto next = static_cast<unsigned char>(text[k]);
+    if ((next & 0xC0U) != 0x80U) return 0;
+    code = (code << 6U) | (next & 0x3FU);
+  }
+  const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
+  return overlong || (code >= 0xD800 && code < 0xE000) || code > 0x10FFFF ? 0 : length;
+}
+
+// One of U+2028 to U+202E and U+2066 to U+2069.
+bool turns_writing(std::string_view character) {
+  const auto last = static_cast<unsigned char>(character[2]);
+  return (character.starts_with("\xe2\x80") && last >= 0xa8 && last <= 0xae) ||
+         (character.starts_with("\xe2\x81") && last >= 0xa6 && last <= 0xa9);
+}
+
+}  // namespace
+
 std::string printable(std::string text, Lines lines) {
-  unsigned char before = 0;
-  for (char& c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n') {
-      if (lines == Lines::one) c = ' ';
-    } else if ((byte < 0x20 && c != '\t') || byte == 0x7f) {
-      c = '?';
-    } else if (before == 0xc2 && byte >= 0x80 && byte < 0xa0) {
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t length = character_length(std::string_view(text).substr(at));
+    const std::string_view character = std::string_view(text).substr(at, std::max(length, 1UL));
+    const auto first = static_cast<unsigned char>(character.front());
+    if (first == '\n') {
+      if (lines == Lines::one) text[at] = ' ';
+    } else if (length == 0 || (first < 0x20 && first != '\t') || first == 0x7f) {
+      text[at] = '?';
+    } else if (length == 2 && first == 0xc2 && static_cast<unsigned char>(character[1]) < 0xa0) {
       // U+00BF, so that it stays UTF-8.
-      c = '\xbf';
+      text[at + 1] = '\xbf';
+    } else if (length == 3 && turns_writing(character)) {
+      text.replace(at, length, "\xef\xbf\xbd");
     }
-    before = byte;
+    at += std::max(length, 1UL);
   }
   return text;
 }
@@ -225,24 +258,10 @@ bool glob_match(std::string_view pattern, std::string_view text) {
 }
 
 bool is_utf8(std::string_view text) {
-  std::size_t i = 0;
-  while (i < text.size()) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xC2 && lead < 0xE0 ? 2
-                               : lead >= 0xE0 && lead < 0xF0 ? 3
-                               : lead >= 0xF0 && lead < 0xF5 ? 4
-                                                             : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    unsigned code = length == 1 ? lead : lead & (0xFFU >> (length + 1));
-    for (std::size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if ((next & 0xC0U) != 0x80U) return false;
-      code = (code << 6U) | (next & 0x3FU);
-    }
-    const bool overlong = (length == 3 && code < 0x800) || (length == 4 && code < 0x10000);
-    if (overlong || (code >= 0xD800 && code < 0xE000) || code > 0x10FFFF) return false;
-    i += length;
+  while (!text.empty()) {
+    const std::size_t length = character_length(text);
+    if (length == 0) return false;
+    text.remove_prefix(length);
   }
   return true;
 }

@@ -23,8 +23,9 @@ namespace consort {
 [[nodiscard]] std::string plain_path(std::string_view path);
 // Well-formed UTF-8 (RFC 3629: no overlong forms, no surrogates).
 [[nodiscard]] bool is_utf8(std::string_view text);
-// Text that somebody else wrote, so that it steers no terminal. Control characters become '?',
-// those from U+0080 to U+009F an inverted one (it has as many bytes). Tabs stay; so do newlines of
+// Text that somebody else wrote, so that it steers no terminal. Control characters, and bytes that
+// are no UTF-8, become '?'; those from U+0080 to U+009F an inverted one, separators of lines and
+// what turns the direction of writing U+FFFD (each has as many bytes). Tabs stay; so do newlines of
 // `many`, else they become spaces.
 enum class Lines : std::uint8_t { one, many };
 [[nodiscard]] std::string printable(std::string text, Lines lines);

@@ -12,7 +12,9 @@ namespace consort::controller {
 namespace {
 
 constexpr std::size_t kReportBytes = 4U << 20U;
-constexpr std::size_t kObjectChunk = 4U << 20U;
+// Waits in memory for each reader. As the store's own pieces: less would unpack them more than
+// once.
+constexpr std::size_t kObjectChunk = 1U << 20U;
 constexpr std::size_t kUploadBytes = 9U << 20U;
 
 Result<std::uint64_t> number(const http::Request& request, std::string_view name) {

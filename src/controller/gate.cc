@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "base/log.h"
+#include "controller/own_pages.h"
 #include "controller/shell.h"
 #include "crypto/identity.h"
 
@@ -27,6 +28,18 @@ bool is_of_the_site(const access::Principal& principal) {
 
 std::string address_of(const http::Peer& peer) {
   return fmt::format("{}:{}", peer.address, peer.port);
+}
+
+// The same for all tokens of one operator, which share what one peer may have of the server.
+std::string identity_of(const access::Principal& who) {
+  switch (who.kind) {
+    case access::Principal::Kind::host:
+      return "host " + who.name;
+    case access::Principal::Kind::operator_:
+      return "operator " + who.name;
+    default:
+      return "local";
+  }
 }
 
 // "token ab12" → "ab12"
@@ -78,6 +91,7 @@ void Gate::route(std::string_view method, std::string_view pattern, Handler hand
 Result<access::Known> Gate::identify(const http::Request& request) const {
   const std::string address = address_of(request.peer);
   if (protection_ == Protection::none) {
+    TRYV(check_no_foreign_page(request.headers));
     access::Known local;
     local.principal.kind = access::Principal::Kind::local;
     local.principal.address = address;
@@ -129,6 +143,7 @@ void Gate::handle(access::Action action, const Handler& handler, const http::Req
     known = access::Known{};
     known->principal.address = address_of(request.peer);
   }
+  if (is_of_the_site(known->principal)) responder.believe(identity_of(known->principal));
   access::Subject subject;
   subject.name = row.on == ActionRow::On::self ? known->principal.name : request.param("name");
   subject.partition = partition_;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 
@@ -80,15 +81,29 @@ class OwnCertificate {
   http::Timer timer_;
 };
 
-// Each host keeps a connection. Before anything is opened.
-void provide_open_files() {
+// Each host keeps a connection. Before anything is opened. How many connections there may be: when
+// files run out, nobody can be let in by closing the connection of a stranger.
+std::size_t provide_open_files() {
+  const std::size_t most = http::ServerLimits().max_connections;
   const std::size_t permitted = allow_many_files();
-  const std::size_t wanted = http::ServerLimits().max_connections + kOwnFiles;
+  const std::size_t wanted = most + kOwnFiles;
   if (permitted < wanted)
     log_warn(
         "this process may have {} files open, which bounds how many hosts can connect; raise its "
         "hard limit to {} (LimitNOFILE= in its unit, or ulimit -Hn)",
         permitted, wanted);
+  return std::min(most, std::max(permitted / 2, permitted - std::min(permitted, kOwnFiles)));
+}
+
+http::ServerLimits limits_for(std::size_t connections, const ServerOptions& options) {
+  http::ServerLimits out;
+  out.max_connections = connections;
+  if (options.insecure) {
+    // Everybody is "local".
+    out.max_connections_per_identity = out.max_connections;
+    out.unsent_per_peer = out.unsent_in_all;
+  }
+  return out;
 }
 
 // An authority without an admin: its store is lost, or the initialisation was cut short.
@@ -107,7 +122,7 @@ void warn_of_lost_store(const Shell& shell, const fs::path& data) {
 
 Status run_controller(const ServerOptions& options) {
   forbid_core_dumps();
-  provide_open_files();
+  const std::size_t connections = provide_open_files();
   if (options.insecure) TRYV(check_insecure(options));
   std::optional<AuthorityFolder> folder;
   if (!options.insecure) folder.emplace(TRY(AuthorityFolder::open(options.data, options.unlock)));
@@ -118,7 +133,7 @@ Status run_controller(const ServerOptions& options) {
   const auto store = TRY(state::open_sqlite_store(options.data / "state.sqlite", clock));
   Shell shell(loop, *store, TRY(objects::ObjectStore::open(options.data / "objects")), clock);
   std::unique_ptr<OwnCertificate> certificate;
-  http::ServerOptions listen{options.listen, {}};
+  http::ServerOptions listen{options.listen, limits_for(connections, options)};
   if (folder) {
     certificate = TRY(OwnCertificate::create(loop, *folder, clock));
     listen.tls = certificate->tls();

@@ -17,12 +17,15 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr std::size_t kPipelineBytes = 64U << 10U;
 constexpr std::size_t kLingerBytes = 1U << 20U;
 constexpr Duration kLingerTime = seconds(2);
+// Less is not worth counting: errors are always told.
+constexpr std::size_t kSmallBytes = 16U << 10U;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 }  // namespace
 
-Connection::Connection(std::shared_ptr<const Host> host, std::shared_ptr<Transport> transport)
-    : host_(std::move(host)), transport_(std::move(transport)) {}
+Connection::Connection(std::shared_ptr<const Host> host, std::shared_ptr<Transport> transport,
+                       std::uint64_t number)
+    : host_(std::move(host)), transport_(std::move(transport)), number_(number) {}
 
 void Connection::start() {
   const auto& limits = host_->limits;
@@ -37,6 +40,7 @@ void Connection::on_handshake(Transport::Handshake outcome, Duration taken) {
   if (phase_ != Phase::reading) return;
   switch (outcome) {
     case Transport::Handshake::done:
+      believe(peer().identity);
       arm(std::max(host_->limits.header_timeout - taken, Duration(0)),
           &Connection::on_head_timeout);
       return read();
@@ -45,6 +49,12 @@ void Connection::on_handshake(Transport::Handshake outcome, Duration taken) {
     case Transport::Handshake::failed:
       return linger();
   }
+}
+
+void Connection::believe(const std::string& who) {
+  if (!believed_.empty() || who.empty() || phase_ == Phase::closed) return;
+  believed_ = who;
+  host_->on_believed(*this);
 }
 
 void Connection::refuse(const Response& response) {
@@ -141,7 +151,6 @@ void Connection::dispatch_request() {
   timer_.cancel();
   phase_ = Phase::handling;
   keep_alive_ = parser_->keep_alive() && !finishing_;
-  has_asked_ = true;
   Request request = parser_->take_request();
   parser_.reset();
   request.peer = transport_->peer();
@@ -190,9 +199,13 @@ void Connection::answer(Response response) {
   phase_ = Phase::writing;
   const bool keep = keep_alive_ && !finishing_ &&
                     !equal_ignoring_case(response.headers.get("Connection").value_or(""), "close");
+  const bool bodyless = head_only_ || response.status == 204 || response.status == 304;
+  if (!bodyless && !hold(response.body.size()))
+    response =
+        Response::error(Error(ErrorCode::unavailable, "too much waits here for somebody to read it")
+                            .hint("read the answers that are under way, then ask again"));
   response.headers.set(kApiHeader, "1");
   std::string bytes = response_head(response, Framing::content_length, keep, http_1_1_);
-  const bool bodyless = head_only_ || response.status == 204 || response.status == 304;
   if (!bodyless) bytes += response.body;
   write(std::move(bytes),
         [this, keep] { after_answer(keep ? After::next_request : After::close); });
@@ -220,15 +233,28 @@ void Connection::write_rest() {
                                  self->output_ = std::exchange(self->queued_, {});
                                  self->sent_ = 0;
                                  if (!self->output_.empty()) return self->write_rest();
+                                 self->hold(0);
                                  if (const auto done = std::exchange(self->written_, nullptr))
                                    done();
                                });
 }
 
+// False when the server has no room for it; what was counted before stays so.
+bool Connection::hold(std::size_t bytes) {
+  const std::size_t counted = bytes > kSmallBytes ? bytes : 0;
+  if (counted == held_) return true;
+  if (!host_->may_hold(*this, counted)) return false;
+  held_ = counted;
+  return true;
+}
+
 void Connection::after_answer(After after) {
   if (after == After::close || finishing_ || peer_ended_) return linger();
   phase_ = Phase::reading;
-  arm(host_->limits.idle_timeout, &Connection::on_idle_timeout);
+  const auto& limits = host_->limits;
+  arm(believed_.empty() ? std::min(limits.idle_timeout, limits.stranger_idle_timeout)
+                        : limits.idle_timeout,
+      &Connection::on_idle_timeout);
   process();
   read();
 }
@@ -253,15 +279,23 @@ void Connection::begin_stream(std::shared_ptr<StreamState> stream) {
 }
 
 void Connection::pump() {
-  if (phase_ != Phase::streaming || !output_.empty()) return;
+  if (phase_ != Phase::streaming) return;
   std::string events;
+  std::size_t waiting = output_.size();
   bool ended = false;
   {
     const std::lock_guard lock(stream_->mutex);
-    events = std::exchange(stream_->pending, {});
     stream_->scheduled = false;
+    waiting += stream_->pending.size();
+    if (output_.empty()) {
+      events = std::exchange(stream_->pending, {});
+      stream_->sending = events.size();
+    }
     ended = stream_->ended;
   }
+  // Cut: its reader comes back with the last id that it has seen.
+  if (!hold(waiting)) return close();
+  if (!output_.empty()) return;
   if (head_only_) ended = true;
   if (!events.empty() && !head_only_) {
     return write(http_1_1_ ? chunk(events) : std::move(events), [this] { pump(); });

@@ -24,9 +24,14 @@ class Connection : public std::enable_shared_from_this<Connection> {
     const Router& router;
     const ServerLimits& limits;
     std::function<void(Connection&)> on_closed;
+    std::function<void(Connection&)> on_believed;
+    // Whether it may hold so many bytes that are not sent; they are counted if so.
+    std::function<bool(Connection&, std::size_t)> may_hold;
   };
 
-  Connection(std::shared_ptr<const Host> host, std::shared_ptr<Transport> transport);
+  // `number`: later connections have higher ones.
+  Connection(std::shared_ptr<const Host> host, std::shared_ptr<Transport> transport,
+             std::uint64_t number);
 
   void start();
   // Answers with this and closes: for connections beyond the limits.
@@ -40,8 +45,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
   // Ends now if idle; else after the answer that is under way.
   void finish();
   [[nodiscard]] const Peer& peer() const { return transport_->peer(); }
-  // Whether it has ever asked for something.
-  [[nodiscard]] bool has_asked() const { return has_asked_; }
+  [[nodiscard]] std::uint64_t number() const { return number_; }
+  // The peer is this one of ours, for as long as the connection lasts. Only the first word counts.
+  void believe(const std::string& who);
+  // "" of a stranger.
+  [[nodiscard]] const std::string& believed() const { return believed_; }
 
  private:
   // reading: between or inside requests. handling: the answer is awaited. writing: it is being
@@ -60,6 +68,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse_request(int status, const Error& error);
   void write(std::string bytes, std::function<void()> done);
   void write_rest();
+  bool hold(std::size_t bytes);
   void after_answer(After after);
   void linger();
   void arm(Duration delay, void (Connection::*on_time)());
@@ -75,6 +84,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   std::shared_ptr<const Host> host_;
   std::shared_ptr<Transport> transport_;
+  const std::uint64_t number_;
+  std::string believed_;
   Phase phase_ = Phase::reading;
   std::unique_ptr<RequestParser>
       parser_;          // only while a request is being read: idle connections are many
@@ -82,6 +93,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::string output_;  // being sent; not touched until it is
   std::string queued_;  // to be sent after it
   std::size_t sent_ = 0;
+  std::size_t held_ = 0;  // as the server has counted it
   std::function<void()> written_;
   Timer timer_;
   std::weak_ptr<Exchange> exchange_;
@@ -89,7 +101,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   std::size_t lingered_ = 0;
   Router::Match match_;
   bool head_read_ = false;
-  bool has_asked_ = false;
   bool reading_ = false;  // a read is pending
   bool peer_ended_ = false;
   bool keep_alive_ = true;

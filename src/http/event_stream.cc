@@ -36,7 +36,7 @@ bool EventStream::send(std::string_view name, std::string_view id, std::string_v
   const std::string text = event_text(name, id, data);
   const std::lock_guard lock(state_->mutex);
   if (state_->closed || state_->ended) return false;
-  if (state_->pending.size() + text.size() > state_->options.queue_limit) {
+  if (state_->pending.size() + state_->sending + text.size() > state_->options.queue_limit) {
     // A reader this slow would cost memory without end; it comes back with Last-Event-ID.
     state_->closed = true;
     on_loop(*state_, [](Connection& connection) { connection.drop(); });

@@ -11,7 +11,7 @@ namespace consort::http {
 
 struct EventStreamOptions {
   std::size_t queue_limit =
-      1U << 20U;  // bytes that wait for a slow reader; beyond it the reader is dropped
+      1U << 20U;  // bytes that a slow reader has not taken; beyond it the reader is dropped
   Duration heartbeat =
       seconds(15);  // a comment after so much silence, so that both sides see a dead peer
 };

@@ -38,10 +38,11 @@ struct StreamState {
   bool finished = false;           // the loop's thread only: the connection is done with it
 
   std::mutex mutex;
-  std::string pending;     // guarded: events that the connection has not taken yet
-  bool ended = false;      // guarded: no more will come
-  bool closed = false;     // guarded: the peer has gone or was dropped
-  bool scheduled = false;  // guarded: the connection has been told
+  std::string pending;      // guarded: events that the connection has not taken yet
+  std::size_t sending = 0;  // guarded: bytes of those that it has, and its peer has not
+  bool ended = false;       // guarded: no more will come
+  bool closed = false;      // guarded: the peer has gone or was dropped
+  bool scheduled = false;   // guarded: the connection has been told
 
   StreamState() = default;
   StreamState(const StreamState&) = delete;

@@ -61,6 +61,14 @@ EventStream Responder::open_stream(EventStreamOptions options) const {
   return EventStream(std::shared_ptr<StreamState>(guard, state.get()));
 }
 
+void Responder::believe(const std::string& who) const {
+  const auto loop = exchange_->loop.lock();
+  if (loop == nullptr) return;
+  loop->dispatch([connection = exchange_->connection, who] {
+    if (const auto alive = connection.lock()) alive->believe(who);
+  });
+}
+
 void Responder::on_close(std::function<void()> function) const {
   const auto loop = exchange_->loop.lock();
   if (loop == nullptr) return;

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "http/event_stream.h"
 #include "http/message.h"
@@ -22,6 +23,11 @@ class Responder {
   bool send(const Error& error) const { return send(Response::error(error)); }
   // Answers with a stream of server-sent events. A dead stream when it has been answered already.
   [[nodiscard]] EventStream open_stream(EventStreamOptions options = {}) const;
+
+  // Whoever sent this request is believed to be `who` (not empty, the same for all credentials of
+  // one): its connection does not make room for those of strangers (ServerLimits). Before the
+  // answer.
+  void believe(const std::string& who) const;
 
   // Runs once on the loop's thread when the peer goes before the answer (at once if it has gone).
   // One function per request; a later one replaces it. It is dropped when the answer is sent.

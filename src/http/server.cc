@@ -2,20 +2,20 @@
 
 #include <fcntl.h>
 
-#include <deque>
-
 #include <fmt/format.h>
 
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/ip/v6_only.hpp>
 #include <map>
-#include <set>
 
 #include "base/log.h"
 #include "http/connection.h"
+#include "http/crowd.h"
 #include "http/event_loop_impl.h"
+#include "http/log_limit.h"
 #include "http/tcp_transport.h"
 #include "http/tls_transport.h"
+#include "http/unsent.h"
 #include "http/url.h"
 
 namespace consort::http {
@@ -32,19 +32,20 @@ void keep_from_children(int fd) { ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
 
 struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   explicit Impl(EventLoop& event_loop, ServerOptions server_options)
-      : loop(event_loop), options(std::move(server_options)) {}
+      : loop(event_loop),
+        options(std::move(server_options)),
+        unsent(options.limits.unsent_per_peer, options.limits.unsent_in_all) {}
 
   EventLoop& loop;
   ServerOptions options;
   Router router;
   std::vector<tcp::acceptor> acceptors;
   std::shared_ptr<const Connection::Host> host;
-  std::set<std::shared_ptr<Connection>> connections;
-  struct Address {
-    std::size_t connections = 0;
-    std::deque<std::weak_ptr<Connection>> newcomers;  // in their order; some have asked since
-  };
-  std::map<std::string, Address> per_peer;
+  std::map<std::uint64_t, std::shared_ptr<Connection>> connections;
+  std::uint64_t last_number = 0;
+  Crowd strangers;  // by address
+  Crowd believed;   // by whom they are of
+  Unsent unsent;
   std::function<void()> on_empty;
   Timer grace;
   bool stopping = false;
@@ -52,7 +53,10 @@ struct Server::Impl : std::enable_shared_from_this<Server::Impl> {
   Status listen(const std::string& address);
   void accept(tcp::acceptor& acceptor);
   void admit(tcp::socket socket);
-  std::size_t count(const std::shared_ptr<Connection>& connection);
+  void make_room(const std::string& address);
+  void on_believed(const Connection& connection);
+  bool may_hold(const Connection& connection, std::size_t bytes);
+  void drop(std::optional<std::uint64_t> number);
   void forget(Connection& connection);
   void stop_listening();
   void close_all();
@@ -123,45 +127,76 @@ void Server::Impl::admit(tcp::socket socket) {
   keep_from_children(socket.native_handle());
   const bool sealed = options.tls != nullptr;
   const auto connection = std::make_shared<Connection>(
-      host, sealed ? make_tls_transport(std::move(socket), options.tls->settings())
-                   : make_tcp_transport(std::move(socket)));
-  connections.insert(connection);
-  const std::size_t of_peer = count(connection);
-  if (sealed && (connections.size() > options.limits.max_connections ||
-                 of_peer > options.limits.max_connections_per_peer))
-    return connection->drop();
-  if (connections.size() > options.limits.max_connections) {
-    return connection->refuse(Response::error(
-        Error(ErrorCode::unavailable, "this server has as many connections as it can take")));
-  }
-  if (of_peer > options.limits.max_connections_per_peer) {
-    return connection->refuse(Response::error(
-        Error(ErrorCode::unavailable, "this address has as many connections as it may have")));
-  }
-  connection->start();
+      host,
+      sealed ? make_tls_transport(std::move(socket), options.tls->settings())
+             : make_tcp_transport(std::move(socket)),
+      ++last_number);
+  make_room(connection->peer().address);
+  connections.emplace(connection->number(), connection);
+  strangers.enter(connection->peer().address, connection->number());
+  if (connections.size() <= options.limits.max_connections) return connection->start();
+  if (sealed) return connection->drop();
+  connection->refuse(Response::error(
+      Error(ErrorCode::unavailable, "this server has as many connections as it can take")));
 }
 
-// How many of its address there are now. The oldest that says nothing makes room.
-std::size_t Server::Impl::count(const std::shared_ptr<Connection>& connection) {
-  Address& peer = per_peer[connection->peer().address];
-  ++peer.connections;
-  peer.newcomers.push_back(connection);
-  std::shared_ptr<Connection> oldest;
-  if (peer.newcomers.size() > options.limits.max_silent_per_peer) {
-    oldest = peer.newcomers.front().lock();
-    peer.newcomers.pop_front();
+// For one more of this address.
+void Server::Impl::make_room(const std::string& address) {
+  if (strangers.size_of(address) >= options.limits.max_strangers_per_address)
+    drop(strangers.oldest_of(address));
+  if (connections.size() >= options.limits.max_connections) drop(strangers.oldest_of_largest());
+}
+
+void Server::Impl::on_believed(const Connection& connection) {
+  const std::string& who = connection.believed();
+  strangers.leave(connection.peer().address, connection.number());
+  if (believed.size_of(who) >= options.limits.max_connections_per_identity)
+    drop(believed.oldest_of(who));
+  believed.enter(who, connection.number());
+}
+
+bool Server::Impl::may_hold(const Connection& connection, std::size_t bytes) {
+  const std::string peer =
+      connection.believed().empty() ? connection.peer().address : connection.believed();
+  const std::size_t now = unsent.of(peer, connection.number());
+  if (bytes > now) {
+    static LogLimit limit("answers that nobody reads");
+    const std::size_t more = bytes - now;
+    bool fits = unsent.fits_peer(peer, more);
+    while (fits && !unsent.fits_all(more)) {
+      // More than this one would have: not of the same peer.
+      const auto heavier = unsent.heavier_than(peer, more);
+      fits = heavier.has_value();
+      if (!fits) break;
+      limit.warn("a connection whose peer does not read its answers is cut");
+      drop(heavier);
+    }
+    if (!fits) {
+      limit.warn(fmt::format("{} does not get {} bytes: {} wait for it to be read", peer, more,
+                             unsent.of(peer)));
+      return false;
+    }
   }
-  const std::size_t now = peer.connections;
-  if (oldest == nullptr || oldest->has_asked()) return now;
-  oldest->drop();
-  return now - 1;
+  unsent.hold(peer, connection.number(), bytes);
+  return true;
+}
+
+void Server::Impl::drop(std::optional<std::uint64_t> number) {
+  if (!number) return;
+  if (const auto it = connections.find(*number); it != connections.end()) {
+    const auto connection = it->second;  // closing takes it out
+    connection->drop();
+  }
 }
 
 void Server::Impl::forget(Connection& connection) {
-  if (const auto it = per_peer.find(connection.peer().address);
-      it != per_peer.end() && --it->second.connections == 0)
-    per_peer.erase(it);
-  connections.erase(connection.shared_from_this());
+  static_cast<void>(may_hold(connection, 0));
+  if (connection.believed().empty()) {
+    strangers.leave(connection.peer().address, connection.number());
+  } else {
+    believed.leave(connection.believed(), connection.number());
+  }
+  connections.erase(connection.number());
   if (connections.empty()) when_empty();
 }
 
@@ -179,7 +214,7 @@ void Server::Impl::stop_listening() {
 void Server::Impl::close_all() {
   // Closing takes each out of the set.
   const auto all = connections;
-  for (const auto& connection : all) connection->drop();
+  for (const auto& [number, connection] : all) connection->drop();
 }
 
 Server::Server(std::shared_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -203,6 +238,13 @@ Result<Server> Server::create(EventLoop& loop, ServerOptions options) {
       Connection::Host{loop, impl->router, impl->options.limits,
                        [weak = std::weak_ptr<Impl>(impl)](Connection& connection) {
                          if (const auto alive = weak.lock()) alive->forget(connection);
+                       },
+                       [weak = std::weak_ptr<Impl>(impl)](Connection& connection) {
+                         if (const auto alive = weak.lock()) alive->on_believed(connection);
+                       },
+                       [weak = std::weak_ptr<Impl>(impl)](Connection& connection, std::size_t n) {
+                         const auto alive = weak.lock();
+                         return alive != nullptr && alive->may_hold(connection, n);
                        }});
   return Server(std::move(impl));
 }
@@ -223,7 +265,7 @@ void Server::shutdown(Duration grace, std::function<void()> done) {
   impl_->stop_listening();
   impl_->on_empty = std::move(done);
   const auto all = impl_->connections;
-  for (const auto& connection : all) connection->finish();
+  for (const auto& [number, connection] : all) connection->finish();
   if (impl_->connections.empty()) return impl_->when_empty();
   impl_->grace = impl_->loop.after(grace, [weak = std::weak_ptr<Impl>(impl_)] {
     if (const auto alive = weak.lock()) alive->close_all();

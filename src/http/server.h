@@ -28,12 +28,19 @@ struct ServerLimits {
   Duration body_timeout = seconds(120);  // for the body; then 408
   Duration idle_timeout = seconds(120);  // between two requests
   Duration write_timeout = seconds(60);  // without any progress of an answer
-  // Beyond: 503; with TLS they are closed before the handshake, which would cost too much.
+  // A peer is believed once it has shown a certificate or Responder::believe() was said of a
+  // request of it. All others are strangers, who keep nobody out: where there is no room the oldest
+  // of theirs goes, of the address that has the most. Without any: 503; with TLS a new connection
+  // is closed before the handshake, which would cost too much.
   std::size_t max_connections = 15'000;
-  std::size_t max_connections_per_peer = 10'000;  // of one address
-  // Of one address and without a request so far; beyond, the oldest of them goes: who opens
-  // connections and says nothing keeps nobody else out.
-  std::size_t max_silent_per_peer = 5'000;
+  std::size_t max_strangers_per_address = 5'000;   // beyond: the oldest of them goes
+  std::size_t max_connections_per_identity = 200;  // beyond: the oldest of them goes
+  Duration stranger_idle_timeout = seconds(5);     // as idle_timeout, when that is longer
+  // What waits until it is read: of one identity (of a stranger, address), and in all. Beyond: 503
+  // for answers; a stream is cut, and its reader resumes; in all, first whatever the peer that
+  // holds most has over the others. A single answer may be larger.
+  std::size_t unsent_per_peer = 32U << 20U;
+  std::size_t unsent_in_all = 256U << 20U;
 };
 
 struct ServerOptions {

@@ -173,9 +173,9 @@ class Bodies(SharedScenario):
     def test_a_body_of_100_megabytes_is_refused_before_it_is_read(self):
         for target in ("/v1/plan", "/v1/agents/h1/reports", f"/v1/objects/{self.zeros}", "/v1/rollouts/x/pause"):
             method = "PUT" if "objects" in target else "POST"
-            head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 104857600\r\n\r\n".encode()
+            head = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n".encode()
             self.assertIn(b" 413 ", self.raw(head + b" " * (3 << 20), close=False).split(b"\r\n")[0])
-            chunked = f"{method} {target} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + (b"100000\r\n" + b" " * (1 << 20) + b"\r\n") * 100
+            chunked = f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n".encode() + (b"100000\r\n" + b" " * (1 << 20) + b"\r\n") * 100
             answer = self.raw(chunked, close=False)
             self.assertTrue(b" 413 " in answer.split(b"\r\n")[0] or answer == b"", answer[:200])
 
@@ -189,7 +189,7 @@ class Bodies(SharedScenario):
                 self.assertIn("answers to", json.dumps(json.loads(answer)["error"]))
 
     def test_broken_http(self):
-        host = b"Host: x\r\n"
+        host = b"Host: localhost\r\n"
         cases = [
             (b"GET /healthz HTTP/1.1\r\n" + host + b"X: " + b"a" * 300_000 + b"\r\n\r\n", 431),
             (b"GET /healthz HTTP/1.1\r\n" + host + b"".join(b"X%d: y\r\n" % i for i in range(100_000)) + b"\r\n", 431),
@@ -209,26 +209,26 @@ class Bodies(SharedScenario):
             (b"GET http:// HTTP/1.1\r\n" + host + b"\r\n", (400, 404)),
         ]
         for text, expected in cases:
-            answer = self.raw(text, close=text.count(b"HTTP/1.1\r\nHost: x\r\n\r\n") == 1 and text.startswith(b"GET"))
+            answer = self.raw(text, close=text.count(b"HTTP/1.1\r\nHost: localhost\r\n\r\n") == 1 and text.startswith(b"GET"))
             status = int(answer.split()[1]) if answer else 0
             self.assertIn(status, expected if isinstance(expected, tuple) else (expected,), f"{text[:120]}: {answer[:300]}")
             self.assertTrue(json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]["message"], answer[:300])
 
     def test_half_sent_and_pipelined_requests(self):
-        for text in (b"GET /he", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{", b"POST /v1/plan HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"):
+        for text in (b"GET /he", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{", b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n{"):
             answer = self.raw(text)
             self.assertFalse(b" 500 " in answer or b" 200 " in answer, answer)
         # Half-sent requests that stay open take nothing from the others.
         open_wires = [socket.create_connection(self.controller_at) for _ in range(50)]
         for wire in open_wires:
-            wire.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\n{")
+            wire.sendall(b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n{")
         self.still_well()
         for wire in open_wires:
             wire.close()
-        one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
-        last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        last = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         self.assertEqual(self.raw(one * 200 + last, close=False).count(b"HTTP/1.1 200 "), 201)
-        mixed = self.raw(b"POST /v1/plan HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}" + b"BREW /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + last, close=False)
+        mixed = self.raw(b"POST /v1/plan HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}" + b"BREW /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" + last, close=False)
         self.assertEqual(re.findall(rb"HTTP/1.1 (\d+) ", mixed), [b"400", b"405", b"200"])
 
     def test_z_a_deploy_works_after_all_of_it(self):

@@ -82,6 +82,23 @@ TEST(Text, GlobsMatchWholeTexts) {
   EXPECT_FALSE(glob_match("web", "web1"));
 }
 
+TEST(Text, WhatOthersWroteSteersNoTerminal) {
+  EXPECT_EQ(printable("a\nb\tc\r\x1b[2J\x7f", Lines::one), "a b\tc??[2J?");
+  EXPECT_EQ(printable("a\nb", Lines::many), "a\nb");
+  EXPECT_EQ(printable("ü, €, 😀, …", Lines::one), "ü, €, 😀, …");
+  EXPECT_EQ(printable("\xc2\x9b"
+                      "31m",
+                      Lines::one),
+            "\xc2\xbf"
+            "31m");
+  // The same as one byte, and half a character at the end
+  EXPECT_EQ(printable("\x9b"
+                      "31m ü\xc3",
+                      Lines::one),
+            "?31m ü?");
+  EXPECT_EQ(printable("a\u202eb\u2066c\u2028d", Lines::one), "a\ufffdb\ufffdc\ufffdd");
+}
+
 TEST(Text, Utf8IsWellFormedOrNot) {
   EXPECT_TRUE(is_utf8("plain, ü, €, 😀"));
   for (const std::string_view bad :

@@ -16,7 +16,7 @@ void ControllerAtHome::SetUp() {
 void ControllerAtHome::start(controller::Protection protection) {
   store = state::open_sqlite_store(data() / "state.sqlite", clock).value();
   life = std::make_unique<Life>(*store, data(), clock);
-  http::ServerOptions listen{{"127.0.0.1:0"}, {}};
+  http::ServerOptions listen{{"127.0.0.1:0"}, limits};
   if (protection == controller::Protection::tls) {
     // Of today, whatever the controller's clock says: clients look at theirs.
     listen.tls = http::ServerTls::create(folder->server_identity(SystemClock().now()).value(),

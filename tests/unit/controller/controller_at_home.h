@@ -113,6 +113,7 @@ class ControllerAtHome : public ::testing::Test {
   std::unique_ptr<state::StateStore> store;
   std::unique_ptr<Life> life;
   std::string url;
+  http::ServerLimits limits;  // of the next start
 };
 
 }  // namespace consort::tests

@@ -325,6 +325,33 @@ TEST_F(ControllerGate, WhatTimeHasMadeUselessGoes) {
   EXPECT_EQ(look([](Shell& shell) { return shell.registry().operator_tokens.size(); }), 1U);
 }
 
+TEST_F(ControllerGate, ATokenThatIsBelievedKeepsItsConnectionHoweverManyStrangersCome) {
+  end();
+  limits.max_strangers_per_address = 1;
+  start();
+  const std::string token = operator_token("ann", access::grants_to_json({{access::Role::admin}}));
+  http::Client ann = client(std::nullopt, token);
+  const auto make_token = [&](http::Client& from) {
+    const auto answer = from.send_json("POST", "/v1/tokens", Json::object({{"uses", 1}}));
+    EXPECT_TRUE(answer) << render_error(answer.error());
+    return audit().back().note.from;
+  };
+  const std::string before = make_token(ann);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(nobody().get("/healthz").value().status, 200);
+  EXPECT_EQ(make_token(ann), before);
+}
+
+TEST_F(ControllerGate, WithoutProtectionPagesOfOtherSitesGetNothing) {
+  end();
+  start(Protection::none);
+  const std::string body = Json::object({{"name", "eve"}, {"grants", viewer()}}).dump();
+  const auto answer =
+      nobody().request("POST", "/v1/operators", {{"Origin", "https://evil.example"}}, body).value();
+  EXPECT_EQ(answer.status, 403);
+  EXPECT_EQ(http::error_of(answer).code(), ErrorCode::forbidden);
+  EXPECT_EQ(look([](Shell& shell) { return shell.registry().operators.contains("eve"); }), false);
+}
+
 TEST_F(ControllerGate, WithoutProtectionEverybodyIsLocalAndTheLogSaysSo) {
   end();
   start(Protection::none);

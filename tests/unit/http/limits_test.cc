@@ -98,23 +98,6 @@ TEST_F(ServerTest, SlowSendersGet408AndSilentOnesAreClosed) {
   EXPECT_THAT(idle.read_to_end(), HasSubstr("hello"));
 }
 
-TEST_F(ServerTest, ConnectionsOverTheLimitAreToldToComeBack) {
-  ServerLimits limits;
-  limits.max_connections_per_peer = 2;
-  create(limits);
-  start();
-  RawSocket first = raw();
-  RawSocket second = raw();
-  for (RawSocket* socket : {&first, &second}) {
-    socket->send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
-    socket->read_until("hello");
-  }
-  RawSocket third = raw();
-  const std::string answer = third.read_to_end();
-  EXPECT_THAT(answer, StartsWith("HTTP/1.1 503"));
-  EXPECT_THAT(answer, HasSubstr("Retry-After"));
-}
-
 TEST_F(ServerTest, MalformedRequestsAreRefused) {
   create();
   start();

@@ -107,6 +107,11 @@ class ServerTest : public ::testing::Test {
     server_->route("GET", "/hello", [](const Request&, const Responder& responder) {
       responder.send(Response::text("hello"));
     });
+    // The application believes whoever says who they are.
+    server_->route("GET", "/known", [](const Request& request, const Responder& responder) {
+      responder.believe(std::string(request.headers.get("Known").value_or("")));
+      responder.send(Response::text("known"));
+    });
     server_->start();
     loop_.start();
   }

@@ -250,9 +250,29 @@ TEST_F(TlsTest, TheHandshakeCountsTowardsTheHead) {
   EXPECT_EQ(tls.read(), "") << "no request came";
 }
 
-TEST_F(TlsTest, ConnectionsOfOneAddressStayLimited) {
+TEST_F(TlsTest, ACertificateGetsInPastStrangers) {
   ServerLimits limits;
-  limits.max_connections_per_peer = 2;
+  limits.max_connections = 3;
+  create_tls(ClientCertificates::optional, limits);
+  start();
+  Client agent = good_client();
+  EXPECT_TRUE(agent.get("/peer"));
+  const std::uint16_t port = peer().port;
+  // Strangers of the same address who ask, and stay
+  std::vector<Client> strangers;
+  for (int i = 0; i < 5; ++i) {
+    strangers.push_back(tls_client(with({})));
+    EXPECT_TRUE(strangers.back().get("/hello"));
+  }
+  Client second = good_client();
+  EXPECT_TRUE(second.get("/hello"));
+  EXPECT_TRUE(agent.get("/peer"));
+  EXPECT_EQ(peer().port, port) << "on the same connection";
+}
+
+TEST_F(TlsTest, ConnectionsStayLimited) {
+  ServerLimits limits;
+  limits.max_connections = 2;
   create_tls(ClientCertificates::required, limits);
   start();
   Client first = good_client();
