@@ -164,6 +164,7 @@ class Story {
     }
     for (const std::string& need : shape.needs)
       out.needs[need] = Json::object({{"service", need}, {"endpoint", "e"}});
+    out.provides["e"] = Json::object({{"port", shape.port}});
     return out;
   }
 

@@ -191,6 +191,11 @@ void World::start_agent(const std::string& host) {
   agent.highest_epoch = std::max(agent.highest_epoch, agent.core->target().epoch);
   ++agent.life;
   say(fmt::format("agent {} starts (life {})", host, agent.life));
+  std::map<Digest, plan::Manifest> here;
+  for (const Digest& digest : agent.core->manifests_in_use()) {
+    if (const auto it = manifests_.find(digest); it != manifests_.end()) here.insert(*it);
+  }
+  agent.core->learn(here);
   if (agent.core->target().admissions) guard(host);
   agent_output(host, agent.core->start());
   watch_health(host, agent.life);
