@@ -328,6 +328,18 @@ TEST_F(NativeSupervisorTest, StopReachesAlsoWhatTheDaemonStarted) {
   EXPECT_TRUE(eventually([&] { return process_start_time(grandchild) == 0; }));
 }
 
+TEST_F(NativeSupervisorTest, ADaemonThatWritesWithoutEndIsStoppedByItsSignal) {
+  // Given one that writes faster than its output can be copied,
+  const fs::path mark = folder.path() / "mark";
+  ASSERT_TRUE(supervisor->ensure(shell(
+      "web", "trap 'echo told > " + mark.string() + "; exit 0' TERM; yes & yes & yes & wait")));
+  ASSERT_TRUE(eventually([&] { return fs::exists(folder.path() / "daemons/web/log.1"); }));
+  // then its shim hears that it is to stop, and so does the daemon: nobody had to be killed.
+  ASSERT_TRUE(supervisor->stop("web", seconds(5)));
+  EXPECT_EQ(read_file(mark).value_or(""), "told\n");
+  EXPECT_FALSE(status().running);
+}
+
 TEST_F(NativeSupervisorTest, NobodyKeepsTheAgentsGroups) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs root";
   DaemonSpec spec = shell("web", "id -u; id -g; id -G; exec sleep 1000");
