@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
@@ -205,6 +206,17 @@ Status make_folders(const fs::path& path, mode_t mode) {
   if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST)
     return fail_errno(errno, fmt::format("cannot create the directory {}", path.string()));
   return {};
+}
+
+Result<std::vector<fs::path>> list_folder(const fs::path& folder) {
+  std::vector<fs::path> out;
+  std::error_code ec;
+  fs::directory_iterator it(folder, ec);
+  if (ec == std::errc::no_such_file_or_directory) return out;
+  for (; !ec && it != fs::directory_iterator(); it.increment(ec)) out.push_back(it->path());
+  if (ec) return fail_errno(ec.value(), fmt::format("cannot list {}", folder.string()));
+  std::sort(out.begin(), out.end());
+  return out;
 }
 
 Status remove_tree(const fs::path& path) {

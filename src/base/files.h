@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "base/time.h"
@@ -73,6 +74,9 @@ void remove_leftovers_of(const fs::path& path, Duration age);
 // mkdir -p. Folders that are made get `mode`.
 [[nodiscard]] Status make_folders(const fs::path& path, mode_t mode = 0755);
 [[nodiscard]] Status fsync_folder(const fs::path& path);
+// What is in a folder, sorted; nothing where there is no folder. An error otherwise: a folder that
+// cannot be read must not be taken for an empty one.
+[[nodiscard]] Result<std::vector<fs::path>> list_folder(const fs::path& folder);
 // Removes a file or a whole tree; absent is fine. Never follows symlinks.
 [[nodiscard]] Status remove_tree(const fs::path& path);
 // Renders inode, size, mtime and ctime: equal stamps mean unchanged for all that stat can tell.
