@@ -351,7 +351,7 @@ TEST_F(NativeSupervisorTest, NobodyKeepsTheAgentsGroups) {
   spec.groups = {7, 9};
   ASSERT_TRUE(supervisor->ensure(spec));
   EXPECT_TRUE(eventually([&] {
-    return supervisor->log_tail("web", 3) == "65534\n65534\n65534 7 9\n";
+    return supervisor->log_tail("web", 3) == "65534\n65534\n65534 7 9";
   })) << supervisor->log_tail("web", 3);
 }
 
