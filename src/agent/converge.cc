@@ -144,6 +144,8 @@ class Release {
     if (const Resource* heir = heir_of(entry); undoable && heir != nullptr) {
       TRYV(hand_over(entry, *heir));
       report_.kept.push_back(entry.name);
+    } else if (undoable && entry.on_removal == OnRemoval::revert && waits(entry)) {
+      return owe(entry);
     } else if (undoable && entry.on_removal == OnRemoval::revert) {
       Status status =
           type->revert(context_, Json::object({{"path", entry.claim}, {"before", entry.before}}));
@@ -158,6 +160,12 @@ class Release {
       report_.kept.push_back(entry.name);
     }
     return heirs_.contains(entry.name) ? Status() : state_.ledger->forget(entry.name);
+  }
+
+  // While there is a way back accounts stay: one that is made again may have another number than
+  // the files that are its own.
+  [[nodiscard]] bool waits(const Ledger::Entry& entry) const {
+    return context_.originals != nullptr && (entry.type == "user" || entry.type == "group");
   }
 
   // Who decides on the same now: what has moved goes before the set is made so, and an heir of

@@ -85,7 +85,8 @@ class Converger {
   [[nodiscard]] PassReport pass(const PassOptions& options = {});
 
   // Gives up what the ledger says is owned under these names: undone where onRemoval is revert.
-  // What cannot be undone now (a full disk, say) stays in the ledger and among the leftovers. What
+  // What cannot be undone now (a full disk, say; accounts while things are remembered) stays in the
+  // ledger and among the leftovers. What
   // another resource of the set has taken over is not undone, and its original is that one's now.
   // Errors: io (the ledger).
   [[nodiscard]] Result<ReleaseReport> release(const std::set<std::string>& names);

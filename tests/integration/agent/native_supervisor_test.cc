@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <climits>
 #include <condition_variable>
 #include <csignal>
@@ -329,11 +330,24 @@ TEST_F(NativeSupervisorTest, StopReachesAlsoWhatTheDaemonStarted) {
 }
 
 TEST_F(NativeSupervisorTest, ADaemonThatWritesWithoutEndIsStoppedByItsSignal) {
-  // Given one that writes faster than its output can be copied,
+  // Given one that writes faster than the disk takes it: a millisecond for each kilobyte,
   const fs::path mark = folder.path() / "mark";
-  ASSERT_TRUE(supervisor->ensure(shell(
-      "web", "trap 'echo told > " + mark.string() + "; exit 0' TERM; yes & yes & yes & wait")));
-  ASSERT_TRUE(eventually([&] { return fs::exists(folder.path() / "daemons/web/log.1"); }));
+  const fs::path log = folder.path() / "daemons/web/log";
+  fs::create_directories(log.parent_path());
+  ASSERT_EQ(::mkfifo(log.c_str(), 0600), 0);
+  const Fd disk(::open(log.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  std::atomic<std::size_t> written = 0;
+  const std::jthread slowly([&](const std::stop_token& end) {
+    std::array<char, 1024> piece{};
+    while (!end.stop_requested()) {
+      if (const ssize_t n = ::read(disk.get(), piece.data(), piece.size()); n > 0)
+        written += static_cast<std::size_t>(n);
+      ::poll(nullptr, 0, 1);
+    }
+  });
+  ASSERT_TRUE(supervisor->ensure(
+      shell("web", "trap 'echo told > " + mark.string() + "; exit 0' TERM; yes & wait")));
+  ASSERT_TRUE(eventually([&] { return written > 100'000; }));
   // then its shim hears that it is to stop, and so does the daemon: nobody had to be killed.
   ASSERT_TRUE(supervisor->stop("web", seconds(5)));
   EXPECT_EQ(read_file(mark).value_or(""), "told\n");

@@ -285,6 +285,36 @@ TEST_F(AgentShellTest, OriginalsAreKeptForAsLongAsTheyMayBeAskedFor) {
   EXPECT_EQ(fs::status(root() / "etc/shop.conf").permissions(), fs::perms(0640));
 }
 
+TEST_F(AgentShellTest, WhatCouldNotBeUndoneIsTriedAgainWhenTheServiceIsGone) {
+  start_agent();
+  fs::create_directories(root() / "srv/shop");
+  ASSERT_TRUE(write_file_atomic(root() / "srv/shop/conf", "the original\n"));
+  plan::Manifest shop = heart("1");
+  shop.resources["config"]["path"] = "/srv/shop/conf";
+  shop.resources["config"]["onRemoval"] = "revert";
+  static_cast<void>(install(shop, "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  // Given a removal while the way to the file leads through a link,
+  fs::rename(root() / "srv/shop", root() / "srv/elsewhere");
+  fs::create_symlink("elsewhere", root() / "srv/shop");
+  controller.want("shop", std::nullopt, "r2");
+  const auto gone = controller.outcome("shop", "r2");
+  ASSERT_TRUE(gone);
+  EXPECT_EQ(gone->outcome->result, Result::done) << gone->outcome->message;
+  EXPECT_TRUE(eventually([&] {
+    const auto warnings = controller.events("warning");
+    return std::any_of(warnings.begin(), warnings.end(), [](const Json& event) {
+      return event.string_or("text").find("could not be undone: shop.config") == 0;
+    });
+  }));
+  // then the next life of the agent puts the original back.
+  kill_agent();
+  fs::remove(root() / "srv/shop");
+  fs::rename(root() / "srv/elsewhere", root() / "srv/shop");
+  start_agent();
+  EXPECT_TRUE(eventually([&] { return text_of(root() / "srv/shop/conf") == "the original\n"; }));
+}
+
 TEST_F(AgentShellTest, ADaemonThatDiesAtOnceIsAFailureWithItsLastWords) {
   given_version_1_runs();
   plan::Manifest bad = heart("2");
