@@ -46,7 +46,7 @@ class Caretaker {
   // Any thread but the loop's. Whether all workers have ended.
   bool close(Duration grace);
 
-  // The records of an earlier life. Errors: io.
+  // The records of an earlier life. Errors: io (also: their folder cannot be read).
   // A damaged target is put aside, and `tell` gets a word of it.
   [[nodiscard]] static Result<Store> load(const fs::path& state,
                                           const std::function<void(const std::string&)>& tell);
@@ -124,8 +124,10 @@ class Caretaker {
 
   ServicePtr service(const std::string& name);
   [[nodiscard]] bool is_kept(const Service& service) const;
+  [[nodiscard]] bool is_gone(const Service& service) const;
   [[nodiscard]] static Status make_keeper(Workshop& workshop, Service& service);
   void settle(const ServicePtr& service);
+  void release_rest(const ServicePtr& service);
   void settled(const ServicePtr& service, std::uint64_t generation,
                const std::shared_ptr<const Care>& care, const PassResult& result);
   void queue_pass(const ServicePtr& service, const std::set<std::string>& resources);

@@ -68,8 +68,9 @@ const Schema kLimits{"limits",
 
 const std::vector<Field> kDaemonFields = {
     {"argv", Kind::strings, "The program and its arguments; no shell.", true},
-    {"user", Kind::string, "Runs as this user."},
-    {"group", Kind::string, "Runs with this group."},
+    {"user", Kind::string,
+     "Runs as this user (a name or a number), with its groups. Default: the agent's."},
+    {"group", Kind::string, "Runs with this group. Default: the user's."},
     {"environment", Kind::variables, "Environment variables."},
     {"environmentFile", Kind::path,
      "A file of NAME=VALUE lines, read at each start; for variables with secrets."},
@@ -120,8 +121,8 @@ const Schema kHook{
          {"instance", "service"}},
         {"backup",
          Kind::string,
-         "Of the backup hook: `running` takes the snapshot before the service stops; its drain "
-         "hook must then fence writes.",
+         "Of the backup hook: `running` takes the snapshot before the service stops. It must then "
+         "have a drain hook, and that must keep all writes out until undrain.",
          false,
          nullptr,
          nullptr,
@@ -358,7 +359,9 @@ const std::vector<Schema>& resource_schemas() {
            {"outputs", Kind::strings, "Paths that it makes; runs when one is absent or changed."},
            {"environment", Kind::variables, "Environment variables."},
            {"folder", Kind::path, "Working directory."},
-           {"user", Kind::string, "Runs as this user."},
+           {"user", Kind::string,
+            "Runs as this user (a name or a number), with its groups. Default: the agent's."},
+           {"group", Kind::string, "Runs with this group. Default: the user's."},
            {"keptExit", Kind::integers, "Exit statuses that mean: nothing was changed."},
            {"repairedExit", Kind::integers, "Exit statuses that mean: changed; default 0."},
        })},

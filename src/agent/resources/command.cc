@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "agent/originals.h"
 #include "agent/overlay_files.h"
 #include "base/text.h"
 
@@ -81,6 +82,8 @@ class CommandResource final : public Resource {
       }
     }
     TRYV(make_folders(record_path(context).parent_path(), 0700));
+    // After a way back it has not run.
+    if (context.originals != nullptr) TRYV(context.originals->keep_record(record_path(context)));
     TRYV(write_file_atomic(record_path(context), record.dump() + "\n", 0600));
     return out;
   }
@@ -237,11 +240,13 @@ class CommandResource final : public Resource {
     spec.environment["CONSORT_ROOT"] = context.root.string();
     if (!folder_.empty()) spec.folder = context.files.host_path(folder_);
     if (!user_.empty()) {
-      spec.uid = TRY(context.accounts.uid_of(user_));
-      const auto account = context.accounts.user(user_);
-      if (account) spec.gid = account->gid;
+      RunAs as = TRY(context.accounts.run_as(user_, group_));
+      spec.uid = as.uid;
+      spec.gid = as.gid;
+      spec.groups = std::move(as.groups);
+    } else if (!group_.empty()) {
+      spec.gid = TRY(context.accounts.gid_of(group_));
     }
-    if (!group_.empty()) spec.gid = TRY(context.accounts.gid_of(group_));
     spec.timeout = common().timeout.value_or(minutes(5));
     return context.runner.run(spec);
   }
