@@ -108,13 +108,18 @@ void Core::fall_behind(const std::string& name, Instant now, Output& out) {
     rollout.ended = now;
     rollout.summary = fmt::format(
         "its record is older than what host {} has seen; hosts keep what they run", name);
-    if (budget::release_all(budgets_, "rollout:" + id)) save_budgets(out);
+    std::set<std::string> at_it;
+    for (const plan::Step& step : rollout::unanswered(rollout)) at_it.insert(step.host);
+    if (budget::release_all(budgets_, "rollout:" + id, at_it)) save_budgets(out);
+    leave_unanswered(rollout, now, out);
     tell(out, {0, now, "ended", id, "", "", "inconsistent: " + rollout.summary});
     settle_targets(rollout, out);
     out.writes["candidates/" + id] = std::nullopt;
     candidates_.erase(id);
+    held_back_.erase(id);
     save_changes(rollout, {}, out);
   }
+  if (size_budgets()) save_budgets(out);
 }
 
 // What a host runs without being told to is what it is told to run from now on: the same state, and
