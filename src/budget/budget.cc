@@ -216,10 +216,13 @@ bool forget_host(Budgets& budgets, const std::string& host) {
   return changed;
 }
 
-bool release_all(Budgets& budgets, const std::string& reason) {
+bool release_all(Budgets& budgets, const std::string& reason,
+                 const std::set<std::string>& besides) {
   std::set<std::string> hosts;
   for (const auto& [name, budget] : budgets) {
-    for (const auto& [host, reasons] : budget.holders) hosts.insert(host);
+    for (const auto& [host, reasons] : budget.holders) {
+      if (!besides.contains(host)) hosts.insert(host);
+    }
   }
   bool changed = false;
   for (const std::string& host : hosts) changed = release(budgets, host, reason) || changed;
@@ -227,6 +230,21 @@ bool release_all(Budgets& budgets, const std::string& reason) {
     if (!budget.joint || budget.joint->reason != reason) continue;
     budget.joint.reset();
     changed = true;
+  }
+  return changed;
+}
+
+bool hold_for(Budgets& budgets, const std::string& host, const std::string& held,
+              const std::string& reason, const std::string& text) {
+  bool changed = false;
+  for (auto& [name, budget] : budgets) {
+    const auto holder = budget.holders.find(host);
+    if (holder == budget.holders.end()) continue;
+    const auto found = holder->second.find(held);
+    if (found == holder->second.end()) continue;
+    Reason data = found->second;
+    data.text = text;
+    changed = holder->second.try_emplace(reason, std::move(data)).second || changed;
   }
   return changed;
 }

@@ -99,8 +99,12 @@ bool release(Budgets& budgets, const std::string& host, const std::string& reaso
 bool release_joint(Budgets& budgets, const std::string& host, const std::string& reason);
 // The host is gone: everything that it holds, joint or not. True if anything changed.
 bool forget_host(Budgets& budgets, const std::string& host);
-// Everything that the reason holds, joint or not.
-bool release_all(Budgets& budgets, const std::string& reason);
+// Everything that the reason holds, joint or not, save the slots of these hosts.
+bool release_all(Budgets& budgets, const std::string& reason,
+                 const std::set<std::string>& besides = {});
+// Whatever slots the host has for one reason it has for this one, too. True if anything changed.
+bool hold_for(Budgets& budgets, const std::string& host, const std::string& held,
+              const std::string& reason, const std::string& text);
 
 // All that hold anything.
 [[nodiscard]] std::set<std::string> reasons(const Budgets& budgets);

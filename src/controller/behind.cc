@@ -107,7 +107,9 @@ void Core::fall_behind(const std::string& name, Instant now, Output& out) {
     rollout.ended = now;
     rollout.summary = fmt::format(
         "its record is older than what host {} has seen; hosts keep what they run", name);
-    if (budget::release_all(budgets_, "rollout:" + id)) save_budgets(out);
+    std::set<std::string> at_it;
+    for (const plan::Step& step : rollout::unanswered(rollout)) at_it.insert(step.host);
+    if (budget::release_all(budgets_, "rollout:" + id, at_it)) save_budgets(out);
     tell(out, {0, now, "ended", id, "", "", "inconsistent: " + rollout.summary});
     conclude(rollout, now, out);
     save_changes(rollout, {}, out);

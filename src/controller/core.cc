@@ -16,10 +16,6 @@ std::string generation_key(std::uint64_t number) {
 
 std::string event_key(std::uint64_t number) { return fmt::format("log/{:012}", number); }
 
-std::string tail_reason(const std::string& host, const std::string& service) {
-  return fmt::format("converge:{}/{}", host, service);
-}
-
 Json event_to_json(const Event& event) {
   return Json::object({{"number", event.number},
                        {"at", format_instant(event.at)},
@@ -42,6 +38,7 @@ Output Core::start(Instant now) {
   }
   for (const std::string& reason : lost) budget::release_all(budgets_, reason);
   if (!lost.empty()) save_budgets(out);
+  hold_slots_of_the_unanswered(now, out);
   // Stored targets carry the epoch that wrote them; restore() gave them this one.
   for (auto& [host, target] : targets_) {
     target.epoch = epoch_;
@@ -58,6 +55,7 @@ Output Core::start(Instant now) {
       }
     }
   }
+  for (auto& [id, rollout] : rollouts_) rollout.watched_since = now;
   // Agents get the time to call in before anybody counts as unreachable. Until then nobody is taken
   // away beside those who have not.
   for (auto& [name, host] : hosts_) {
@@ -94,6 +92,8 @@ void Core::set_target(const std::string& host, const std::string& service, plan:
 
 void Core::save_target(const std::string& host, Output& out) {
   plan::Target& target = targets_[host];
+  if (const auto gone = removed_.find(host); gone != removed_.end())
+    target.seq = std::max(target.seq, gone->second);
   target.epoch = epoch_;
   ++target.seq;
   out.writes["targets/" + host] = plan::target_to_json(target).dump();
@@ -221,27 +221,6 @@ void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   generations_.emplace(generation.number, std::move(generation));
 }
 
-// Who was told something and is away may be at it: it keeps its slot until it is known how it is.
-void Core::leave_tail(const rollout::Rollout& rollout, Instant now, Output& out) {
-  for (const plan::Step& step : rollout::open_tail(rollout)) {
-    tail_.insert_or_assign({step.host, step.service}, rollout.id);
-    out.writes[fmt::format("tail/{}/{}", step.host, step.service)] = rollout.id;
-  }
-  for (const plan::Step& step : rollout::unanswered(rollout)) {
-    const auto classes = rollout.plan.budgets.find(step.host);
-    if (!tail_.contains({step.host, step.service}) || classes == rollout.plan.budgets.end())
-      continue;
-    budget::Claim claim{step.host, tail_reason(step.host, step.service),
-                        fmt::format("was told by rollout {} and does not answer", rollout.id)};
-    const budget::Censuses counts = censuses();
-    bool granted = budget::acquire(budgets_, classes->second, counts, claim, now).granted;
-    // It was part of an outage, say: it counts all the same for those that are well.
-    claim.costs_nothing = true;
-    granted = granted || budget::acquire(budgets_, classes->second, counts, claim, now).granted;
-    if (granted) save_budgets(out);
-  }
-}
-
 // Instances that shall be absent are taken out of the targets once they are.
 void Core::settle_targets(const rollout::Rollout& rollout, Output& out) {
   for (const auto* course : {&rollout.forward, &rollout.back}) {
@@ -259,99 +238,6 @@ void Core::settle_targets(const rollout::Rollout& rollout, Output& out) {
       out.writes["targets/" + step.host] = plan::target_to_json(target->second).dump();
       out.targets.insert(step.host);
     }
-  }
-}
-
-void Core::forget_tail(const std::string& host, Output& out) {
-  for (auto it = tail_.lower_bound({host, ""}); it != tail_.end() && it->first.first == host;) {
-    const std::string& service = it->first.second;
-    if (budget::release(budgets_, host, tail_reason(host, service))) save_budgets(out);
-    out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
-    it = tail_.erase(it);
-  }
-}
-
-// Stragglers of a partial rollout converge to the current generation when they return, one try
-// each, under the budget.
-void Core::converge_tail(Instant now, Output& out) {
-  // Before anything was deployed nothing is wanted.
-  const plan::Generation nothing;
-  const plan::Generation* generation = current() == nullptr ? &nothing : current();
-  const budget::Censuses counts = censuses();
-  for (auto it = tail_.begin(); it != tail_.end();) {
-    const auto& [host, service] = it->first;
-    const auto state = hosts_.find(host);
-    const auto record = generation->services.find(service);
-    const bool locked = !check_locks({service});
-    // What has left the inventory is nobody's to change.
-    if (generation != &nothing && !generation->hosts.contains(host)) {
-      if (budget::release(budgets_, host, tail_reason(host, service))) save_budgets(out);
-      out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
-      it = tail_.erase(it);
-      continue;
-    }
-    if (state == hosts_.end() || !state->second.reachable || !state->second.heard) {
-      ++it;
-      continue;
-    }
-    const std::string reason = tail_reason(host, service);
-    const auto report = state->second.report.instances.find(service);
-    const auto target = targets_.find(host);
-    // What it told before it was away may not hold any more.
-    const bool is_at_rest =
-        (target == targets_.end() || (state->second.report.epoch == target->second.epoch &&
-                                      state->second.report.seq == target->second.seq)) &&
-        (report == state->second.report.instances.end() || report->second.step.empty());
-    if (locked) {
-      // A rollout changes it, which must not wait for this slot.
-      if (is_at_rest && budget::release(budgets_, host, reason)) {
-        save_budgets(out);
-        wake_at(now);
-      }
-      ++it;
-      continue;
-    }
-    // One try per generation; never a name that a host remembers from another life of the store.
-    const std::string attempt = fmt::format("{}/tail/g{}", it->second, generation->number);
-    const bool placed =
-        record != generation->services.end() &&
-        std::binary_search(record->second.hosts.begin(), record->second.hosts.end(), host);
-    std::optional<plan::InstanceState> wanted;
-    if (placed) wanted = plan::wanted_state(*generation, record->second, host);
-    const std::optional<plan::InstanceState> applied =
-        report == state->second.report.instances.end() ? std::nullopt : report->second.applied;
-    const bool rests = applied == wanted && is_at_rest;
-    const bool answered = report != state->second.report.instances.end() &&
-                          report->second.outcome && report->second.outcome->attempt == attempt;
-    if (rests || answered) {
-      if (budget::release(budgets_, host, reason)) save_budgets(out);
-      tell(out, {0, now, "straggler", "", service, host,
-                 rests ? "has caught up"
-                       : fmt::format("could not catch up: {}", report->second.outcome->message)});
-      out.writes[fmt::format("tail/{}/{}", host, service)] = std::nullopt;
-      it = tail_.erase(it);
-      continue;
-    }
-    const bool sent = target != targets_.end() && target->second.instances.contains(service) &&
-                      target->second.instances.at(service).attempt == attempt;
-    if (!sent && applied != wanted) {
-      const auto classes = generation->hosts.find(host);
-      const bool disrupts = applied && applied->mode == plan::Mode::running;
-      const auto grant =
-          !disrupts || classes == generation->hosts.end()
-              ? budget::Grant{true, ""}
-              : budget::acquire(
-                    budgets_, classes->second.classes, counts,
-                    {host, reason,
-                     "catches up with generation " + std::to_string(generation->number),
-                     report->second.health == plan::Health::unhealthy && !report->second.serves},
-                    now);
-      if (grant.granted) {
-        save_budgets(out);
-        set_target(host, service, {wanted, attempt, std::nullopt}, generation->statement, out);
-      }
-    }
-    ++it;
   }
 }
 
@@ -395,21 +281,17 @@ std::set<Digest> Core::manifests_in_use() const {
   return out;
 }
 
-namespace {
-
 // Tried once, whatever came of it: what the host says that it has is the truth from then on.
-bool has_answered(const std::map<std::string, HostState>& hosts, const std::string& host,
-                  const std::string& service, const plan::TargetEntry& entry) {
-  const auto state = hosts.find(host);
-  if (state == hosts.end()) return false;
+bool Core::has_answered(const std::string& host, const std::string& service,
+                        const plan::TargetEntry& entry) const {
+  const auto state = hosts_.find(host);
+  if (state == hosts_.end()) return false;
   const auto report = state->second.report.instances.find(service);
   if (report == state->second.report.instances.end()) return false;
   const plan::InstanceReport& said = report->second;
   return said.step.empty() && said.outcome && said.outcome->attempt == entry.attempt &&
          (!entry.duty || said.duties.contains(entry.duty->token));
 }
-
-}  // namespace
 
 std::map<std::string, std::set<std::string>> Core::users_of(
     const std::set<Digest>& manifests) const {
@@ -425,7 +307,7 @@ std::map<std::string, std::set<std::string>> Core::users_of(
   for (const auto& [name, target] : targets_) {
     for (const auto& [service, entry] : target.instances) {
       if (entry.wanted && manifests.contains(entry.wanted->manifest) &&
-          !has_answered(hosts_, name, service, entry))
+          !has_answered(name, service, entry))
         out[service].insert(name);
     }
   }

@@ -6,10 +6,10 @@
 // Keys in the store: epoch, current, budgets, targets/HOST, hosts/HOST, generations/N (ten digits),
 // candidates/ROLLOUT, rollouts/ID (the head) with rollouts/ID/plan, rollouts/ID/back and, while it
 // is open, rollouts/ID/runs/{f,b}N, afterwards one rollouts/ID/runs; first/DIGEST,
-// tail/HOST/SERVICE, statements/N (sixteen digits), log/N (events), secrets-above, access-in-doubt
-// (the rollout that is to end the doubt, or "1"). Values may be large: the journal (journal.h)
-// keeps those as objects. What is written together may be split over several transactions
-// (commit_order.h).
+// tail/HOST/SERVICE, removed/HOST, statements/N (sixteen digits), log/N (events), secrets-above,
+// access-in-doubt (the rollout that is to end the doubt, or "1"). Values may be large: the journal
+// (journal.h) keeps those as objects. What is written together may be split over several
+// transactions (commit_order.h).
 #pragma once
 
 #include <cstdint>
@@ -52,6 +52,16 @@ struct Event {
   std::string host;
   std::string text;
 };
+// Whom a rollout has left behind, and what becomes of it when it is there again.
+struct Straggler {
+  // stays: it ends what it was told, keeps its slot until then, and is left as it is.
+  enum class Fate : std::uint8_t { converges, stays };
+  std::string rollout;
+  Fate fate = Fate::converges;
+};
+// As the store has it: "r000012", "r000012 stays".
+[[nodiscard]] std::string straggler_to_text(const Straggler& straggler);
+[[nodiscard]] Straggler straggler_from_text(const std::string& text);
 // Why a straggler holds a slot.
 [[nodiscard]] std::string tail_reason(const std::string& host, const std::string& service);
 [[nodiscard]] Json event_to_json(const Event& event);
@@ -223,7 +233,27 @@ class Core {
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         const rollout::Rollout& rollout) const;
   [[nodiscard]] std::vector<plan::Need> unenforceable(const plan::Generation& wanted) const;
+  // stragglers.cc
+  using Tail = std::map<std::pair<std::string, std::string>, Straggler>;  // (host, service) → who
   void leave_tail(const rollout::Rollout& rollout, Instant now, Output& out);
+  void leave_unanswered(const rollout::Rollout& rollout, Instant now, Output& out);
+  void leave_behind(const plan::Step& step, Straggler straggler, Output& out);
+  void hold_slot(const rollout::Rollout& rollout, budget::Claim claim, Instant now, Output& out);
+  void hold_slots_of_the_unanswered(Instant now, Output& out);
+  [[nodiscard]] bool is_at_rest(const std::string& host, const std::string& service) const;
+  [[nodiscard]] bool has_answered(const std::string& host, const std::string& service,
+                                  const plan::TargetEntry& entry) const;
+  void converge_tail(Instant now, Output& out);
+  Tail::iterator converge(Tail::iterator straggler, const plan::Generation& generation,
+                          const budget::Censuses& counts, Instant now, Output& out);
+  [[nodiscard]] std::int64_t steady(const std::string& service,
+                                    const std::string& except_host) const;
+  [[nodiscard]] bool has_what_it_needs(const plan::Generation& generation,
+                                       const std::string& service) const;
+  [[nodiscard]] bool can_be_done_without(const plan::Generation& generation,
+                                         const std::string& service, const std::string& host) const;
+  void forget_tail(const std::string& host, Output& out);
+  Tail::iterator forget_straggler(Tail::iterator straggler, Output& out);
   bool meet(const std::string& name, Instant now, Output& out);
   // True if any has another size now.
   bool size_budgets();
@@ -232,7 +262,6 @@ class Core {
   void apply(rollout::Rollout& rollout, rollout::Effects effects, Instant now, Output& out);
   void conclude(rollout::Rollout& rollout, Instant now, Output& out);
   void commit(rollout::Rollout& rollout, Instant now, Output& out);
-  void converge_tail(Instant now, Output& out);
   // `statement`: the number of the one that wants it; 0: none.
   void set_target(const std::string& host, const std::string& service, plan::TargetEntry entry,
                   std::uint64_t statement, Output& out);
@@ -274,7 +303,6 @@ class Core {
                      Output& out);
   void settle_access_at_end(const rollout::Rollout& rollout, Instant now, Output& out);
   void restore_access_doubt();
-  void forget_tail(const std::string& host, Output& out);
   void tell(Output& out, Event event);
   void wake_at(Instant at);
   void notice_stall(Instant now, Output& out);
@@ -294,14 +322,14 @@ class Core {
   EventShares kept_events_{kKeptEvents};
   std::map<std::string, HostState> hosts_;
   std::map<std::string, plan::Target> targets_;
+  std::map<std::string, std::uint64_t> removed_;  // hosts → the seq of what they were told last
   std::map<std::uint64_t, plan::Generation> generations_;
   std::map<std::string, plan::Generation> candidates_;  // rollout → what it brings
   std::map<std::string, rollout::Rollout> rollouts_;
   std::map<std::uint64_t, plan::SignedStatement> statements_;
   std::map<std::uint64_t, plan::ShareTree> trees_;  // not stored: of a few statements
   std::map<Digest, std::uint64_t> first_deployed_;
-  // (host, service) left behind by a partial rollout → which one
-  std::map<std::pair<std::string, std::string>, std::string> tail_;
+  Tail tail_;
   budget::Budgets budgets_;
   std::optional<Instant> wake_;
   std::set<std::string> unheard_;         // since start()

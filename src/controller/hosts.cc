@@ -43,6 +43,7 @@ void Core::notice_stall(Instant now, Output& out) {
   for (auto& [name, host] : hosts_) {
     if (host.reachable) host.last_contact = now;
   }
+  for (auto& [id, rollout] : rollouts_) rollout.watched_since = now;
   wake_at(*patient_until_);
   tell(out, {0, now, "stalled", "", "", "",
              fmt::format("the controller itself stood still for {} or more: hosts have {} to be "
@@ -70,6 +71,14 @@ bool Core::meet(const std::string& name, Instant now, Output& out) {
     out.writes["hosts/" + name] = Json::object({{"report", plan::host_report_to_json(host.report)},
                                                 {"joined", to_millis(now)}})
                                       .dump();
+    // What it was given before it was removed is no news from a life that is lost.
+    if (const auto gone = removed_.find(name); gone != removed_.end()) {
+      host.known_epoch = epoch_;
+      host.known_seq = gone->second;
+      save_target(name, out);
+      out.writes["removed/" + name] = std::nullopt;
+      removed_.erase(gone);
+    }
     tell(out, {0, now, "host-joined", "", "", name, "joined"});
   }
   const bool first = unheard_.erase(name) > 0;
@@ -219,9 +228,20 @@ Status Core::remove_host(const std::string& name, Instant now, Output& out) {
                                                 join(generation->hosts.at(name).classes, ", ")))
         .hint("take it out of the inventory and deploy; then remove it");
   }
+  for (const auto& [id, candidate] : candidates_) {
+    if (!candidate.hosts.contains(name)) continue;
+    return fail(ErrorCode::refused,
+                fmt::format("host {} is in the inventory of rollout {}, which is under way", name,
+                            id))
+        .hint(fmt::format("wait for its end, or stop it: consort rollout abort {}", id));
+  }
   hosts_.erase(it);
   unheard_.erase(name);
-  targets_.erase(name);
+  if (const auto target = targets_.find(name); target != targets_.end()) {
+    removed_[name] = target->second.seq;
+    out.writes["removed/" + name] = std::to_string(target->second.seq);
+    targets_.erase(target);
+  }
   forget_tail(name, out);
   if (budget::forget_host(budgets_, name)) save_budgets(out);
   out.writes["hosts/" + name] = std::nullopt;

@@ -60,6 +60,17 @@ Result<Core> Core::restore(const Store& store) {
     if (const auto it = core.hosts_.find(host); it != core.hosts_.end())
       it->second.known_seq = target.seq;
   }
+  // It has joined again, and perhaps that was not written as a whole.
+  for (const auto& [name, seq] : core.removed_) {
+    const auto it = core.hosts_.find(name);
+    if (it == core.hosts_.end()) continue;
+    it->second.known_seq = std::max(it->second.known_seq, seq);
+    plan::Target& target = core.targets_[name];
+    if (target.seq > seq) core.leftovers_.insert("removed/" + name);
+    target.seq = std::max(target.seq, seq);
+    target.epoch = core.epoch_;
+  }
+  std::erase_if(core.removed_, [&](const auto& item) { return core.hosts_.contains(item.first); });
   core.restore_access_doubt();
   return core;
 }
@@ -90,6 +101,8 @@ Status Core::load(const std::string& key, const std::string& value) {
       believe(host);  // a store of an older controller does not say it
     }
     hosts_.emplace(rest, std::move(host));
+  } else if (kind == "removed") {
+    removed_.emplace(rest, TRY(parse_number(value, key)));
   } else if (kind == "generations") {
     generations_.emplace(TRY(parse_number(rest, key)),
                          TRY(plan::generation_from_json(TRY(parse_stored(value)))));
@@ -103,7 +116,7 @@ Status Core::load(const std::string& key, const std::string& value) {
     return load_statement(value);
   } else if (kind == "tail") {
     tail_.emplace(std::pair(rest.substr(0, rest.find('/')), rest.substr(rest.find('/') + 1)),
-                  value);
+                  straggler_from_text(value));
   } else if (kind == "access-in-doubt") {
     access_in_doubt_ = true;
     settling_access_ = value == kAccessInDoubt ? "" : value;

@@ -8,14 +8,14 @@
 
 namespace consort::rollout {
 
-std::string attempt_name(const Rollout& rollout, const plan::Step& step) {
-  return fmt::format("{}/{}{}", rollout.id, step.id, rollout.reverting ? "/back" : "");
+std::string attempt_name(const Rollout& rollout, RunKey key) {
+  return fmt::format("{}/{}{}", rollout.id, key.step, key.way == Way::back ? "/back" : "");
 }
 
 plan::TargetEntry target_entry(const Rollout& rollout, const plan::Step& step) {
   plan::TargetEntry entry;
   entry.wanted = step.to;
-  entry.attempt = attempt_name(rollout, step);
+  entry.attempt = attempt_name(rollout, {rollout.reverting ? Way::back : Way::forward, step.id});
   if (step.duty) {
     entry.duty = step.duty;
     entry.duty->token = entry.attempt;
@@ -52,9 +52,9 @@ void Advance::tell(std::string kind, std::string text, const Step* step) {
   out_.events.push_back(std::move(event));
 }
 
-void Advance::touch(const Step& step) {
+void Advance::touch(RunKey key) {
   out_.changed = true;
-  out_.runs.insert({r_.reverting ? Way::back : Way::forward, step.id});
+  out_.runs.insert(key);
 }
 
 void Advance::set_phase(const Step& step, StepPhase phase, std::string kind, std::string text) {
@@ -95,9 +95,9 @@ bool Advance::is_lost(const Step& step, Duration patience) {
     run.unseen = now_;
     touch(step);
   }
-  const Instant limit = std::max(*run.unseen, r_.resumed) + patience;
-  if (now_ >= limit) return true;
-  wake_at(limit);
+  const Instant end = limit(*run.unseen, patience);
+  if (now_ >= end) return true;
+  wake_at(end);
   return false;
 }
 
@@ -110,14 +110,20 @@ bool Advance::seen_again(const Step& step) {
   return true;
 }
 
+// The last wave is not over while what was given up in an earlier one has turned out well and
+// soaks.
 bool Advance::wave_is_over() {
   const Course& c = course();
   if (c.wave >= c.waves.size()) return true;
-  return std::all_of(c.waves[c.wave].steps.begin(), c.waves[c.wave].steps.end(), [&](int id) {
-    const StepPhase phase = c.runs[static_cast<std::size_t>(id)].phase;
-    return phase == StepPhase::done || phase == StepPhase::failed ||
-           phase == StepPhase::unreachable;
-  });
+  const bool over =
+      std::all_of(c.waves[c.wave].steps.begin(), c.waves[c.wave].steps.end(), [&](int id) {
+        const StepPhase phase = c.runs[static_cast<std::size_t>(id)].phase;
+        return phase == StepPhase::done || phase == StepPhase::failed ||
+               phase == StepPhase::unreachable;
+      });
+  return over && (c.wave + 1 < c.waves.size() ||
+                  std::none_of(c.runs.begin(), c.runs.end(),
+                               [](const StepRun& run) { return run.phase == StepPhase::soaking; }));
 }
 
 void Advance::next_wave() {
@@ -140,12 +146,14 @@ std::map<std::string, std::map<std::string, plan::TargetEntry>> open_targets(
     const Rollout& rollout) {
   std::map<std::string, std::map<std::string, plan::TargetEntry>> out;
   if (rollout.result != Result::open) return out;
+  const Way way = rollout.reverting ? Way::back : Way::forward;
   const Course& course = rollout.reverting ? rollout.back : rollout.forward;
+  const plan::Observed nothing;
+  FleetView view(rollout, nothing);
   for (const plan::Step& step : course.steps) {
     const StepRun& run = course.runs[static_cast<std::size_t>(step.id)];
-    const bool was_left_a_word =
-        rollout.reverting && run.phase == StepPhase::unreachable && is_abandoned(run);
-    if (run.phase == StepPhase::active || was_left_a_word)
+    const bool was_left_a_word = rollout.reverting && run.phase == StepPhase::unreachable;
+    if ((run.phase == StepPhase::active || was_left_a_word) && view.is_unanswered({way, step.id}))
       out[step.host][step.service] = target_entry(rollout, step);
   }
   return out;

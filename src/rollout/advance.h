@@ -17,6 +17,7 @@ class Advance {
   using Step = plan::Step;
 
   // --- the story so far (advance.cc)
+  [[nodiscard]] Way way() const { return r_.reverting ? Way::back : Way::forward; }
   [[nodiscard]] Course& course() { return r_.reverting ? r_.back : r_.forward; }
   [[nodiscard]] const Step& step(int id) { return course().steps[static_cast<std::size_t>(id)]; }
   [[nodiscard]] StepRun& run_of(const Step& step) {
@@ -27,11 +28,15 @@ class Advance {
     return std::string(r_.reverting ? "undo " : "") + std::string(action_name(step.action));
   }
   [[nodiscard]] std::string reason() const { return "rollout:" + r_.id; }
-  // Since when limits count for it: a pause does not count.
-  [[nodiscard]] Instant since(const StepRun& run) const { return std::max(run.since, r_.resumed); }
+  // When it is too late for what has lasted since then. A pause does not count; and who has only
+  // begun to look on cannot know yet what has happened meanwhile.
+  [[nodiscard]] Instant limit(Instant since, Duration patience) const {
+    return std::max(std::max(since, r_.resumed) + patience, r_.watched_since + kTimeToHear);
+  }
   void wake_at(Instant at);
   void tell(std::string kind, std::string text, const Step* step = nullptr);
-  void touch(const Step& step);
+  void touch(const Step& step) { touch({way(), step.id}); }
+  void touch(RunKey key);
   void set_phase(const Step& step, StepPhase phase, std::string kind, std::string text);
   void wait(const Step& step, const std::string& why);
   void give_up(const Step& step, StepPhase phase, const std::string& why);
@@ -44,22 +49,25 @@ class Advance {
 
   // --- watch.cc
   void watch_steps();
-  void watch_late(const Step& step);
-  void watch_active(const Step& step);
+  void watch_late(Way way, const Step& step);
+  // `soak`: of the step's own wave.
+  void watch_active(const Step& step, Duration soak);
   void take_outcome(const Step& step, const plan::Outcome& outcome,
-                    const plan::InstanceReport& report);
-  void watch_soaking(const Step& step);
-  [[nodiscard]] const plan::Outcome* outcome_of(const Step& step) const;
+                    const plan::InstanceReport& report, Duration soak);
+  void watch_soaking(const Step& step, Duration soak);
+  [[nodiscard]] const plan::Outcome* outcome_of(Way way, const Step& step) const;
   void fail_soaking(const Step& step, StepPhase phase, const std::string& why);
   void finish_step(const Step& step);
-  void give_back_slot(const Step& step);
+  void give_back_slot(const Step& step) { give_back_slot({way(), step.id}, step.host); }
+  void give_back_slot(RunKey key, const std::string& host);
 
   // --- start.cc
   void start_steps();
   void try_start(const Step& step);
+  [[nodiscard]] std::string not_heard_yet() const;
   using NamesByHost = std::map<std::string, std::vector<std::string>>;  // of budgets
   [[nodiscard]] bool take_joint_slots(const plan::Wave& wave, std::string& why);
-  [[nodiscard]] bool may_still_go_forward(const Step& back) const;
+  [[nodiscard]] bool may_still_go_forward(const Step& back);
   [[nodiscard]] std::string why_provider_would_wait(const std::string& held,
                                                     const NamesByHost& joint);
   [[nodiscard]] bool is_there(const Step& step) const;
@@ -87,7 +95,8 @@ class Advance {
 };
 
 // Unique per step, way and rollout: an agent tries each attempt once.
-[[nodiscard]] std::string attempt_name(const Rollout& rollout, const plan::Step& step);
+[[nodiscard]] std::string attempt_name(const Rollout& rollout, RunKey key);
+// Of a step of the current course.
 [[nodiscard]] plan::TargetEntry target_entry(const Rollout& rollout, const plan::Step& step);
 
 }  // namespace consort::rollout

@@ -7,10 +7,7 @@ namespace consort::rollout {
 using plan::Health;
 using plan::Mode;
 
-bool is_abandoned(const StepRun& run) {
-  const bool given_up = run.phase == StepPhase::failed || run.phase == StepPhase::unreachable;
-  return given_up && run.sent && !run.outcome;
-}
+bool is_unanswered(const StepRun& run) { return run.sent && !run.outcome; }
 
 bool FleetView::reachable(const std::string& host) const {
   const auto it = observed_.find(host);
@@ -38,29 +35,42 @@ bool FleetView::down(const plan::Step& step) const {
   return sick(step) && !report_of(step)->serves;
 }
 
-bool FleetView::under_way(const Course& course, const Steps& steps,
-                          const Instance& instance) const {
-  const auto it = steps.by_instance.find(instance);
-  return it != steps.by_instance.end() &&
-         std::any_of(it->second.begin(), it->second.end(), [&](int id) {
-           const StepRun& run = course.runs[static_cast<std::size_t>(id)];
-           return run.phase == StepPhase::active || is_abandoned(run);
-         });
+const plan::Step& FleetView::step(RunKey key) const {
+  const Course& course = key.way == Way::forward ? rollout_.forward : rollout_.back;
+  return course.steps[static_cast<std::size_t>(key.step)];
 }
 
+const StepRun& FleetView::run(RunKey key) const {
+  const Course& course = key.way == Way::forward ? rollout_.forward : rollout_.back;
+  return course.runs[static_cast<std::size_t>(key.step)];
+}
+
+// What was told last counts: it takes the place of what was told before, or comes after it.
 bool FleetView::is_changing(const std::string& service, const std::string& host) {
   index();
-  const Instance instance{service, host};
-  if (!rollout_.reverting) return under_way(rollout_.forward, forward_, instance);
-  if (under_way(rollout_.back, back_, instance)) return true;
-  if (!under_way(rollout_.forward, forward_, instance)) return false;
-  const auto it = back_.by_instance.find(instance);
-  const bool is_back =
-      it != back_.by_instance.end() &&
-      std::any_of(it->second.begin(), it->second.end(), [&](int id) {
-        return rollout_.back.runs[static_cast<std::size_t>(id)].phase == StepPhase::done;
-      });
-  return !is_back;
+  const auto it = by_instance_.find({service, host});
+  if (it == by_instance_.end()) return false;
+  for (auto key = it->second.rbegin(); key != it->second.rend(); ++key) {
+    if (run(*key).outcome) return false;
+    if (run(*key).sent && !step(*key).duty) return true;
+  }
+  return false;
+}
+
+bool FleetView::is_unanswered(RunKey key) {
+  if (!rollout::is_unanswered(run(key))) return false;
+  const std::vector<RunKey>& told = steps_of(step(key));
+  return std::none_of(std::find(told.begin(), told.end(), key), told.end(),
+                      [&](RunKey later) { return run(later).outcome.has_value(); });
+}
+
+bool FleetView::is_at_work(const std::string& host, RunKey besides) {
+  const Way way = rollout_.reverting ? Way::back : Way::forward;
+  const std::vector<RunKey>& keys = steps_on(host);
+  return std::any_of(keys.begin(), keys.end(), [&](RunKey key) {
+    const bool soaks = key.way == way && run(key).phase == StepPhase::soaking;
+    return key != besides && (soaks || is_unanswered(key));
+  });
 }
 
 std::int64_t FleetView::healthy(const std::string& service, const std::string& except_host) {
@@ -70,17 +80,23 @@ std::int64_t FleetView::healthy(const std::string& service, const std::string& e
   return static_cast<std::int64_t>(it->second.size()) - (it->second.contains(except_host) ? 1 : 0);
 }
 
-const std::vector<int>& FleetView::steps_on(const std::string& host) {
-  static const std::vector<int> none;
+const std::vector<RunKey>& FleetView::steps_on(const std::string& host) {
+  static const std::vector<RunKey> none;
   index();
-  const Steps& steps = rollout_.reverting ? back_ : forward_;
-  const auto it = steps.by_host.find(host);
-  return it == steps.by_host.end() ? none : it->second;
+  const auto it = by_host_.find(host);
+  return it == by_host_.end() ? none : it->second;
+}
+
+const std::vector<RunKey>& FleetView::steps_of(const plan::Step& step) {
+  static const std::vector<RunKey> none;
+  index();
+  const auto it = by_instance_.find({step.service, step.host});
+  return it == by_instance_.end() ? none : it->second;
 }
 
 bool FleetView::is_steady(const std::string& host, const plan::ObservedHost& observed,
                           const std::string& service, const plan::InstanceReport& report) {
-  return observed.reachable && report.applied && report.applied->mode == Mode::running &&
+  return observed.reachable && observed.heard && report.applied && report.applied->mode == Mode::running &&
          report.health == Health::healthy && !is_changing(service, host);
 }
 
@@ -100,16 +116,14 @@ void FleetView::changed(const plan::Step& step) {
 void FleetView::index() {
   if (indexed_) return;
   indexed_ = true;
-  const auto steps_of = [](const Course& course) {
-    Steps out;
-    for (const plan::Step& step : course.steps) {
-      out.by_host[step.host].push_back(step.id);
-      if (!step.duty) out.by_instance[{step.service, step.host}].push_back(step.id);
+  by_instance_.clear();
+  by_host_.clear();
+  for (const Way way : {Way::forward, Way::back}) {
+    for (const plan::Step& step : (way == Way::forward ? rollout_.forward : rollout_.back).steps) {
+      by_instance_[{step.service, step.host}].push_back({way, step.id});
+      by_host_[step.host].push_back({way, step.id});
     }
-    return out;
-  };
-  forward_ = steps_of(rollout_.forward);
-  back_ = steps_of(rollout_.back);
+  }
   steady_.clear();
   for (const auto& [host, observed] : observed_) {
     for (const auto& [service, report] : observed.instances) {

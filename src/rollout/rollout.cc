@@ -129,9 +129,11 @@ std::vector<plan::Step> open_tail(const Rollout& rollout) {
 
 std::vector<plan::Step> unanswered(const Rollout& rollout) {
   std::vector<plan::Step> out;
-  for (const Course* course : {&rollout.forward, &rollout.back}) {
-    for (const plan::Step& step : course->steps) {
-      if (is_abandoned(course->runs[static_cast<std::size_t>(step.id)])) out.push_back(step);
+  const plan::Observed nothing;
+  FleetView view(rollout, nothing);
+  for (const Way way : {Way::forward, Way::back}) {
+    for (const plan::Step& step : (way == Way::forward ? rollout.forward : rollout.back).steps) {
+      if (view.is_unanswered({way, step.id})) out.push_back(step);
     }
   }
   return out;

@@ -60,7 +60,8 @@ struct Rollout {
   std::optional<Instant> ended;
   std::uint64_t generation = 0;  // what is committed when it succeeds
   bool paused = false;
-  Instant resumed{};       // from here limits count anew
+  Instant resumed{};  // from here limits count anew
+  Instant watched_since{};  // by this leader, who was down or stood still before; not stored
   bool abort = false;      // an operator's word: go back
   std::string aborted_by;  // their name; "": not known
   bool reverting = false;
@@ -101,6 +102,9 @@ struct Effects {
 
 // How long a host may be silent before a step on it counts as unreachable.
 inline constexpr Duration kUnreachableGrace = seconds(20);
+
+// So long after it has begun to look on a leader knows what has happened before.
+inline constexpr Duration kTimeToHear = seconds(30);
 
 // What the targets must hold for the steps that are under way: a leader that comes back sets them
 // again, because its predecessor may have died between the journal and the targets.
@@ -147,8 +151,10 @@ void shorten_texts(Rollout& rollout, std::size_t most);
 // partial one those that were not reached or failed within the policy's limit; of one that went
 // back those whose host was away; of one that was halted nothing.
 [[nodiscard]] std::vector<plan::Step> open_tail(const Rollout& rollout);
-// Steps of either course whose host was told and has never answered: it may be at them, or begin
-// with them when it returns.
+// Steps of either course whose host was told and has never answered, neither to them nor to what
+// its instance was told later: it may be at them, or begin with them when it returns. A rollout
+// that ends leaves their hosts the slots that they hold for it (`rollout:ID`): the caller decides
+// for what they are held from then on.
 [[nodiscard]] std::vector<plan::Step> unanswered(const Rollout& rollout);
 
 }  // namespace consort::rollout

@@ -23,6 +23,13 @@ void Advance::start_steps() {
   const Course& c = course();
   if (c.wave >= c.waves.size()) return;
   const plan::Wave& wave = c.waves[c.wave];
+  if (const std::string host = not_heard_yet(); !host.empty()) {
+    for (const int id : wave.steps) {
+      if (run_of(step(id)).phase == StepPhase::pending)
+        wait(step(id), fmt::format("{} has not spoken since the controller has started", host));
+    }
+    return;
+  }
   std::string why;
   const bool joint = take_joint_slots(wave, why);
   std::vector<int> order = wave.steps;
@@ -38,6 +45,15 @@ void Advance::start_steps() {
     }
   }
   if (wave_is_over()) wake_at(now_);
+}
+
+// A new leader that began with what it knows least of could take a host away beside one that has
+// died unheard; and one whose store is older than its hosts learns that from them alone.
+std::string Advance::not_heard_yet() const {
+  for (const auto& [host, classes] : r_.plan.budgets) {
+    if (fleet_.reachable(host) && !fleet_.heard(host)) return host;
+  }
+  return "";
 }
 
 // A declared outage takes all its slots together, or none.
@@ -106,18 +122,24 @@ bool Advance::is_there(const Step& step) const {
   return !step.duty && report != nullptr && report->applied == step.to && report->step.empty();
 }
 
-// It was to be stopped before, and is not: a step that failed.
+// It was to be stopped or not to be there before, and runs: a step that failed, or a host that is
+// not as it was when this was planned.
 bool Advance::runs_against_plan(const Step& step) const {
   const plan::InstanceReport* report = fleet_.report_of(step);
-  return !step.duty && step.from && step.from->mode != Mode::running && report != nullptr &&
+  return !step.duty && (!step.from || step.from->mode != Mode::running) && report != nullptr &&
          report->applied && report->applied->mode == Mode::running;
 }
 
-bool Advance::may_still_go_forward(const Step& back) const {
-  return std::any_of(r_.forward.steps.begin(), r_.forward.steps.end(), [&](const Step& forward) {
-    return forward.service == back.service && forward.host == back.host &&
-           is_abandoned(r_.forward.runs[static_cast<std::size_t>(forward.id)]);
-  });
+// Whether what its host was told last has to be replaced. Of two steps of the way back the later
+// one leads further; but a target with a duty is kept until that is done.
+bool Advance::may_still_go_forward(const Step& back) {
+  const std::vector<RunKey>& told = fleet_.steps_of(back);
+  const auto last = std::find_if(told.rbegin(), told.rend(),
+                                 [&](RunKey key) { return fleet_.is_unanswered(key); });
+  if (last == told.rend()) return false;
+  return last->way == Way::forward ||
+         r_.back.steps[static_cast<std::size_t>(last->step)].duty.has_value() ==
+             back.duty.has_value();
 }
 
 bool Advance::in_outage() const {
@@ -142,10 +164,6 @@ void Advance::try_start(const Step& step) {
                    fmt::format("{} does not answer; it {}", step.host,
                                r_.reverting ? "goes back when it returns" : "keeps what it has"));
   }
-  // A new leader that began with what it knows least of could take a host away beside one that has
-  // died unheard.
-  if (!fleet_.heard(step.host))
-    return wait(step, fmt::format("{} has not spoken since the controller has started", step.host));
   seen_again(step);
   if (!is_there(step)) {
     if (const std::string why = blocked_by(step); !why.empty()) return wait_or_give_up(step, why);
@@ -164,8 +182,8 @@ void Advance::try_start(const Step& step) {
     }
   }
   out_.targets[step.host][step.service] = target_entry(r_, step);
-  set_phase(step, StepPhase::active, "step-started", activity(step));
   run_of(step).sent = true;
+  set_phase(step, StepPhase::active, "step-started", activity(step));
   wake_at(now_ + r_.plan.policy.step_timeout);
 }
 
@@ -173,20 +191,20 @@ void Advance::try_start(const Step& step) {
 // never while another step of it goes on.
 std::optional<Instant> Advance::limit_of_waiting() {
   const Course& c = course();
-  Instant last = std::max(c.wave_since, r_.resumed);
+  Instant last = c.wave_since;
   for (const int id : c.waves[c.wave].steps) {
     const StepRun& run = c.runs[static_cast<std::size_t>(id)];
     if (run.phase == StepPhase::active || run.phase == StepPhase::soaking) return std::nullopt;
     if (run.phase != StepPhase::pending) last = std::max(last, run.since);
   }
-  return last + r_.plan.policy.step_timeout;
+  return limit(last, r_.plan.policy.step_timeout);
 }
 
 void Advance::wait_or_give_up(const Step& step, const std::string& why) {
   wait(step, why);
-  const std::optional<Instant> limit = limit_of_waiting();
-  if (!limit) return;
-  if (now_ < *limit) return wake_at(*limit);
+  const std::optional<Instant> end = limit_of_waiting();
+  if (!end) return;
+  if (now_ < *end) return wake_at(*end);
   give_up(step, StepPhase::failed,
           fmt::format("could not start within {}: {}", human_duration(r_.plan.policy.step_timeout),
                       why));

@@ -108,7 +108,9 @@ void Advance::end(Result result, std::string summary) {
   r_.summary = std::move(summary);
   r_.ended = now_;
   out_.changed = true;
-  out_.budgets_changed = budget::release_all(budgets_, reason()) || out_.budgets_changed;
+  std::set<std::string> at_it;
+  for (const Step& step : unanswered(r_)) at_it.insert(step.host);
+  out_.budgets_changed = budget::release_all(budgets_, reason(), at_it) || out_.budgets_changed;
   tell("ended", fmt::format("{}: {}", result_name(result), r_.summary));
 }
 

@@ -120,6 +120,84 @@ void World::check_budgets() {
   }
 }
 
+bool World::holds_slot(const std::string& host) const {
+  const auto& budgets = controller_->budgets();
+  const auto budget = budgets.find(classes_.at(host));
+  return budget != budgets.end() &&
+         (budget->second.holders.contains(host) ||
+          (budget->second.joint && budget->second.joint->hosts.contains(host)));
+}
+
+// Until its transition has ended; how the service is then is what the controller hears of.
+bool World::is_taken(const std::string& host, const std::string& service) const {
+  const Agent& agent = agents_.at(host);
+  const auto record = agent.disk.find("instances/" + service);
+  if (record == agent.disk.end()) return false;
+  const auto instance = agent::instance_from_json(*parse_json(record->second));
+  const auto taken = agent.taken.find(service);
+  return instance && instance->transition && taken != agent.taken.end() &&
+         instance->transition->attempt == taken->second;
+}
+
+// Whether the rollout that this attempt belongs to has said that the service will be away.
+bool World::was_declared(const std::string& attempt, const std::string& service) const {
+  if (!controller_) return true;
+  const auto rollout = controller_->rollouts().find(attempt.substr(0, attempt.find('/')));
+  if (rollout == controller_->rollouts().end()) return true;
+  const auto& outages = rollout->second.plan.outages;
+  return std::any_of(outages.begin(), outages.end(), [&](const plan::JointOutage& outage) {
+    return outage.provider == service ||
+           std::count(outage.dependents.begin(), outage.dependents.end(), service) > 0;
+  });
+}
+
+// I4: whoever takes away what serves holds a slot, whenever it does so; and never are more hosts of
+// a class taken away at once than it has slots. What a rollout has brought anew and takes back was
+// not there before.
+void World::check_taking(const std::string& host, const agent::PerformStep& work) {
+  Agent& agent = agents_.at(host);
+  const Machine& machine = agent.machines[work.service];
+  const transition::Step step = work.order.step;
+  const bool takes = (step == transition::Step::drain || step == transition::Step::stop) &&
+                     machine.running && machine.serving && work.transition.to &&
+                     !work.transition.mending;
+  if (!takes || agent.on_its_own) return;
+  agent.taken[work.service] = work.transition.attempt;
+  if (!controller_) return;
+  if (!holds_slot(host))
+    violate("I4", fmt::format("{} takes {} away for {} and holds no slot", host, work.service,
+                              work.transition.attempt));
+  const std::string& host_class = classes_.at(host);
+  const auto census = controller_->censuses()[host_class];
+  const auto budget = controller_->budgets().find(host_class);
+  if (budget == controller_->budgets().end()) return;
+  std::string names;
+  std::int64_t count = 0;
+  for (const auto& [other, its] : agents_) {
+    if (classes_.at(other) != host_class) continue;
+    const auto taken = std::find_if(its.taken.begin(), its.taken.end(), [&](const auto& t) {
+      return is_taken(other, t.first) && !was_declared(t.second, t.first);
+    });
+    if (taken == its.taken.end()) continue;
+    ++count;
+    names += fmt::format(" {} ({} by {})", other, taken->first, taken->second);
+  }
+  const std::int64_t slots = budget::amount_of(budget->second.slots, census.hosts);
+  if (count > slots)
+    violate("I4", fmt::format("{} hosts of {} are taken away, and it has {} slots:{}", count,
+                              host_class, slots, names));
+}
+
+void World::check_slots_are_free() {
+  if (!controller_) return;
+  for (const auto& [name, budget] : controller_->budgets()) {
+    for (const auto& [host, reasons] : budget.holders)
+      violate("I11", fmt::format("at rest {} holds a slot of {} for {}", host, name,
+                                 reasons.begin()->first));
+    if (budget.joint) violate("I11", fmt::format("at rest {} is held as a whole", name));
+  }
+}
+
 // I5: the record is true.
 void World::check_truth() {
   for (const auto& [host, agent] : agents_) {

@@ -14,7 +14,8 @@ constexpr Duration kLongEnough = hours(6);
 // once.
 class Story {
  public:
-  Story(std::uint64_t seed, Tracing tracing) : random_(seed ^ 0xc0507U), world_(seed, calm()) {
+  Story(std::uint64_t seed, Tracing tracing)
+      : random_(seed ^ 0xc0507U), whims_(seed ^ 0x0be7a7U), world_(seed, calm()) {
     world_.trace(tracing == Tracing::on);
     const auto classes = random_.between(1, 3);
     for (std::int64_t c = 0; c < classes; ++c) {
@@ -56,6 +57,7 @@ class Story {
 
     upgrade_under_faults();
     world_.set_faults(calm());
+    world_.heal();
     settle("calm again");
     check_touched();
     if (second_ == rollout::Result::reverted) expect_running(before, "I5", "after the revert");
@@ -74,6 +76,10 @@ class Story {
       }
     }
     world_.check_truth();
+    if (second_ != rollout::Result::open) {
+      world_.check_slots_are_free();
+      if (whims_.chance(15)) a_host_is_removed_and_comes_back();
+    }
     return outcome();
   }
 
@@ -91,13 +97,17 @@ class Story {
     slow.longest_delay = Duration{random_.between(10, 3000)};
     slow.lose_message = static_cast<double>(random_.between(0, 10));
     world_.set_faults(slow);
+    world_.heal();
     const bool at_once = random_.chance(50);  // or while agents are still at it
     if (!at_once) settle("calm again");
     (void)world_.take_touched();
     const std::map<std::string, Digest> before = running();
+    // A copy that misses nothing but the end of its rollout (a halt, an abort before anybody was
+    // told) goes on with it: no host can know better.
+    const bool misses_something = world_.has_told_since(copy);
     world_.put_back(std::move(copy));
     settle("the copy is put back");
-    if (!at_once) {
+    if (!at_once && misses_something) {
       expect_running(before, "I4", "after the store was put back");
       for (const std::string& service : world_.take_touched())
         violate("I10", service + " was touched because the store was put back");
@@ -253,6 +263,8 @@ class Story {
           *victim, "v2", std::string(steps.at(static_cast<std::size_t>(random_.between(0, 3))))}] =
           random_.chance(50) ? 1 : 70;
     }
+    const plan::Policy calm_policy = candidate_.policy;
+    plan_meddling();
     const auto plan = world_.plan(candidate_);
     planned_.clear();
     if (plan) {
@@ -267,6 +279,8 @@ class Story {
     }
     if (!id) return violate("deploy", "the upgrade was refused: " + id.error().message());
     copy_ = world_.copy_of_store();  // a backup in the middle
+    candidate_.policy = calm_policy;
+    if (!id->empty()) meddle(*id);
     if (!world_.run_until_ended(kLongEnough))
       return violate("progress", "the upgrade did not come to an end: " + world_.summary_of(*id));
     second_ = id->empty() ? rollout::Result::done : world_.result_of(*id);
@@ -274,8 +288,10 @@ class Story {
     // must not be run twice.
     const bool interruptible =
         std::any_of(shapes_.begin(), shapes_.end(), [](const Shape& s) { return s.once; });
-    if (faults.broken_hooks.empty() && !interruptible && faults.ask_again == 0 &&
-        second_ != rollout::Result::done) {
+    const bool as_said = second_ == rollout::Result::done ||
+                         (aborted_ && second_ == rollout::Result::reverted);
+    if (faults.broken_hooks.empty() && !interruptible && faults.ask_again == 0 && !cut_off_ &&
+        !as_said) {
       violate("outcome", fmt::format("nothing was broken, but the upgrade ended {}: {}",
                                      rollout::result_name(second_), world_.summary_of(*id)));
     }
@@ -283,6 +299,86 @@ class Story {
         fmt::format("upgrade of {} services: {}", changed_.size(), rollout::result_name(second_));
     check_touched();
     if (second_ == rollout::Result::open) violate("progress", "the upgrade is still open");
+  }
+
+  enum class Whim : std::uint8_t { pause, resume, abort, cut, crash };
+
+  // Few stories have operators who meddle, or hosts that are cut off for long.
+  void plan_meddling() {
+    whims_of_upgrade_.clear();
+    if (whims_.chance(10)) candidate_.policy.on_failure = plan::OnFailure::halt;
+    if (whims_.chance(15)) candidate_.policy.max_failures = budget::Amount{1, false};
+    if (!whims_.chance(40)) return;
+    const auto count = whims_.between(1, 4);
+    for (std::int64_t i = 0; i < count; ++i) {
+      constexpr std::array<Whim, 6> kinds = {Whim::pause, Whim::abort, Whim::cut,
+                                             Whim::cut,   Whim::crash, Whim::resume};
+      whims_of_upgrade_.push_back(kinds.at(static_cast<std::size_t>(whims_.between(0, 5))));
+    }
+  }
+
+  void meddle(const std::string& rollout) {
+    for (const Whim whim : whims_of_upgrade_) {
+      if (world_.run_until_ended(Duration{whims_.between(100, 40'000)})) return;
+      carry_out(whim, rollout);
+    }
+    // Nobody leaves it paused; a controller that dies may forget the word, and has not answered.
+    while (!world_.run_until_ended(Duration{whims_.between(100, 200'000)})) {
+      const auto* now = world_.rollout(rollout);
+      if (now != nullptr && !now->paused) return;
+      carry_out(whims_.chance(50) ? Whim::resume : Whim::abort, rollout);
+    }
+  }
+
+  void carry_out(Whim whim, const std::string& rollout) {
+    using Control = controller::Core::Control;
+    if (whim == Whim::crash) return world_.kill_controller();
+    if (whim == Whim::cut) {
+      cut_off_ = true;
+      auto host = joined_.begin();
+      std::advance(host, whims_.between(0, static_cast<std::int64_t>(joined_.size()) - 1));
+      return world_.cut(*host, Duration{whims_.between(1000, 150'000)});
+    }
+    const Control what = whim == Whim::pause    ? Control::pause
+                         : whim == Whim::resume ? Control::resume
+                                                : Control::abort;
+    // Unless it is down, or the rollout has ended.
+    if (world_.control(rollout, what)) aborted_ = aborted_ || what == Control::abort;
+  }
+
+  // Its name comes back, with what it had or as a machine that is set up anew.
+  void a_host_is_removed_and_comes_back() {
+    const plan::Generation whole = candidate_;
+    std::vector<std::string> hosts;
+    for (const auto& [name, members] : candidate_.classes) {
+      if (members.size() > 1) hosts.insert(hosts.end(), members.begin(), members.end());
+    }
+    if (hosts.empty()) return;
+    const std::string host = hosts.at(
+        static_cast<std::size_t>(whims_.between(0, static_cast<std::int64_t>(hosts.size()) - 1)));
+    world_.cut(host, hours(10'000));
+    if (!world_.run(minutes(2), seconds(60)))
+      return violate("progress", "no rest after " + host + " was cut off");
+    candidate_.hosts.erase(host);
+    for (auto& [name, members] : candidate_.classes) std::erase(members, host);
+    for (auto& [name, record] : candidate_.services) std::erase(record.hosts, host);
+    expect(deploy("the deploy without " + host), rollout::Result::done,
+           "the deploy without a host");
+    if (const Status removed = world_.remove_host(host); !removed)
+      return violate("removal", removed.error().message());
+    world_.heal();
+    world_.restart(host, whims_.chance(50) ? World::Disk::kept : World::Disk::wiped);
+    settle(host + " joins again");
+    candidate_ = whole;
+    expect(deploy("the deploy with " + host), rollout::Result::done,
+           "the deploy with a host again");
+    check_plan_is_empty();
+    world_.check_truth();
+    world_.check_access();
+    world_.check_slots_are_free();
+    for (const std::string kind : {"store-behind", "host-adopted"}) {
+      if (world_.times_told(kind) > 0) violate("removal", "was told: " + kind);
+    }
   }
 
   // I10: only what the plan names.
@@ -344,6 +440,7 @@ class Story {
   }
 
   Random random_;
+  Random whims_;  // of operators and of the network
   World world_;
   plan::Generation candidate_;
   std::vector<Shape> shapes_;
@@ -352,6 +449,9 @@ class Story {
   std::set<std::string> planned_;
   controller::Store copy_;  // from the middle of the upgrade
   rollout::Result second_ = rollout::Result::open;
+  std::vector<Whim> whims_of_upgrade_;
+  bool aborted_ = false;
+  bool cut_off_ = false;
   std::vector<Violation> own_;
   std::string told_;
 };

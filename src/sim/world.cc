@@ -33,8 +33,8 @@ void World::violate(const std::string& invariant, const std::string& text) {
 }
 
 // A message arrives later, twice, or never.
-void World::send(std::function<void()> deliver) {
-  if (random_.chance(faults_.lose_message)) return;
+void World::send(const std::string& host, std::function<void()> deliver) {
+  if (now_ < agents_.at(host).cut_until || random_.chance(faults_.lose_message)) return;
   // No connection outlives the controller whose store is exchanged.
   auto arrive = [this, lost_life = lost_lives_, deliver = std::move(deliver)] {
     if (lost_life == lost_lives_) deliver();
@@ -66,11 +66,25 @@ void World::crash_controller() {
            [this] { start_controller(); });
 }
 
+void World::kill_controller() {
+  if (controller_) crash_controller();
+}
+
+bool World::has_told_since(const controller::Store& copy) const {
+  return std::any_of(controller_disk_.begin(), controller_disk_.end(), [&](const auto& item) {
+    if (!item.first.starts_with("targets/")) return false;
+    const auto then = copy.find(item.first);
+    return then == copy.end() || plan::target_from_json(*parse_json(then->second))->instances !=
+                                     plan::target_from_json(*parse_json(item.second))->instances;
+  });
+}
+
 void World::put_back(controller::Store copy) {
   say("the controller's store is put back");
   controller_disk_ = std::move(copy);
   ++lost_lives_;
   ++controller_life_;
+  for (auto& [host, agent] : agents_) agent.on_its_own = true;
   start_controller();
 }
 
@@ -138,6 +152,7 @@ controller::DeployRequest World::request(plan::Generation candidate, bool allow_
   out.candidate = std::move(candidate);
   out.manifests = manifests_;
   out.allow_outage = allow_outage;
+  out.allow_shrink = true;
   out.by = "the simulation";
   return out;
 }
@@ -145,6 +160,7 @@ controller::DeployRequest World::request(plan::Generation candidate, bool allow_
 Result<std::string> World::deploy(plan::Generation candidate, bool allow_outage) {
   if (!controller_) return fail(ErrorCode::unavailable, "the controller is down");
   controller::Output output;
+  for (const auto& [host, record] : candidate.hosts) classes_[host] = record.classes.front();
   auto id = controller_->deploy(request(std::move(candidate), allow_outage), now_, output);
   if (!id) return id;
   controller_output(std::move(output));
@@ -162,6 +178,29 @@ Result<std::string> World::rollback() {
 Result<plan::Plan> World::plan(plan::Generation candidate) const {
   if (!controller_) return fail(ErrorCode::unavailable, "the controller is down");
   return controller_->plan(request(std::move(candidate), true));
+}
+
+const rollout::Rollout* World::rollout(const std::string& id) const {
+  if (!controller_) return nullptr;
+  const auto it = controller_->rollouts().find(id);
+  return it == controller_->rollouts().end() ? nullptr : &it->second;
+}
+
+Status World::control(const std::string& rollout, controller::Core::Control what) {
+  if (!controller_) return fail(ErrorCode::unavailable, "the controller is down");
+  controller::Output output;
+  TRYV(controller_->control(rollout, what, "the simulation", now_, output));
+  controller_output(std::move(output));
+  return {};
+}
+
+Status World::remove_host(const std::string& host) {
+  if (!controller_) return fail(ErrorCode::unavailable, "the controller is down");
+  controller::Output output;
+  TRYV(controller_->remove_host(host, now_, output));
+  agents_.at(host).on_its_own = true;
+  controller_output(std::move(output));
+  return {};
 }
 
 // --- agents
@@ -200,7 +239,7 @@ void World::start_agent(const std::string& host) {
   agent_output(host, agent.core->start());
   watch_health(host, agent.life);
   schedule(Duration{random_.between(1, 1000)}, [this, host, life = agent.life] {
-    if (agents_.at(host).life == life) poll(host);
+    keep_polling(host, life);
   });
 }
 
@@ -260,17 +299,39 @@ void World::guard(const std::string& host) {
   static_cast<void>(agent.core->on_access({true, "", plan::admissions_digest(agent.rules)}));
 }
 
+void World::cut(const std::string& host, Duration duration) {
+  say(fmt::format("{} is cut off for {}", host, human_duration(duration)));
+  agents_.at(host).cut_until = now_ + duration;
+}
+
+void World::heal() {
+  for (auto& [host, agent] : agents_) agent.cut_until = {};
+}
+
+void World::restart(const std::string& host, Disk disk) {
+  Agent& agent = agents_.at(host);
+  agent.core.reset();
+  if (disk == Disk::wiped) {
+    agent.disk.clear();
+    agent.machines.clear();
+    agent.rules.clear();
+    agent.taken.clear();
+    agent.highest_epoch = 0;
+  }
+  start_agent(host);
+}
+
 // The long-poll: it tells the controller that the host is there and brings the target.
 void World::poll(const std::string& host) {
   Agent& agent = agents_.at(host);
   if (!agent.core) return;
-  send([this, host, epoch = agent.core->target().epoch, seq = agent.core->target().seq] {
+  send(host, [this, host, epoch = agent.core->target().epoch, seq = agent.core->target().seq] {
     if (!hears()) return;
     controller_output(controller_->on_poll(host, epoch, seq, now_));
     if (!controller_) return;
     const auto target = controller_->target_of(host);
     if (!target) return;
-    send([this, host, target = *target] {
+    send(host, [this, host, target = *target] {
       Agent& a = agents_.at(host);
       if (!a.core) return;
       auto output = a.core->on_target(target);
@@ -282,12 +343,14 @@ void World::poll(const std::string& host) {
       if (a.core) a.highest_epoch = std::max(a.highest_epoch, a.core->target().epoch);
     });
   });
-  schedule(seconds(4), [this, host, life = agent.life] {
-    if (agents_.at(host).life == life && agents_.at(host).core) {
-      poll(host);
-      report(host);
-    }
-  });
+}
+
+// It asks again and again as long as it lives.
+void World::keep_polling(const std::string& host, std::uint64_t life) {
+  if (agents_.at(host).life != life || !agents_.at(host).core) return;
+  poll(host);
+  report(host);
+  schedule(seconds(4), [this, host, life] { keep_polling(host, life); });
 }
 
 void World::report(const std::string& host) {
@@ -297,7 +360,7 @@ void World::report(const std::string& host) {
   out.host = host;
   out.boot_id = "boot";
   out.number = ++agent.reports;
-  send([this, out = std::move(out)] {
+  send(host, [this, out = std::move(out)] {
     if (hears()) controller_output(controller_->on_report(out, now_));
   });
 }
@@ -359,6 +422,7 @@ StepResult World::effect(const std::string& host, const agent::PerformStep& work
       return result;
     }
   }
+  check_taking(host, work);
   switch (work.order.step) {
     case Step::drain:
       machine.serving = false;
@@ -401,7 +465,8 @@ StepResult World::effect(const std::string& host, const agent::PerformStep& work
       check_start(host, manifests_.at(digest));
       if (expect_admission_) check_admission(host, manifests_.at(digest));
       machine.running = digest;
-      machine.serving = true;
+      const auto& mode = work.order.step == Step::start ? t.to : t.from;
+      machine.serving = mode && mode->mode == plan::Mode::running;
       break;
     }
     case Step::remove:
@@ -458,6 +523,7 @@ bool World::run(Duration limit, Duration rest) {
     if (!at_rest()) {
       rest_since = now_;
     } else if (now_ - rest_since >= rest) {
+      for (auto& [host, agent] : agents_) agent.on_its_own = false;
       return true;
     }
   }

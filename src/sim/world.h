@@ -56,6 +56,18 @@ class World {
   // refusal.
   [[nodiscard]] Result<std::string> deploy(plan::Generation candidate, bool allow_outage = true);
   [[nodiscard]] Result<std::string> rollback();
+  // As the controller knows it; null while it is down.
+  [[nodiscard]] const rollout::Rollout* rollout(const std::string& id) const;
+  // An operator's words. Error unavailable while the controller is down.
+  Status control(const std::string& rollout, controller::Core::Control what);
+  Status remove_host(const std::string& host);
+  // Nothing reaches the host, and nothing comes from it, for so long.
+  void cut(const std::string& host, Duration duration);
+  // The network is whole again.
+  void heal();
+  enum class Disk : std::uint8_t { kept, wiped };
+  // The machine is started again, or set up anew with nothing on it.
+  void restart(const std::string& host, Disk disk);
   [[nodiscard]] Result<plan::Plan> plan(plan::Generation candidate) const;
 
   // Runs until everything has been at rest (nothing open, nothing due, everybody alive) for `rest`,
@@ -72,6 +84,10 @@ class World {
   // What a backup of the controller's store would hold now, and what putting it back does.
   [[nodiscard]] controller::Store copy_of_store() const { return controller_disk_; }
   void put_back(controller::Store copy);
+  // Whether any host was told of any instance what the copy does not know.
+  [[nodiscard]] bool has_told_since(const controller::Store& copy) const;
+  // It dies, and is started again after a while.
+  void kill_controller();
   // The controller's process is stopped: it hears nothing and does nothing, and does not know it.
   void stall_controller(Duration duration);
   // How often the controller has told an event of this kind.
@@ -85,6 +101,8 @@ class World {
   void check_access();
   // From now on nothing is lost or late: who starts must be let in by those it needs (I13).
   void expect_admission(bool on) { expect_admission_ = on; }
+  // At rest, with everybody in sight, nobody holds a slot (I11).
+  void check_slots_are_free();
   void set_faults(Faults faults) { faults_ = std::move(faults); }
   [[nodiscard]] const plan::Generation* current() const {
     return controller_ ? controller_->current() : nullptr;
@@ -100,6 +118,9 @@ class World {
     std::map<std::string, Machine> machines;
     plan::Admissions rules;  // in the kernel: they outlive the agent
     std::uint64_t life = 0;  // results of work from an earlier life are lost
+    Instant cut_until{};
+    bool on_its_own = false;  // what it holds is of a controller's life that is lost, or unknown
+    std::map<std::string, std::string> taken;  // service → the attempt that has taken it away
   };
   struct Entry {
     Instant at;
@@ -116,7 +137,7 @@ class World {
   Duration delay() {
     return Duration{random_.between(1, std::max<std::int64_t>(1, faults_.longest_delay.count()))};
   }
-  void send(std::function<void()> deliver);
+  void send(const std::string& host, std::function<void()> deliver);
 
   void controller_output(controller::Output output);
   void crash_controller();
@@ -131,6 +152,7 @@ class World {
   void start_agent(const std::string& host);
   void watch_health(const std::string& host, std::uint64_t life);
   void poll(const std::string& host);
+  void keep_polling(const std::string& host, std::uint64_t life);
   void report(const std::string& host);
   void load(const std::string& host, const agent::LoadManifests& work);
   void perform(const std::string& host, const agent::PerformStep& work);
@@ -141,6 +163,10 @@ class World {
   void guard(const std::string& host);
   void check_stop(const std::string& host, const std::string& service);
   void check_budgets();
+  void check_taking(const std::string& host, const agent::PerformStep& work);
+  [[nodiscard]] bool holds_slot(const std::string& host) const;
+  [[nodiscard]] bool is_taken(const std::string& host, const std::string& service) const;
+  [[nodiscard]] bool was_declared(const std::string& attempt, const std::string& service) const;
   [[nodiscard]] int running_instances(const std::string& service) const;
   [[nodiscard]] bool in_declared_outage(const std::string& service) const;
   [[nodiscard]] bool has_ended() const;
@@ -159,6 +185,7 @@ class World {
   std::map<std::string, int> told_;  // events by kind
   std::uint64_t lost_lives_ = 0;     // how often another store was put back
   std::map<std::string, Agent> agents_;
+  std::map<std::string, std::string> classes_;  // of hosts, as they were deployed last
   std::map<Digest, plan::Manifest> manifests_;
   std::map<std::string, int> runs_of_token_;  // of hooks that must not run twice
   std::set<std::string> touched_;

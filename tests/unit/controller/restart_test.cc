@@ -90,6 +90,30 @@ TEST_F(ControllerRestart, ARestartRemembersLocksPauseAndTheWayBack) {
   EXPECT_EQ(version_on("w1", "app"), "v1");
 }
 
+TEST_F(ControllerRestart, WhatEndedWhileNobodyListenedIsNotLate) {
+  given_v1_is_deployed();
+  const auto id = deploy(request(site("v2")));
+  ASSERT_TRUE(id);
+  agents_act();
+  // Given a step that its host has ended, which nobody hears of for hours, longer than any step
+  // may take: the controller is down, or its machine stands still.
+  for (const bool stands_still : {false, true}) {
+    ASSERT_EQ(result_of(*id), Result::open);
+    now += hours(5);
+    if (stands_still) {
+      take(core->tick(now));
+    } else {
+      restart();
+    }
+    now += seconds(1);
+    for (const auto& [host, agent] : agents) take(core->on_contact(host, now));
+    EXPECT_FALSE(core->rollouts().at(*id).reverting) << stands_still;
+    agents_act();
+  }
+  settle();
+  EXPECT_EQ(result_of(*id), Result::done);
+}
+
 TEST_F(ControllerRestart, EveryNewLeaderHasAHigherEpochAndRolloutIdsAreNeverUsedAgain) {
   given_v1_is_deployed();
   const std::uint64_t before = core->epoch();
