@@ -213,6 +213,14 @@ Result<std::unique_ptr<Resource>> parse_daemon(JsonReader& reader, const fs::pat
     reader.note(
         fail(ErrorCode::invalid_input, fmt::format("'{}' is no name for a daemon", spec.name))
             .hint("letters, digits, '.', '_', '-'; at most 63"));
+  // Its unit would take the place of Consort's own (packaging/systemd).
+  constexpr std::array<std::string_view, 3> kOwnUnits = {"agent", "controller", "gateway"};
+  if (std::find(kOwnUnits.begin(), kOwnUnits.end(), spec.name) != kOwnUnits.end())
+    reader.note(fail(ErrorCode::invalid_input,
+                     fmt::format("{}: a daemon cannot be called '{}': consort-{}.service is "
+                                 "Consort's own",
+                                 path, spec.name, spec.name))
+                    .hint("give the service another name"));
   spec.argv = reader.strings("argv");
   if (spec.argv.empty() || spec.argv[0].empty())
     reader.note(

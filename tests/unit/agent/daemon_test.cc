@@ -114,5 +114,16 @@ TEST(Daemon, RunsWithTheGroupsOfItsUserAndNeverWithTheAgents) {
   EXPECT_TRUE(supervisor.asked.groups.empty());
 }
 
+TEST(Daemon, DoesNotTakeTheUnitOfTheAgentThatRunsIt) {
+  HostFolder host;
+  const Json spec = Json::object({{"type", "daemon"}, {"argv", Json::Array{"/bin/true"}}});
+  for (const char* name : {"agent", "controller", "gateway"}) {
+    const Status status = host.converger->set_resources({{name, spec}});
+    ASSERT_FALSE(status) << name;
+    EXPECT_THAT(status.error().message(), HasSubstr("Consort's own"));
+  }
+  EXPECT_TRUE(host.converger->set_resources({{"agents", spec}}));
+}
+
 }  // namespace
 }  // namespace consort::agent
