@@ -1,6 +1,8 @@
 // The agents' half of the API: targets, reports, objects.
 #include <fmt/format.h>
 
+#include <deque>
+#include <memory>
 #include <utility>
 
 #include "base/log.h"
@@ -16,6 +18,7 @@ constexpr std::size_t kReportBytes = 4U << 20U;
 // once.
 constexpr std::size_t kObjectChunk = 1U << 20U;
 constexpr std::size_t kUploadBytes = 9U << 20U;
+constexpr std::size_t kReadsAtOnce = 8;
 
 Result<std::uint64_t> number(const http::Request& request, std::string_view name) {
   const std::string text = request.query_value(name).value_or("0");
@@ -94,6 +97,42 @@ http::Response read_object(const objects::ObjectStore& store, const Digest& dige
   out.body = std::move(*bytes);
   return out;
 }
+
+// Objects are read a few at a time: what is read and has not reached the server, which counts what
+// waits to be sent, waits in memory, too. On the loop's thread.
+class Reads : public std::enable_shared_from_this<Reads> {
+ public:
+  explicit Reads(Shell& shell) : shell_(shell) {}
+  void add(std::function<http::Response()> read, const http::Responder& responder) {
+    waiting_.push_back({std::move(read), responder});
+    next();
+  }
+
+ private:
+  struct Read {
+    std::function<http::Response()> read;
+    http::Responder responder;
+  };
+  void next() {
+    while (under_way_ < kReadsAtOnce && !waiting_.empty()) {
+      ++under_way_;
+      Read one = std::move(waiting_.front());
+      waiting_.pop_front();
+      shell_.workers().post([self = shared_from_this(), one = std::move(one)] {
+        self->shell_.loop().post(
+            [self, responder = one.responder, response = one.read()]() mutable {
+              responder.send(std::move(response));
+              --self->under_way_;
+              self->next();
+            });
+      });
+    }
+  }
+
+  Shell& shell_;
+  std::size_t under_way_ = 0;
+  std::deque<Read> waiting_;
+};
 
 http::Response take_piece(const objects::ObjectStore& store, const Digest& digest,
                           std::uint64_t offset, const http::Request& request) {
@@ -225,7 +264,20 @@ void add_object_routes(Gate& gate, Shell& shell) {
       });
     };
   };
-  gate.route("GET", "/v1/objects/{digest}", with_digest(read_object));
+  gate.route("GET", "/v1/objects/{digest}",
+             [&shell, reads = std::make_shared<Reads>(shell)](const http::Request& request,
+                                                              const http::Responder& responder) {
+               const auto digest = Digest::parse(request.param("digest"));
+               if (!digest) {
+                 responder.send(digest.error());
+                 return;
+               }
+               reads->add(
+                   [&shell, request, digest = *digest] {
+                     return read_object(shell.objects(), digest, request);
+                   },
+                   responder);
+             });
   gate.route("PUT", "/v1/objects/{digest}",
              with_digest([](const objects::ObjectStore& store, const Digest& digest,
                             const http::Request& request) {

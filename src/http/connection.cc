@@ -230,7 +230,9 @@ void Connection::write_rest() {
                                  if (ec) return self->close();
                                  self->sent_ += n;
                                  if (self->sent_ < self->output_.size()) return self->write_rest();
-                                 self->output_ = std::exchange(self->queued_, {});
+                                 // Assigning would keep the memory of what was sent.
+                                 std::string().swap(self->output_);
+                                 self->output_.swap(self->queued_);
                                  self->sent_ = 0;
                                  if (!self->output_.empty()) return self->write_rest();
                                  self->hold(0);
