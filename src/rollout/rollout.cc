@@ -73,20 +73,25 @@ std::string failure_in(const Course& course) {
 
 void shorten_texts(Rollout& rollout, std::size_t most) {
   constexpr std::size_t kBeginning = 100;
+  rollout.summary = beginning_of(std::move(rollout.summary), most);
   std::size_t kept = 0;
+  std::size_t beginnings = 0;
   for (Course* course : {&rollout.forward, &rollout.back}) {
     for (StepRun& run : course->runs) {
       plan::Outcome nothing;
       plan::Outcome& outcome = run.outcome ? *run.outcome : nothing;
-      const std::size_t size =
-          run.waiting.size() + outcome.message.size() + outcome.tail.size() + outcome.lost.size();
+      const std::array texts = {&run.waiting, &outcome.step, &outcome.message, &outcome.lost};
+      std::size_t size = outcome.tail.size();
+      for (const std::string* text : texts) size += text->size();
       if (kept + size <= most) {
         kept += size;
         continue;
       }
       outcome.tail.clear();
-      for (std::string* text : {&run.waiting, &outcome.message, &outcome.lost})
-        *text = beginning_of(std::move(*text), kBeginning);
+      for (std::string* text : texts) {
+        *text = beginning_of(std::move(*text), beginnings < most ? kBeginning : 0);
+        beginnings += text->size();
+      }
     }
   }
 }

@@ -132,8 +132,9 @@ inline constexpr Duration kTimeToHear = seconds(30);
 [[nodiscard]] Status restore_runs(Rollout& rollout, const Json& runs);
 [[nodiscard]] Status restore_run(Rollout& rollout, RunKey key, const Json& run);
 
-// Of what hosts have told of its steps, `most` bytes are kept, whatever came first in the order of
-// the steps; of the rest only how each message begins. For one that has ended: it is kept for ever.
+// Of what hosts have told of its steps, `most` bytes are kept, in the order of the steps; of the
+// rest only how each text begins, and of these as many bytes. For one that has ended: it is kept
+// for ever.
 void shorten_texts(Rollout& rollout, std::size_t most);
 
 // Whether its message ends with the exit status: it need not be told once more.

@@ -73,6 +73,10 @@ TEST_F(RolloutTest, OfManyFailuresTheFirstAreKeptInFull) {
   EXPECT_THAT(rollout.forward.runs[5].waiting, ::testing::StartsWith("failed at start: mmm"));
   EXPECT_EQ(rollout.forward.runs[9].outcome->message, "short");
   EXPECT_LT(runs_to_json(rollout).dump().size(), 2 * 4100 + 8 * 700);
+  // However many they are.
+  rollout.forward.runs.resize(5000, rollout.forward.runs[5]);
+  shorten_texts(rollout, 8500);
+  EXPECT_LT(runs_to_json(rollout).dump().size(), 2 * 8500 + 5000 * 300);
 }
 
 TEST_F(RolloutTest, DoneIsOnlyWhatRunsWhatWasWanted) {
