@@ -27,6 +27,9 @@ class RememberingFiles final : public HostFiles {
                                             std::uint64_t size) const override {
     return context_.files.look_and_read(path, size);
   }
+  [[nodiscard]] Result<Fd> open_for_reading(const std::string& path) const override {
+    return context_.files.open_for_reading(path);
+  }
   [[nodiscard]] Result<Digest> digest(const std::string& path) const override {
     return context_.files.digest(path);
   }
