@@ -48,6 +48,8 @@ class ServiceCompiler {
         return fail(std::move(hook).error().context(fmt::format("in {}.hooks.{}", path_, name)));
       out.hooks.emplace(name, std::move(*hook));
     }
+    if (Status status = check_hooks(out); !status)
+      return fail(std::move(status).error().context(fmt::format("in {}.hooks.backup", path_)));
     for (const auto& [name, spec] : service_.resources)
       out.resources.emplace(name,
                             TRY(fill(strip(spec), fmt::format("{}.resources.{}", path_, name))));

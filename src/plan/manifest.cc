@@ -105,6 +105,19 @@ Result<Manifest> manifest_from_json(const Json& json) {
   return out;
 }
 
+Status check_hooks(const Manifest& manifest) {
+  const Hook* backup = manifest.hook("backup");
+  if (backup == nullptr || !backup->while_running || manifest.data_version == 0 ||
+      manifest.hook("drain") != nullptr)
+    return {};
+  return fail(ErrorCode::invalid_input,
+              "backup: 'running' needs a drain hook: what is written between the snapshot and the "
+              "stop would be lost on the way back")
+      .hint(
+          "write a drain hook that keeps all writes out until undrain; or leave backup: 'running' "
+          "away, and the snapshot is taken when the service has stopped");
+}
+
 Result<std::string> manifest_bytes(const Manifest& manifest) {
   auto bytes = manifest_to_json(manifest).canonical();
   if (!bytes)

@@ -56,6 +56,9 @@ struct Manifest {
 [[nodiscard]] Json manifest_to_json(const Manifest& manifest);
 // Errors: invalid_input with the path inside the manifest.
 [[nodiscard]] Result<Manifest> manifest_from_json(const Json& json);
+// Whether its hooks fit together: a snapshot of data that is taken while the service runs needs a
+// drain hook that keeps writes out. Error: invalid_input.
+[[nodiscard]] Status check_hooks(const Manifest& manifest);
 [[nodiscard]] Result<std::string> manifest_bytes(const Manifest& manifest);
 [[nodiscard]] Result<Digest> put_manifest(const objects::ObjectStore& store,
                                           const Manifest& manifest);

@@ -120,8 +120,8 @@ const Schema kHook{
          {"instance", "service"}},
         {"backup",
          Kind::string,
-         "Of the backup hook: `running` takes the snapshot before the service stops; its drain "
-         "hook must then fence writes.",
+         "Of the backup hook: `running` takes the snapshot before the service stops. It must then "
+         "have a drain hook, and that must keep all writes out until undrain.",
          false,
          nullptr,
          nullptr,

@@ -188,12 +188,17 @@ class Planner {
     out_.data_changes = before().data_version != after().data_version && before().data_version != 0;
     const plan::Hook* backup = before().hook("backup");
     const bool back_up = out_.data_changes && backup != nullptr;
+    // What is written after a snapshot that no fence guards would be lost on the way back. A
+    // drained instance is drained again: nobody knows whether its hook has run since it was
+    // started.
+    const bool back_up_running = back_up && backup->while_running && !was(Mode::stopped) &&
+                                 before().hook("drain") != nullptr;
     add(Step::fetch);
     add(Step::preflight);
-    if (was(Mode::running)) add_hook(Step::drain, before());
-    if (back_up && backup->while_running && !was(Mode::stopped)) add(Step::backup_running);
+    if (was(Mode::running) || back_up_running) add_hook(Step::drain, before());
+    if (back_up_running) add(Step::backup_running);
     if (!was(Mode::stopped) && before().runs()) add(Step::stop);
-    if (back_up && (!backup->while_running || was(Mode::stopped))) add(Step::backup);
+    if (back_up && !back_up_running) add(Step::backup);
     if (out_.data_changes && migrates_here()) add(Step::migrate);
     add(Step::switch_over);
     if (!in_.has_data) add_hook(Step::setup, after());

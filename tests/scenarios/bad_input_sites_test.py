@@ -132,6 +132,15 @@ class SiteFiles(SharedScenario):
         self.assertEqual((self.generation(), self.mark()), (generation, mark))
         self.assert_says(self.check_service(daemon={"argv": []}), 1, "services.s.daemon.argv: a daemon needs the program to run")
 
+    def test_a_snapshot_of_a_running_service_needs_a_fence(self):
+        hooks = {"backup": {"argv": ["/bin/copy"], "backup": "running"}, "restore": {"argv": ["/bin/putback"]}}
+        self.assert_says(self.check_service(hooks=hooks, dataVersion=1), 1, "backup: 'running' needs a drain hook",
+                         "services.s.hooks.backup", "hint: write a drain hook that keeps all writes out")
+        for command in ("plan", "deploy"):
+            self.assert_says(self.consort(command, "--site", str(self.folder / "bad.json")), 1, "needs a drain hook")
+        self.assertEqual(self.check_service(hooks=hooks).status, 0)  # without data it is never run
+        self.assertEqual(self.check_service(hooks={**hooks, "drain": {"argv": ["/bin/fence"]}}, dataVersion=1).status, 0)
+
     def test_all_mistakes_are_told_and_many_of_them_stay_readable(self):
         def check(services, *flags):
             path = self.folder / "bad.json"

@@ -24,13 +24,22 @@ Manifest manifest(const std::string& version, std::int64_t data_version, bool on
     if (!draw_chance(80)) continue;
     out.hooks[name].argv = {name};
     out.hooks[name].idempotent = !(once && name == "migrate");
+    out.hooks[name].while_running = name == "backup" && draw_chance(50);
   }
   return out;
 }
 
 class Host {
  public:
-  explicit Host(bool runs_before) : running_(runs_before ? "old" : "") {}
+  Host(std::optional<Mode> before, bool fenced)
+      : running_(before && *before != Mode::stopped ? "old" : ""), fenced_(fenced) {}
+
+  // Whoever is let in writes; I6: nobody is between the snapshot and the commit.
+  void users_write(const Transition& t) {
+    if (running_ != "old" || fenced_) return;
+    RC_ASSERT(t.walking_back || !written_at_snapshot_);
+    ++written_;
+  }
 
   // The step's effect, or half of it. Checks what must never be.
   void perform(const StepOrder& order, const Transition& t, bool dirty = false) {
@@ -48,9 +57,22 @@ class Host {
       case Step::stop_new:
         running_.clear();
         return;
+      case Step::drain:
+        fenced_ = true;
+        return;
+      case Step::undrain:
+      case Step::undrain_old:
+        fenced_ = false;
+        return;
+      case Step::backup_running:
+      case Step::backup:
+        RC_ASSERT(running_.empty() || fenced_);
+        written_at_snapshot_ = written_;
+        return;
       case Step::migrate:
       case Step::migrate_back:
       case Step::restore:
+        RC_ASSERT(order.step != Step::restore || written_ == written_at_snapshot_);
         RC_ASSERT(running_.empty());  // nothing writes meanwhile
         RC_ASSERT(!t.committed);      // I6: nothing is restored after commit
         data_ = dirty ? "half" : order.step == Step::migrate ? "new" : "old";
@@ -70,6 +92,9 @@ class Host {
   }
 
   std::string running_;
+  bool fenced_;  // by a drain hook
+  int written_ = 0;
+  std::optional<int> written_at_snapshot_;
   std::string data_ = "old";
   std::map<std::string, int> runs_;
 };
@@ -100,6 +125,7 @@ StepResult answer(const Transition& t, const Faults& faults) {
 
 Ended walk(Transition& t, Host& host, const Faults& faults) {
   for (int i = 0; i < 300; ++i) {
+    host.users_write(t);
     const Decision decision = decide(t);
     if (const auto* end = std::get_if<Ended>(&decision)) return *end;
     const auto& order = std::get<StepOrder>(decision);
@@ -135,14 +161,18 @@ RC_GTEST_PROP(TransitionProperty, I3_I5_I6_I7_HoldWhateverFailsAndWheneverItCras
   begin_with.attempt = "r1/1";
   begin_with.to = InstanceState{Digest::of("v2"), Mode::running};
   begin_with.new_manifest = &v2;
+  const Mode mode = draw_chance(60)   ? Mode::running
+                    : draw_chance(50) ? Mode::drained
+                                      : Mode::stopped;
   if (!install) {
-    begin_with.from = InstanceState{Digest::of("v1"), Mode::running};
+    begin_with.from = InstanceState{Digest::of("v1"), mode};
     begin_with.old_manifest = &v1;
     begin_with.has_data = true;
   }
   begin_with.downwards = draw_chance(25);
   const Faults faults{draw_between(0, 30), draw_between(0, 20), draw_chance(20)};
-  Host host(!install);
+  // Of a drained instance nobody knows whether its drain hook has run: it may have begun so.
+  Host host(install ? std::nullopt : std::optional(mode), mode == Mode::drained && draw_chance(50));
   Transition journal = begin(begin_with);
   const Ended end = walk(journal, host, faults);
   RC_CLASSIFY(end.outcome.result == Outcome::Result::done, "done");
@@ -155,7 +185,7 @@ RC_GTEST_PROP(TransitionProperty, I3_I5_I6_I7_HoldWhateverFailsAndWheneverItCras
   }
   if (end.outcome.result == Outcome::Result::reverted) {
     RC_ASSERT(end.applied == begin_with.from);
-    RC_ASSERT(host.running() == (install ? "" : "old"));
+    RC_ASSERT(host.running() == (install || mode == Mode::stopped ? "" : "old"));
     if (!install && !v2_has_no_way_back(journal)) RC_ASSERT(host.data() == "old");
   }
   if (end.outcome.result != Outcome::Result::inconsistent) return;

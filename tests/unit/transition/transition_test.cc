@@ -47,7 +47,8 @@ Walk walk(Transition t, std::map<std::string, StepStatus> answers = {}) {
     EXPECT_EQ(transition_to_json(*again).dump(), transition_to_json(t).dump());
     StepResult result;
     if (const auto it = answers.find(name); it != answers.end()) result.status = it->second;
-    if (order.step == Step::backup) result.snapshot = "sha256:snapshot";
+    if (order.step == Step::backup || order.step == Step::backup_running)
+      result.snapshot = "sha256:snapshot";
     if (result.status != StepStatus::ok) result.message = "did not work";
     out.steps += (out.steps.empty() ? "" : " ") + name;
     t = with_result(*again, result);
@@ -81,6 +82,24 @@ TEST_F(TransitionTest, AnUpgradeOfDataTakesEveryStepInOrder) {
       "fetch preflight drain stop backup migrate switch start validate confirm commit undrain");
   EXPECT_EQ(done.end.outcome.result, Outcome::Result::done);
   EXPECT_EQ(done.end.applied->manifest, Digest::of("v2"));
+}
+
+TEST_F(TransitionTest, I6_ASnapshotOfARunningServiceIsTakenBehindItsFenceOnly) {
+  v1.hooks["backup"].while_running = true;
+  EXPECT_THAT(walk(begin(upgrade())).steps, HasSubstr("drain backup_running stop migrate"));
+  // Drained by hand, or before a restart: its fence is put up (again) before the snapshot,
+  Begin drained = upgrade();
+  drained.from->mode = Mode::drained;
+  const Walk back = walk(begin(drained), {{"validate", StepStatus::failed}});
+  EXPECT_THAT(back.steps, HasSubstr("drain backup_running stop migrate"));
+  EXPECT_THAT(back.steps, ::testing::EndsWith("validate_old")) << "and stays up on the way back";
+  // and without one, or with nothing that runs, the snapshot comes after the stop.
+  Begin stopped = upgrade();
+  stopped.from->mode = Mode::stopped;
+  EXPECT_THAT(walk(begin(stopped)).steps, HasSubstr("preflight backup migrate"));
+  v1.hooks.erase("drain");
+  EXPECT_THAT(walk(begin(upgrade())).steps, HasSubstr("preflight stop backup migrate"));
+  EXPECT_THAT(walk(begin(drained)).steps, HasSubstr("preflight stop backup migrate"));
 }
 
 TEST_F(TransitionTest, WithoutANewDataVersionNothingIsBackedUpOrMigrated) {
