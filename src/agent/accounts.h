@@ -28,6 +28,13 @@ struct AccountGroup {
   std::vector<std::string> members;
 };
 
+// As whom a program runs.
+struct RunAs {
+  uid_t uid = 0;
+  gid_t gid = 0;
+  std::vector<gid_t> groups;  // supplementary
+};
+
 class Accounts {
  public:
   // `files` must outlive this.
@@ -45,6 +52,11 @@ class Accounts {
   [[nodiscard]] Result<uid_t> uid_of(const std::string& name) const;
   [[nodiscard]] Result<gid_t> gid_of(const std::string& name) const;
 
+  // A user (a name or a number) with `group`, or with its own when that is empty, and with the
+  // other groups that it is a member of. Errors: not_found; invalid_input when nobody knows the
+  // user's own group: without one a program would keep those of the agent.
+  [[nodiscard]] Result<RunAs> run_as(const std::string& user, const std::string& group) const;
+
   // Forget what was read: at the begin of a pass and after each change of an account.
   void refresh();
 
@@ -52,6 +64,8 @@ class Accounts {
   // Holds what was read until it goes; many threads ask at once while a pass looks at files.
   [[nodiscard]] std::shared_lock<std::shared_mutex> loaded() const;
   void load() const;  // under the exclusive lock
+  // By name, or by number; the name service is asked after the files.
+  [[nodiscard]] std::optional<Account> find_user(const std::string& name) const;
 
   const HostFiles& files_;
   bool ask_name_service_;

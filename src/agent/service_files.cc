@@ -100,15 +100,11 @@ Status ServiceFiles::hand_over(const Version& version) const {
   if (user.empty()) return {};
   const auto files = TRY(RealFiles::open(host_.root, host_.data));
   const Accounts accounts(*files, host_.root == "/");
-  const uid_t uid = TRY(accounts.uid_of(user));
-  const auto account = accounts.user(user);
-  const std::string group = version.manifest.daemon->string_or("group");
-  const gid_t gid = group.empty() ? (account ? account->gid : static_cast<gid_t>(-1))
-                                  : TRY(accounts.gid_of(group));
+  const RunAs as = TRY(accounts.run_as(user, version.manifest.daemon->string_or("group")));
   for (const fs::path& folder : {data(), run()}) {
     struct stat info {};
-    if (::lstat(folder.c_str(), &info) == 0 && info.st_uid != uid &&
-        ::lchown(folder.c_str(), uid, gid) != 0) {
+    if (::lstat(folder.c_str(), &info) == 0 && info.st_uid != as.uid &&
+        ::lchown(folder.c_str(), as.uid, as.gid) != 0) {
       return fail_errno(errno, fmt::format("cannot give {} to {}", folder.string(), user));
     }
   }

@@ -80,7 +80,9 @@ std::vector<char*> pointers(std::vector<std::string>& strings) {
   ::sigprocmask(SIG_SETMASK, &none, nullptr);
   if (::dup2(in, 0) < 0 || ::dup2(out, 1) < 0 || ::dup2(err, 2) < 0) die();
   if (!spec.folder.empty() && ::chdir(spec.folder.c_str()) != 0) die();
-  if (spec.gid && (::setgroups(0, nullptr) != 0 || ::setgid(*spec.gid) != 0)) die();
+  if (spec.gid &&
+      (::setgroups(spec.groups.size(), spec.groups.data()) != 0 || ::setgid(*spec.gid) != 0))
+    die();
   if (spec.uid && ::setuid(*spec.uid) != 0) die();
   ::execvpe(argv[0], argv, envp);
   die();
@@ -205,6 +207,9 @@ class Conversation {
 Result<ProcessOutcome> run_process(const ProcessSpec& spec) {
   if (spec.argv.empty() || spec.argv[0].empty())
     return fail(ErrorCode::invalid_input, "no program to run: argv is empty");
+  if (spec.uid && !spec.gid)
+    return fail(ErrorCode::invalid_input,
+                fmt::format("cannot run {} as user {} without a group", spec.argv[0], *spec.uid));
   std::vector<std::string> argv_strings = spec.argv;
   std::vector<std::string> env_strings = environment_of(spec);
   const std::vector<char*> argv = pointers(argv_strings);

@@ -27,7 +27,8 @@ struct ProcessSpec {
   Duration grace = seconds(2);
   std::size_t output_limit = 1U << 20U;  // of each stream; what is over is dropped from the middle
   std::optional<uid_t> uid;              // run as this user (needs root)
-  std::optional<gid_t> gid;
+  std::optional<gid_t> gid;              // always, where there is a uid
+  std::vector<gid_t> groups;             // supplementary ones; with `gid`, there are no others
   std::function<void(std::string_view)> on_output;  // sees both streams as they come (same thread)
   std::function<void(pid_t)> on_start;              // the pid of the group's leader
   std::function<void(pid_t)> on_end;                // it has ended, and its pid is still its own
@@ -43,7 +44,8 @@ struct ProcessOutcome {
   [[nodiscard]] bool ok() const { return status == 0 && !timed_out; }
 };
 
-// Errors: not_found / io when the program cannot be started at all (its exec failed).
+// Errors: not_found / io when the program cannot be started at all (its exec failed); invalid_input
+// for no program, and for a uid without a gid: our own groups would stay with it.
 [[nodiscard]] Result<ProcessOutcome> run_process(const ProcessSpec& spec);
 
 // The edge interface for shells whose tests want to see what was run.

@@ -237,11 +237,13 @@ class CommandResource final : public Resource {
     spec.environment["CONSORT_ROOT"] = context.root.string();
     if (!folder_.empty()) spec.folder = context.files.host_path(folder_);
     if (!user_.empty()) {
-      spec.uid = TRY(context.accounts.uid_of(user_));
-      const auto account = context.accounts.user(user_);
-      if (account) spec.gid = account->gid;
+      RunAs as = TRY(context.accounts.run_as(user_, group_));
+      spec.uid = as.uid;
+      spec.gid = as.gid;
+      spec.groups = std::move(as.groups);
+    } else if (!group_.empty()) {
+      spec.gid = TRY(context.accounts.gid_of(group_));
     }
-    if (!group_.empty()) spec.gid = TRY(context.accounts.gid_of(group_));
     spec.timeout = common().timeout.value_or(minutes(5));
     return context.runner.run(spec);
   }

@@ -66,12 +66,13 @@ class DaemonResource final : public Resource {
     spec.description = common().purpose;
     spec.config_digest = digest();
     if (!spec.user.empty()) {
-      spec.uid = TRY(context.accounts.uid_of(spec.user));
-      if (const auto account = context.accounts.user(spec.user)) spec.gid = account->gid;
-      for (const std::string& group : context.accounts.memberships(spec.user))
-        spec.groups.push_back(TRY(context.accounts.gid_of(group)));
+      RunAs as = TRY(context.accounts.run_as(spec.user, spec.group));
+      spec.uid = as.uid;
+      spec.gid = as.gid;
+      spec.groups = std::move(as.groups);
+    } else if (!spec.group.empty()) {
+      spec.gid = TRY(context.accounts.gid_of(spec.group));
     }
-    if (!spec.group.empty()) spec.gid = TRY(context.accounts.gid_of(spec.group));
     if (verdict.changes_what("daemon")) TRYV(check_port(*context.supervisor, spec));
     // What was found at work may have been ending together with what watched over it.
     for (int tries = 1;; ++tries) {

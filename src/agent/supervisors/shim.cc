@@ -233,6 +233,10 @@ class Shim {
 
   Status start() {
     const Launch launch = TRY(prepare(spec_, notify_name_, folder_));
+    // It would keep the groups of the agent.
+    if (spec_.uid && !spec_.gid)
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("user {} of {} has no group", *spec_.uid, spec_.name));
     std::array<int, 2> report{};
     if (::pipe2(report.data(), O_CLOEXEC) != 0) return fail_errno(errno, "cannot create a pipe");
     const Fd reading(report[0]);

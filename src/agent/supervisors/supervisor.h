@@ -43,7 +43,7 @@ struct DaemonSpec {
   std::string user;          // empty: the agent's own
   std::string group;         // empty: the user's
   std::optional<uid_t> uid;  // resolved by the caller from the host's accounts
-  std::optional<gid_t> gid;
+  std::optional<gid_t> gid;  // always, where there is a uid
   std::vector<gid_t> groups;
   std::map<std::string, std::string> environment;
   std::string

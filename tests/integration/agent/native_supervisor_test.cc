@@ -328,6 +328,21 @@ TEST_F(NativeSupervisorTest, StopReachesAlsoWhatTheDaemonStarted) {
   EXPECT_TRUE(eventually([&] { return process_start_time(grandchild) == 0; }));
 }
 
+TEST_F(NativeSupervisorTest, NobodyKeepsTheAgentsGroups) {
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  DaemonSpec spec = shell("web", "id -u; id -g; id -G; exec sleep 1000");
+  spec.uid = 65534;
+  const auto refused = supervisor->ensure(spec);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message(), HasSubstr("user 65534 of web has no group"));
+  spec.gid = 65534;
+  spec.groups = {7, 9};
+  ASSERT_TRUE(supervisor->ensure(spec));
+  EXPECT_TRUE(eventually([&] {
+    return supervisor->log_tail("web", 3) == "65534\n65534\n65534 7 9\n";
+  })) << supervisor->log_tail("web", 3);
+}
+
 TEST_F(NativeSupervisorTest, AKilledShimTakesItsDaemonAlongAndEnsureStartsBoth) {
   const DaemonSpec spec = shell("web", "exec sleep 1000");
   ASSERT_TRUE(supervisor->ensure(spec));

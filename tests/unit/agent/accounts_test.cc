@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
+#include <pwd.h>
 #include <unistd.h>
 
+#include "agent/real_files.h"
 #include "host_folder.h"
 
 namespace consort::agent {
@@ -59,6 +61,25 @@ TEST(Accounts, AnUnknownOwnerIsAFailureThatSaysWhatToDeclare) {
   const auto report = host.pass({{"x", spec}});
   EXPECT_EQ(report.exit_status(), 4);
   EXPECT_THAT(report.find("x")->hint, ::testing::HasSubstr("type user"));
+}
+
+// As of a user that a directory service knows, and the files do not.
+TEST(Accounts, AUserOfTheNameServiceComesWithItsGroup) {
+  HostFolder host;
+  const auto files = RealFiles::open(host.root()).value();
+  const Accounts accounts(*files, true);
+  const passwd* known = ::getpwuid(1);
+  if (known == nullptr) GTEST_SKIP() << "this machine has no user 1";
+  const std::string name = known->pw_name;
+  const gid_t own = known->pw_gid;
+  for (const std::string& user : {name, std::string("1")}) {
+    const auto as = accounts.run_as(user, "");
+    ASSERT_TRUE(as) << render_error(as.error());
+    EXPECT_EQ(as->uid, 1U);
+    EXPECT_EQ(as->gid, own);
+    EXPECT_THAT(as->groups, ::testing::Contains(own));
+  }
+  EXPECT_EQ(accounts.run_as(name, "17").value().gid, 17U);
 }
 
 }  // namespace

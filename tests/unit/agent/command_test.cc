@@ -24,6 +24,44 @@ TEST(Command, CreatesRunsUntilThePathIsThere) {
   EXPECT_EQ(host.twice({{"make", spec}}).repaired, 1U);
 }
 
+// Keeps what it was asked to run, and runs nothing.
+class AskedRunner final : public ProcessRunner {
+ public:
+  Result<ProcessOutcome> run(const ProcessSpec& spec) override {
+    asked = spec;
+    ProcessOutcome done;
+    done.status = 0;
+    return done;
+  }
+  ProcessSpec asked;
+};
+
+TEST(Command, RunsWithTheGroupsOfItsUserAndNeverWithTheAgents) {
+  AskedRunner runner;
+  HostFolder host;
+  host.put("/etc/passwd", "root:x:0:0::/:/bin/sh\nshop:x:4711:4712::/:/bin/false\n");
+  host.put("/etc/group", "root:x:0:\nshopkeepers:x:4712:\nmail:x:8:shop\n");
+  host.runner = &runner;
+  host.reopen();
+  const auto run_as = [&](const std::string& user, const std::string& group) {
+    Json spec = shell_spec("true");
+    spec["user"] = user;
+    if (!group.empty()) spec["group"] = group;
+    return host.pass({{"make", spec}});
+  };
+  for (const char* user : {"shop", "4711"}) {
+    EXPECT_EQ(run_as(user, "").repaired, 1U);
+    EXPECT_EQ(runner.asked.uid, 4711U);
+    EXPECT_EQ(runner.asked.gid, 4712U);
+    EXPECT_EQ(runner.asked.groups, std::vector<gid_t>{8});
+  }
+  const PassReport refused = run_as("4713", "");
+  EXPECT_EQ(refused.failed, 1U);
+  EXPECT_THAT(render_report(refused), HasSubstr("say group as well"));
+  EXPECT_EQ(run_as("4713", "4714").repaired, 1U);
+  EXPECT_EQ(runner.asked.gid, 4714U);
+}
+
 TEST(Command, ThatDoesNotCreateWhatItShouldHasFailed) {
   HostFolder host;
   Json spec = shell_spec("true");

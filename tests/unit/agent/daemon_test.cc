@@ -23,6 +23,7 @@ class ScriptedSupervisor final : public Supervisor {
     const Act act = acts.front();
     if (acts.size() > 1) acts.pop_front();
     ++ensured;
+    asked = spec;
     now_ = act.then;
     now_.config_digest = spec.config_digest;
     return act.outcome;
@@ -35,6 +36,7 @@ class ScriptedSupervisor final : public Supervisor {
 
   std::deque<Act> acts;
   int ensured = 0;
+  DaemonSpec asked;  // the last time
 
  private:
   DaemonStatus now_;
@@ -75,6 +77,41 @@ TEST(Daemon, ThatEndsUnseenAgainAndAgainIsAFailure) {
   EXPECT_EQ(report.failed, 1U);
   EXPECT_THAT(render_report(report), HasSubstr("together with what watched over it"));
   EXPECT_EQ(supervisor.ensured, 3);
+}
+
+TEST(Daemon, RunsWithTheGroupsOfItsUserAndNeverWithTheAgents) {
+  ScriptedSupervisor supervisor({{EnsureOutcome::started, at_work()}});
+  HostFolder host;
+  host.put("/etc/passwd", "root:x:0:0::/:/bin/sh\nshop:x:4711:4712::/:/bin/false\n");
+  host.put("/etc/group", "root:x:0:\nshopkeepers:x:4712:\nmail:x:8:postmaster,shop\n");
+  host.supervisor = &supervisor;
+  host.reopen();
+  const auto run_as = [&](const std::string& user, const std::string& group) {
+    Json spec = Json::object({{"type", "daemon"},
+                              {"argv", Json::array_of(std::vector<std::string>{"/bin/sleep"})},
+                              {"user", user}});
+    if (!group.empty()) spec["group"] = group;
+    return host.pass({{"web", spec}});
+  };
+  // By its name or by its number,
+  for (const char* user : {"shop", "4711"}) {
+    EXPECT_EQ(run_as(user, "").repaired, 1U);
+    EXPECT_EQ(supervisor.asked.uid, 4711U);
+    EXPECT_EQ(supervisor.asked.gid, 4712U);
+    EXPECT_EQ(supervisor.asked.groups, std::vector<gid_t>{8});
+  }
+  EXPECT_EQ(run_as("shop", "mail").repaired, 1U);
+  EXPECT_EQ(supervisor.asked.gid, 8U);
+  // and a number that nobody knows needs a group beside it.
+  const int before = supervisor.ensured;
+  const PassReport refused = run_as("4713", "");
+  EXPECT_EQ(refused.failed, 1U);
+  EXPECT_THAT(render_report(refused), HasSubstr("say group as well"));
+  EXPECT_EQ(supervisor.ensured, before);
+  EXPECT_EQ(run_as("4713", "4714").repaired, 1U);
+  EXPECT_EQ(supervisor.asked.uid, 4713U);
+  EXPECT_EQ(supervisor.asked.gid, 4714U);
+  EXPECT_TRUE(supervisor.asked.groups.empty());
 }
 
 }  // namespace

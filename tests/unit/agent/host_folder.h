@@ -48,6 +48,7 @@ class HostFolder {
     o.state_folder = folder_.path() / "state";
     o.backups = &store_;
     o.supervisor = supervisor;
+    o.runner = runner;
     o.labels = labels;
     o.clock = clock;
     o.claims = claims;
@@ -91,6 +92,7 @@ class HostFolder {
   }
 
   Supervisor* supervisor = nullptr;
+  ProcessRunner* runner = nullptr;
   LabelMap labels;
   const Clock* clock = nullptr;
   Claims* claims = nullptr;

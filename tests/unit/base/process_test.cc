@@ -114,6 +114,19 @@ TEST(Process, TheEnvironmentIsAddedOrReplaced) {
   EXPECT_EQ(run_process(spec)->output, "ONLY=this\n");
 }
 
+TEST(Process, NobodyElseKeepsOurGroups) {
+  ProcessSpec spec = shell("id -u; id -g; id -G");
+  spec.uid = 65534;
+  const auto refused = run_process(spec);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::invalid_input);
+  if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+  spec.gid = 65534;
+  EXPECT_EQ(run_process(spec).value().output, "65534\n65534\n65534\n");
+  spec.groups = {7, 9};
+  EXPECT_EQ(run_process(spec).value().output, "65534\n65534\n65534 7 9\n");
+}
+
 TEST(Process, WordsAreQuotedForAShell) {
   EXPECT_EQ(quote_argv({"ls", "-l", "a b", "it's", ""}), "ls -l 'a b' 'it'\\''s' ''");
 }
