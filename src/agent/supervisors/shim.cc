@@ -33,6 +33,7 @@ namespace consort::agent {
 namespace {
 
 constexpr off_t kLogLimit = 10 << 20;
+constexpr int kLastPieces = 16;  // of 64 KiB each: as much as a pipe can hold
 constexpr Duration kLongestPause = seconds(30);
 constexpr Duration kWriteAgain = seconds(1);  // what the disk has not taken
 constexpr Duration kSteadyRun = seconds(10);  // after which a crash counts as the first again
@@ -232,11 +233,11 @@ class Shim {
   }
 
   Status start() {
-    const Launch launch = TRY(prepare(spec_, notify_name_, folder_));
     // It would keep the groups of the agent.
     if (spec_.uid && !spec_.gid)
       return fail(ErrorCode::invalid_input,
                   fmt::format("user {} of {} has no group", *spec_.uid, spec_.name));
+    const Launch launch = TRY(prepare(spec_, notify_name_, folder_));
     std::array<int, 2> report{};
     if (::pipe2(report.data(), O_CLOEXEC) != 0) return fail_errno(errno, "cannot create a pipe");
     const Fd reading(report[0]);
@@ -270,9 +271,9 @@ class Shim {
                                  pollfd{output_.get(), POLLIN, 0},
                                  pollfd{notify_.get(), POLLIN, 0}};
     ::poll(fds.data(), fds.size(), pause());
-    if (fds[1].revents != 0) copy_output();
-    if (fds[2].revents != 0) hear();
     if (fds[0].revents != 0) take_signals();
+    if (fds[1].revents != 0) copy_output(1);
+    if (fds[2].revents != 0) hear();
     if (deadline_ && Steady::now() >= *deadline_) on_deadline();
     if (write_again_ && Steady::now() >= *write_again_ && !finished_)
       static_cast<void>(put_state());
@@ -320,7 +321,7 @@ class Shim {
   }
 
   void ended(int exit_status) {
-    copy_output();
+    copy_output(kLastPieces);
     // What the daemon left behind would get in the way of the next one.
     kill_session(self_, self_);
     exit_status_ = exit_status;
@@ -391,11 +392,14 @@ class Shim {
     if (write_all(log_.get(), text, "log")) log_size_ += static_cast<off_t>(text.size());
   }
 
-  void copy_output() {
+  // Never until there is no more: who writes without end is stopped all the same.
+  void copy_output(int pieces) {
     std::array<char, 65536> buffer{};
-    ssize_t n = 0;
-    while ((n = ::read(output_.get(), buffer.data(), buffer.size())) > 0)
+    while (--pieces >= 0) {
+      const ssize_t n = ::read(output_.get(), buffer.data(), buffer.size());
+      if (n <= 0) return;
       write_log(std::string_view(buffer.data(), static_cast<std::size_t>(n)));
+    }
   }
 
   [[nodiscard]] Json identity() const {
