@@ -46,7 +46,7 @@ class Caretaker {
   // Any thread but the loop's. Whether all workers have ended.
   bool close(Duration grace);
 
-  // The records of an earlier life. Errors: io.
+  // The records of an earlier life. Errors: io (also: their folder cannot be read).
   // A damaged target is put aside, and `tell` gets a word of it.
   [[nodiscard]] static Result<Store> load(const fs::path& state,
                                           const std::function<void(const std::string&)>& tell);

@@ -35,6 +35,16 @@ Result<std::string> read_target(const fs::path& file) {
   return text;
 }
 
+// With no records everything would be installed anew over what runs.
+Result<std::vector<fs::path>> records_in(const fs::path& folder) {
+  auto out = list_folder(folder);
+  if (!out)
+    return fail(std::move(out).error().context("reading the agent's records"))
+        .hint("the agent does not start without them: look at the folder and at its disk");
+  std::erase_if(*out, [](const fs::path& path) { return path.extension() != ".json"; });
+  return out;
+}
+
 }  // namespace
 
 Result<Store> Caretaker::load(const fs::path& state,
@@ -44,19 +54,17 @@ Result<Store> Caretaker::load(const fs::path& state,
   if (target) out["target"] = std::move(*target);
   if (!target && target.error().code() != ErrorCode::not_found)
     TRYV(put_target_aside(state / "target.json", target.error(), tell));
-  std::error_code ec;
-  for (const auto& item : fs::directory_iterator(state / "instances", ec)) {
-    if (item.path().extension() != ".json") continue;
-    auto text = read_file(item.path());
+  for (const fs::path& path : TRY(records_in(state / "instances"))) {
+    auto text = read_file(path);
     // To the core it is a damaged record, one service's trouble only.
     if (!text) log_error("{}", text.error().message());
-    out["instances/" + item.path().stem().string()] = text.value_or("");
+    out["instances/" + path.stem().string()] = text.value_or("");
   }
   // A record that was taken away leaves the data behind, which are set up already.
   const KeptFiles kept(state / "kept");
-  for (const auto& item : fs::directory_iterator(state / "kept", ec)) {
-    const std::string service = item.path().stem().string();
-    if (item.path().extension() != ".json" || !kept.holds_data(service)) continue;
+  for (const fs::path& path : TRY(records_in(state / "kept"))) {
+    const std::string service = path.stem().string();
+    if (!kept.holds_data(service)) continue;
     Instance instance;
     instance.has_data = instance.keeps_data = true;
     out.try_emplace("instances/" + service, instance_to_json(instance).dump());

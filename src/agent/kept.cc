@@ -74,10 +74,9 @@ bool KeptFiles::holds_data(const std::string& service) const {
 
 Result<std::vector<Digest>> KeptFiles::roots() const {
   std::vector<Digest> out;
-  std::error_code ec;
-  for (const auto& item : fs::directory_iterator(folder_, ec)) {
-    if (item.path().extension() != ".json") continue;
-    const Kept kept = TRY(read_kept(item.path()));
+  for (const fs::path& path : TRY(list_folder(folder_))) {
+    if (path.extension() != ".json") continue;
+    const Kept kept = TRY(read_kept(path));
     for (const Kept::Snapshot& snapshot : kept.snapshots) out.push_back(snapshot.tree);
     if (kept.previous) out.push_back(*kept.previous);
   }

@@ -219,15 +219,14 @@ void Secrets::keep_only(const std::set<std::pair<std::string, std::uint64_t>>& n
   for (const auto& [name, version] : needed) keep.insert(fmt::format("{}.{}.json", name, version));
   const std::lock_guard lock(stored_mutex_);
   const auto old_enough = fs::file_time_type::clock::now() - grace;
-  std::error_code ec;
-  std::vector<fs::path> old;
-  for (const auto& item : fs::directory_iterator(folder_, ec)) {
-    const fs::path& path = item.path();
+  const auto stored = list_folder(folder_);
+  if (!stored) return log_warn("{}", stored.error().message());
+  for (const fs::path& path : *stored) {
     if (path.extension() != ".json" || keep.contains(path.filename().string())) continue;
+    std::error_code ec;
     const auto fetched = fs::last_write_time(path, ec);
-    if (!ec && fetched < old_enough) old.push_back(path);
+    if (!ec && fetched < old_enough) fs::remove(path, ec);
   }
-  for (const fs::path& path : old) fs::remove(path, ec);
 }
 
 void Secrets::tell_key() {

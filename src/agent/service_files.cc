@@ -137,12 +137,9 @@ Status ServiceFiles::keep_only(const std::vector<Version>& versions) const {
       keep.insert("hooks/" + hook.program.brief());
   }
   for (const std::string kind : {"versions", "artifacts", "hooks"}) {
-    std::error_code ec;
-    std::vector<fs::path> old;
-    for (const auto& item : fs::directory_iterator(folder_ / kind, ec)) {
-      if (!keep.contains(kind + "/" + item.path().filename().string())) old.push_back(item.path());
+    for (const fs::path& path : TRY(list_folder(folder_ / kind))) {
+      if (!keep.contains(kind + "/" + path.filename().string())) TRYV(remove_tree(path));
     }
-    for (const fs::path& path : old) TRYV(remove_tree(path));
   }
   return {};
 }

@@ -92,9 +92,8 @@ class NativeSupervisor final : public Supervisor {
     wake_ = Fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     inotify_ = Fd(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
     if (!wake_.valid() || !inotify_.valid()) return fail_errno(errno, "cannot watch daemons");
-    std::error_code ec;
-    for (const auto& item : fs::directory_iterator(options_.state_folder, ec)) {
-      if (item.is_directory(ec)) follow(item.path().filename().string());
+    for (const fs::path& folder : TRY(list_folder(options_.state_folder))) {
+      if (std::error_code ec; fs::is_directory(folder, ec)) follow(folder.filename().string());
     }
     watcher_ = std::jthread([this](const std::stop_token& stop) { watch(stop); });
     return {};

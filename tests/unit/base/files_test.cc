@@ -30,6 +30,16 @@ TEST_F(Files, AnAtomicWriteReplacesContentAndModeAndLeavesNothingElse) {
   EXPECT_EQ(entries(folder.path()), 1U);
 }
 
+TEST_F(Files, AFolderThatCannotBeReadIsNotTakenForAnEmptyOne) {
+  EXPECT_TRUE(list_folder(at("nowhere")).value().empty());
+  ASSERT_TRUE(make_folders(at("some")));
+  for (const char* name : {"some/b", "some/a"}) ASSERT_TRUE(write_new_file(at(name), ""));
+  EXPECT_EQ(list_folder(at("some")).value(), (std::vector<fs::path>{at("some/a"), at("some/b")}));
+  const auto no_folder = list_folder(at("some/a"));
+  ASSERT_FALSE(no_folder);
+  EXPECT_THAT(no_folder.error().message(), HasSubstr("cannot list"));
+}
+
 TEST_F(Files, ANewFileIsNeverWrittenInPlaceOfAnother) {
   ASSERT_TRUE(write_new_file(at("a"), "one", 0600));
   const Status second = write_new_file(at("a"), "two", 0600);
