@@ -19,6 +19,8 @@ class ObjectStore;
 
 namespace consort::agent {
 
+struct ConvergerState;  // converger_state.h
+
 struct ConvergerOptions {
   fs::path root = "/";
   fs::path own_folder;                            // of the agent: never below another root
@@ -87,9 +89,8 @@ class Converger {
   [[nodiscard]] std::uint64_t changes_made() const;
 
  private:
-  struct Impl;
-  explicit Converger(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  explicit Converger(std::unique_ptr<ConvergerState> state);
+  std::unique_ptr<ConvergerState> state_;
 };
 
 }  // namespace consort::agent

@@ -1,7 +1,5 @@
 // One pass over the graph of a converger: outcomes of resources with work are found by a few
-// threads, in dependency order. Included by converge.cc alone.
-#pragma once
-
+// threads, in dependency order.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,29 +9,18 @@
 #include <thread>
 #include <utility>
 
-#include "agent/converge.h"
-#include "agent/flapping.h"
-#include "agent/graph.h"
-#include "agent/overlay_files.h"
-#include "base/log.h"
+#include "agent/converger_state.h"
 
 namespace consort::agent {
+namespace {
 
-// What the ledger names it by.
-inline std::string claim_of(const Resource& resource) {
-  const auto claims = resource.claims();
-  return claims.empty() ? std::string() : claims.front();
-}
-
-// `Impl` is the converger's own state.
-template <class Impl>
 class Pass {
  public:
-  Pass(Impl& impl, const PassOptions& options, OverlayFiles* overlay, Accounts* imagined)
-      : impl_(impl),
+  Pass(ConvergerState& state, const PassOptions& options, OverlayFiles* overlay, Accounts* imagined)
+      : state_(state),
         options_(options),
-        context_(impl.context(overlay, imagined)),
-        outcome_(impl.resources.size(), Seen::unknown) {}
+        context_(state.context(overlay, imagined)),
+        outcome_(state.resources.size(), Seen::unknown) {}
 
   PassReport run() {
     const auto begun = std::chrono::steady_clock::now();
@@ -56,14 +43,14 @@ class Pass {
   std::vector<std::uint32_t> find_work() {
     std::vector<std::uint32_t> work;
     const bool full = options_.audit == Audit::full || context_.dry_run();
-    for (const std::uint32_t i : impl_.graph.order) {
-      if (impl_.guarded_off[i]) {
+    for (const std::uint32_t i : state_.graph.order) {
+      if (state_.guarded_off[i]) {
         outcome_[i] = Seen::off;
         continue;
       }
       const bool chosen =
-          options_.only.empty() || options_.only.contains(impl_.resources[i]->name());
-      if (!chosen || (!full && impl_.known_good(i))) {
+          options_.only.empty() || options_.only.contains(state_.resources[i]->name());
+      if (!chosen || (!full && state_.known_good(i))) {
         outcome_[i] = chosen ? Seen::kept : Seen::untouched;
       } else {
         work.push_back(i);
@@ -74,29 +61,29 @@ class Pass {
 
   void do_work(const std::vector<std::uint32_t>& work) {
     // A repair may undo what was found right below it, so its dependents are looked at again.
-    std::vector<char> pending(impl_.resources.size(), 0);
+    std::vector<char> pending(state_.resources.size(), 0);
     for (const std::uint32_t i : work) pending[i] = 1;
-    std::vector<std::uint32_t> open(impl_.resources.size(), 0);
-    std::vector<std::vector<std::uint32_t>> dependents(impl_.resources.size());
-    for (const std::uint32_t i : impl_.graph.order) {
+    std::vector<std::uint32_t> open(state_.resources.size(), 0);
+    std::vector<std::vector<std::uint32_t>> dependents(state_.resources.size());
+    for (const std::uint32_t i : state_.graph.order) {
       bool affected = pending[i] != 0;
-      for (const std::uint32_t need : impl_.graph.needs[i])
+      for (const std::uint32_t need : state_.graph.needs[i])
         affected = affected || pending[need] != 0;
       if (!affected || outcome_[i] == Seen::off) continue;
       pending[i] = 1;
-      for (const std::uint32_t need : impl_.graph.needs[i]) {
+      for (const std::uint32_t need : state_.graph.needs[i]) {
         if (pending[need] == 0) continue;
         ++open[i];
         dependents[need].push_back(i);
       }
     }
-    for (const std::uint32_t i : impl_.graph.order) {
+    for (const std::uint32_t i : state_.graph.order) {
       if (pending[i] != 0 && open[i] == 0) ready_.push_back(i);
     }
     left_ = static_cast<std::size_t>(std::count(pending.begin(), pending.end(), 1));
     const unsigned helpers =
         work.size() > 1
-            ? std::min<unsigned>(impl_.options.workers, static_cast<unsigned>(work.size())) - 1
+            ? std::min<unsigned>(state_.options.workers, static_cast<unsigned>(work.size())) - 1
             : 0;
     const auto loop = [&] { worker(open, dependents); };
     std::vector<std::jthread> threads;
@@ -117,7 +104,7 @@ class Pass {
       // Several at once, since looking at one file takes no longer than waking another thread; few
       // when few are left, so that all threads share what is slow.
       const std::size_t share =
-          (ready_.size() - next_) / (2 * std::max<std::size_t>(impl_.options.workers, 1));
+          (ready_.size() - next_) / (2 * std::max<std::size_t>(state_.options.workers, 1));
       const std::size_t count = std::clamp<std::size_t>(share, 1, kLargestBatch);
       const auto first = ready_.begin() + static_cast<std::ptrdiff_t>(next_);
       batch.assign(first, first + static_cast<std::ptrdiff_t>(count));
@@ -141,17 +128,17 @@ class Pass {
   // Outcomes need no lock: each is written by the one thread that evaluates it, before its
   // dependents are made ready under the lock.
   void evaluate(std::uint32_t i, Reports& reports) {
-    const Resource& resource = *impl_.resources[i];
+    const Resource& resource = *state_.resources[i];
     bool disturbed = false;
     std::string blocker;
-    for (const std::uint32_t need : impl_.graph.needs[i]) {
+    for (const std::uint32_t need : state_.graph.needs[i]) {
       if (outcome_[need] == Seen::repaired) disturbed = true;
       if (outcome_[need] == Seen::blocked && blocker.empty())
-        blocker = impl_.resources[need]->name();
+        blocker = state_.resources[need]->name();
     }
     const bool already_right = outcome_[i] == Seen::kept || outcome_[i] == Seen::untouched;
     if (already_right && blocker.empty() &&
-        (!disturbed || (!resource.is_daemon() && impl_.known_good(i) && !context_.dry_run())))
+        (!disturbed || (!resource.is_daemon() && state_.known_good(i) && !context_.dry_run())))
       return;
     const auto begun = std::chrono::steady_clock::now();
     ResourceReport item;
@@ -202,13 +189,13 @@ class Pass {
     }
     if (verdict->state == Verdict::State::right) {
       if (!context_.dry_run()) {
-        if (!impl_.recorded[i]) impl_.recorded[i] = record(resource) ? 1 : 0;
-        impl_.remember(i, std::move(verdict->evidence));
+        if (!state_.recorded[i]) state_.recorded[i] = record(resource) ? 1 : 0;
+        state_.remember(i, std::move(verdict->evidence));
       }
       return;
     }
-    item.cause = impl_.ledger->applied(resource) ? Cause::corrective : Cause::intended;
-    const Enforcement mode = std::max(resource.common().enforcement, impl_.options.enforcement);
+    item.cause = state_.ledger->applied(resource) ? Cause::corrective : Cause::intended;
+    const Enforcement mode = std::max(resource.common().enforcement, state_.options.enforcement);
     if (mode != Enforcement::enforce) {
       item.outcome = Outcome::skipped;
       item.reason =
@@ -222,10 +209,10 @@ class Pass {
               ResourceReport& item) {
     const bool unasked = item.cause == Cause::corrective && !options_.ordered;
     if (!context_.dry_run() && unasked && backs_off(resource, item)) return;
-    if (!context_.dry_run() && impl_.ledger->lacks_before(resource)) {
+    if (!context_.dry_run() && state_.ledger->lacks_before(resource)) {
       if (Status status = record_before(resource); !status) return fail_with(item, status.error());
     }
-    if (!context_.dry_run()) impl_.evidence[i].clear();
+    if (!context_.dry_run()) state_.evidence[i].clear();
     auto applied = resource.apply(context_, verdict);
     if (!applied) return fail_with(item, applied.error());
     item.outcome = applied->changed ? Outcome::repaired : Outcome::kept;
@@ -235,25 +222,25 @@ class Pass {
     if (context_.dry_run()) return;
     static_cast<void>(record(resource));
     if (!unasked || !applied->changed) return;
-    const std::lock_guard lock(impl_.flapping_mutex);
-    Flapping& state = impl_.flapping[resource.name()];
-    state.repaired(impl_.now());
+    const std::lock_guard lock(state_.flapping_mutex);
+    Flapping& state = state_.flapping[resource.name()];
+    state.repaired(state_.now());
     item.flapping = state.flaps();
   }
 
   // Without a record it is as wished all the same; the next pass records it.
   bool record(const Resource& resource) {
-    const Status status = impl_.ledger->done(resource, claim_of(resource));
+    const Status status = state_.ledger->done(resource, claim_of(resource));
     if (status) return true;
-    const std::lock_guard lock(impl_.flapping_mutex);
+    const std::lock_guard lock(state_.flapping_mutex);
     unrecorded_ = status.error().message();
     return false;
   }
 
   bool backs_off(const Resource& resource, ResourceReport& item) {
-    const std::lock_guard lock(impl_.flapping_mutex);
-    const auto it = impl_.flapping.find(resource.name());
-    if (it == impl_.flapping.end() || !it->second.backing_off(impl_.now())) return false;
+    const std::lock_guard lock(state_.flapping_mutex);
+    const auto it = state_.flapping.find(resource.name());
+    if (it == state_.flapping.end() || !it->second.backing_off(state_.now())) return false;
     item.outcome = Outcome::failed;
     item.flapping = true;
     item.blocks = true;
@@ -267,24 +254,24 @@ class Pass {
   Status record_before(const Resource& resource) {
     Json before = TRY(resource.capture(context_));
     if (before.is_null()) return {};
-    return impl_.ledger->intend(resource, claim_of(resource), std::move(before));
+    return state_.ledger->intend(resource, claim_of(resource), std::move(before));
   }
 
   // What a daemon runs with is a digest over the wishes of all that it comes after: no event that
   // could get lost.
   void set_configuration(std::uint32_t i) {
     Hasher hasher;
-    for (const std::uint32_t need : impl_.graph.needs[i]) {
-      const Resource& provider = *impl_.resources[need];
-      if (impl_.guarded_off[need] || provider.common().on_change == OnChange::ignore) continue;
+    for (const std::uint32_t need : state_.graph.needs[i]) {
+      const Resource& provider = *state_.resources[need];
+      if (state_.guarded_off[need] || provider.common().on_change == OnChange::ignore) continue;
       const auto digest = provider.configuration();
       if (digest && *digest) hasher.update(provider.name() + "=" + (*digest)->hex() + "\n");
     }
-    impl_.resources[i]->set_configuration(hasher.finish());
+    state_.resources[i]->set_configuration(hasher.finish());
   }
 
   void finish() {
-    for (const std::uint32_t i : impl_.graph.order) {
+    for (const std::uint32_t i : state_.graph.order) {
       if (outcome_[i] == Seen::untouched) continue;
       const auto it = reports_.find(i);
       if (it == reports_.end()) {
@@ -292,12 +279,12 @@ class Pass {
         ++(off ? report_.skipped : report_.kept);
         if (!options_.list_kept) continue;
         ResourceReport item;
-        item.name = impl_.resources[i]->name();
-        item.type = impl_.resources[i]->type();
+        item.name = state_.resources[i]->name();
+        item.type = state_.resources[i]->type();
         if (off) item.outcome = Outcome::skipped;
         if (off)
           item.reason = fmt::format("its guard does not hold here: {}",
-                                    impl_.resources[i]->common().when->text());
+                                    state_.resources[i]->common().when->text());
         report_.resources.push_back(std::move(item));
         continue;
       }
@@ -318,12 +305,12 @@ class Pass {
       report_.resources.push_back(std::move(it->second));
     }
     if (context_.dry_run()) return;
-    if (Status status = impl_.ledger->flush(); !status) unrecorded_ = status.error().message();
+    if (Status status = state_.ledger->flush(); !status) unrecorded_ = status.error().message();
     if (!unrecorded_.empty())
       report_.warnings.push_back("what was done could not be recorded: " + unrecorded_);
   }
 
-  Impl& impl_;
+  ConvergerState& state_;
   const PassOptions& options_;
   Context context_;
   std::vector<Seen> outcome_;
@@ -336,5 +323,17 @@ class Pass {
   std::size_t next_ = 0;
   std::size_t left_ = 0;
 };
+
+}  // namespace
+
+std::string claim_of(const Resource& resource) {
+  const auto claims = resource.claims();
+  return claims.empty() ? std::string() : claims.front();
+}
+
+PassReport run_pass(ConvergerState& state, const PassOptions& options, OverlayFiles* overlay,
+                    Accounts* imagined) {
+  return Pass(state, options, overlay, imagined).run();
+}
 
 }  // namespace consort::agent

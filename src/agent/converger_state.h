@@ -1,0 +1,88 @@
+// What a Converger is made of; for converge.cc and pass.cc alone.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "agent/converge.h"
+#include "agent/flapping.h"
+#include "agent/graph.h"
+#include "agent/overlay_files.h"
+#include "agent/real_files.h"
+#include "agent/removals.h"
+
+namespace consort::agent {
+
+struct ConvergerState {
+  explicit ConvergerState(ConvergerOptions o) : options(std::move(o)) {}
+
+  ConvergerOptions options;
+  std::unique_ptr<RealFiles> files;
+  std::unique_ptr<Accounts> accounts;
+  std::unique_ptr<Ledger> ledger;
+  SystemProcessRunner system_runner;
+  SystemClock system_clock;
+
+  std::vector<std::unique_ptr<Resource>> resources;
+  Graph graph;
+  std::vector<char> guarded_off;                // `when` is false
+  std::vector<std::vector<Evidence>> evidence;  // per resource; empty: unknown
+  std::vector<char> recorded;                   // the ledger knows that it is as wished
+  std::map<std::string, Flapping> flapping;
+  std::mutex flapping_mutex;
+  std::pair<Stamp, Stamp> account_stamps;
+  Removals* removals = nullptr;
+
+  [[nodiscard]] Instant now() const {
+    return options.clock != nullptr ? options.clock->now() : system_clock.now();
+  }
+  [[nodiscard]] Context context(OverlayFiles* overlay, Accounts* imagined) {
+    return Context{overlay != nullptr ? static_cast<HostFiles&>(*overlay) : *files,
+                   imagined != nullptr ? *imagined : *accounts,
+                   options.runner != nullptr ? *options.runner : system_runner,
+                   options.root,
+                   options.state_folder,
+                   options.supervisor,
+                   options.backups,
+                   overlay,
+                   graph.claimed.get(),
+                   options.claims,
+                   removals,
+                   options.secrets};
+  }
+
+  [[nodiscard]] bool known_good(std::uint32_t i) const {
+    if (evidence[i].empty()) return false;
+    return std::all_of(evidence[i].begin(), evidence[i].end(),
+                       [&](const Evidence& item) { return files->stamp(item.path) == item.stamp; });
+  }
+  void remember(std::uint32_t i, std::vector<Evidence> seen) {
+    const bool solid = std::all_of(seen.begin(), seen.end(), [](const Evidence& item) {
+      return HostFiles::trustworthy(item.stamp);
+    });
+    if (!solid) seen.clear();
+    seen.shrink_to_fit();
+    evidence[i] = std::move(seen);
+  }
+  // A user that got another uid makes files wrong that nobody touched.
+  void forget_if_accounts_changed() {
+    accounts->refresh();
+    const std::pair stamps(files->stamp("/etc/passwd"), files->stamp("/etc/group"));
+    if (stamps != account_stamps) {
+      for (auto& item : evidence) item.clear();
+    }
+    account_stamps = stamps;
+  }
+};
+
+// What the ledger names it by.
+[[nodiscard]] std::string claim_of(const Resource& resource);
+
+// One pass over the graph; with an overlay nothing is changed but the overlay. See
+// Converger::pass().
+[[nodiscard]] PassReport run_pass(ConvergerState& state, const PassOptions& options,
+                                  OverlayFiles* overlay, Accounts* imagined);
+
+}  // namespace consort::agent
