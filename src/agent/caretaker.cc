@@ -24,6 +24,14 @@ constexpr std::size_t kToldLines = 20;  // of the last words of what failed
 constexpr std::size_t kToldBytes = 8192;
 constexpr Duration kRecordTick = seconds(2);
 
+// The backups that the ledgers of all services need.
+Result<std::set<Digest>> originals_in(const fs::path& state) {
+  std::set<Digest> out;
+  for (const fs::path& service : TRY(list_folder(state / "converge")))
+    out.merge(TRY(Ledger::backups_of(service / "ledger.jsonl")));
+  return out;
+}
+
 // After "try again": 1 s, 2 s, 4 s.
 Duration pause_before(const PerformStep& work) {
   const auto& list = work.transition.walking_back ? work.transition.back : work.transition.forward;
@@ -68,6 +76,9 @@ Status Caretaker::begin() {
       end_leftovers(files.data(), order->token);
     TRYV(remove_tree(files.folder() / "scratch"));
   }
+  // Also services that are gone: what they have left may be still to be undone.
+  for (const fs::path& folder : TRY(list_folder(shop_.host.data / "state/converge")))
+    service(folder.filename().string());
   announce_claims();
   learn_offers();
   guard_at_start();
@@ -448,8 +459,11 @@ void Caretaker::collect() {
         const auto nothing = [](const Digest&) -> Result<std::vector<Digest>> {
           return std::vector<Digest>{};
         };
-        const auto backups =
-            shop_.backups.collect({}, nothing, kBackupGrace, objects::ObjectStore::Mode::remove);
+        // What will be asked for stays for as long as that may be.
+        const auto originals = originals_in(shop_.host.data / "state");
+        const auto backups = originals ? shop_.backups.collect(*originals, nothing, kBackupGrace,
+                                                               objects::ObjectStore::Mode::remove)
+                                       : tl::unexpected<Error>(originals.error());
         if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
         forget_secrets(roots);
         return_unused_memory();  // what the transition needed is not needed any more

@@ -124,8 +124,10 @@ class Caretaker {
 
   ServicePtr service(const std::string& name);
   [[nodiscard]] bool is_kept(const Service& service) const;
+  [[nodiscard]] bool is_gone(const Service& service) const;
   [[nodiscard]] static Status make_keeper(Workshop& workshop, Service& service);
   void settle(const ServicePtr& service);
+  void release_rest(const ServicePtr& service);
   void settled(const ServicePtr& service, std::uint64_t generation,
                const std::shared_ptr<const Care>& care, const PassResult& result);
   void queue_pass(const ServicePtr& service, const std::set<std::string>& resources);

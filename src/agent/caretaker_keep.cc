@@ -44,6 +44,13 @@ bool Caretaker::is_kept(const Service& service) const {
   return !it->second.outcome || it->second.outcome->result != plan::Outcome::Result::inconsistent;
 }
 
+bool Caretaker::is_gone(const Service& service) const {
+  if (service.busy || core_.damaged().contains(service.name)) return false;
+  const auto it = core_.instances().find(service.name);
+  return it == core_.instances().end() ||
+         (!it->second.applied && !it->second.transition && !it->second.owed);
+}
+
 Status Caretaker::make_keeper(Workshop& workshop, Service& service) {
   if (!service.keeper) service.keeper = TRY(Keeper::create(workshop, service.name));
   return {};
@@ -64,12 +71,8 @@ void Caretaker::settle(const ServicePtr& s) {
   s->retry_timer.cancel();
   if (!is_kept(*s)) {
     // What stands between two versions is left alone, and keeps its claims.
-    const auto it = core_.instances().find(s->name);
-    const bool gone = it == core_.instances().end() || !it->second.applied;
-    work_.submit(s->name, [this, s, gone] {
-      if (s->keeper && gone) static_cast<void>(s->keeper->clear().has_value());
-      arm(s->name, {});
-    });
+    if (is_gone(*s)) release_rest(s);
+    work_.submit(s->name, [this, s] { arm(s->name, {}); });
     return;
   }
   const plan::InstanceState applied = *core_.instances().at(s->name).applied;
@@ -101,6 +104,23 @@ void Caretaker::settle(const ServicePtr& s) {
     }
     loop_.post([this, s, generation, care, result] { settled(s, generation, care, result); });
     return_unused_memory();  // the manifest was many times as large as what stays of it
+  });
+}
+
+// What a service that is gone has left because it could not be undone.
+void Caretaker::release_rest(const ServicePtr& s) {
+  work_.submit(s->name, [this, s] {
+    const auto release = [&]() -> Status {
+      if (!s->keeper) {
+        const fs::path ledger = shop_.host.data / "state/converge" / s->name / "ledger.jsonl";
+        if (TRY(Ledger::open(ledger))->names().empty()) return {};
+        TRYV(make_keeper(shop_, *s));
+      }
+      TRYV(s->keeper->clear());
+      return s->keeper->release_leftovers();
+    };
+    if (const Status status = release(); !status)
+      log_warn("what {} has left is not undone: {}", s->name, status.error().message());
   });
 }
 
@@ -153,6 +173,11 @@ void Caretaker::run_pass(const ServicePtr& s, std::uint64_t generation) {
 
 Caretaker::PassResult Caretaker::tell_pass(Service& service, const PassOptions& options) const {
   const PassReport report = service.keeper->pass(options);
+  // What could not be undone when it was given up.
+  if (options.only.empty()) {
+    if (const Status status = service.keeper->release_leftovers(); !status)
+      log_warn("what {} no longer has is not undone: {}", service.name, status.error().message());
+  }
   PassResult out;
   out.only = options.only;
   out.repaired = report.repaired;
@@ -247,6 +272,10 @@ void Caretaker::audit() {
     const bool full = (minute + slot) % kFullAuditMinutes == 0;
     for (const auto& [name, s] : services_) {
       if (!full && (minute + slot) % kPassMinutes != 0) break;
+      if (is_gone(*s)) {
+        release_rest(s);
+        continue;
+      }
       {
         const std::lock_guard lock(s->mutex);
         s->all = true;

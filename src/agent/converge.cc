@@ -70,42 +70,115 @@ PassReport Converger::pass(const PassOptions& options) {
   return run_pass(*state_, options, &overlay, &imagined);
 }
 
-Result<ReleaseReport> Converger::release(const std::set<std::string>& names) {
-  std::vector<Ledger::Entry> entries;
-  for (const std::string& name : names) {
-    if (state_->ledger->has(name)) entries.push_back(TRY(state_->ledger->get(name)));
-  }
-  // Daemons stop before their files go, children before parents, accounts last.
+namespace {
+
+// Daemons stop before their files go, children before parents, accounts last.
+bool goes_before(const Ledger::Entry& a, const Ledger::Entry& b) {
   const auto rank = [](const Ledger::Entry& entry) {
     return entry.type == "daemon"         ? 0
            : entry.claim.starts_with('/') ? 1
            : entry.type == "user"         ? 2
                                           : 3;
   };
-  std::sort(entries.begin(), entries.end(), [&](const Ledger::Entry& a, const Ledger::Entry& b) {
-    return std::tuple(rank(a), b.claim.size(), a.name) <
-           std::tuple(rank(b), a.claim.size(), b.name);
-  });
-  ReleaseReport report;
-  state_->recorded.assign(state_->resources.size(), 0);
-  const Context context = state_->context(nullptr, nullptr);
-  for (const Ledger::Entry& entry : entries) {
+  return std::tuple(rank(a), b.claim.size(), a.name) < std::tuple(rank(b), a.claim.size(), b.name);
+}
+
+// Gives up what the ledger knows by some names.
+class Release {
+ public:
+  explicit Release(ConvergerState& state)
+      : state_(state), context_(state.context(nullptr, nullptr)) {
+    for (const auto& resource : state_.resources) {
+      present_.insert(resource->name());
+      for (std::string& claim : resource->claims())
+        owners_.emplace(std::move(claim), resource.get());
+    }
+  }
+
+  Result<ReleaseReport> run(const std::set<std::string>& names) {
+    std::vector<Ledger::Entry> entries;
+    for (const std::string& name : names) {
+      if (state_.ledger->has(name)) entries.push_back(TRY(state_.ledger->get(name)));
+    }
+    std::sort(entries.begin(), entries.end(), goes_before);
+    for (const Ledger::Entry& entry : entries) TRYV(give_up(entry));
+    return std::move(report_);
+  }
+
+ private:
+  Status give_up(const Ledger::Entry& entry) {
     const ResourceType* type = find_resource_type(entry.type);
-    if (entry.on_removal == OnRemoval::revert && !entry.before.is_null() && type != nullptr &&
-        type->revert != nullptr) {
-      const Status status =
-          type->revert(context, Json::object({{"path", entry.claim}, {"before", entry.before}}));
-      if (status) {
-        report.reverted.push_back(entry.name);
+    const bool undoable = !entry.before.is_null() && type != nullptr && type->revert != nullptr;
+    if (const Resource* heir = heir_of(entry); undoable && heir != nullptr) {
+      TRYV(hand_over(entry, *heir));
+      report_.kept.push_back(entry.name);
+    } else if (undoable && entry.on_removal == OnRemoval::revert) {
+      Status status =
+          type->revert(context_, Json::object({{"path", entry.claim}, {"before", entry.before}}));
+      if (!status) {
+        report_.warnings.push_back(fmt::format("{}: {}", entry.name, status.error().message()));
+        // What others use as well is theirs from now on; anything else is tried again.
+        if (status.error().code() != ErrorCode::conflict) return owe(entry);
       } else {
-        report.warnings.push_back(fmt::format("{}: {}", entry.name, status.error().message()));
+        report_.reverted.push_back(entry.name);
       }
     } else {
-      report.kept.push_back(entry.name);
+      report_.kept.push_back(entry.name);
     }
-    TRYV(state_->ledger->forget(entry.name));
+    return heirs_.contains(entry.name) ? Status() : state_.ledger->forget(entry.name);
   }
-  return report;
+
+  // Who decides on the same now: what has moved goes before the set is made so, and an heir of
+  // another type may need the place empty.
+  [[nodiscard]] const Resource* heir_of(const Ledger::Entry& entry) const {
+    const auto it = owners_.find(entry.claim);
+    if (it == owners_.end() || it->second->name() == entry.name) return nullptr;
+    const bool moved = present_.contains(entry.name);
+    return !moved || it->second->type() == entry.type ? it->second : nullptr;
+  }
+
+  Status hand_over(Ledger::Entry entry, const Resource& heir) {
+    Digest wish;
+    if (state_.ledger->has(heir.name()) && !state_.ledger->is_elsewhere(heir, entry.claim))
+      wish = TRY(state_.ledger->get(heir.name())).wish;
+    entry.name = heir.name();
+    entry.type = heir.type();
+    entry.wish = wish;
+    entry.on_removal = heir.common().on_removal;
+    heirs_.insert(entry.name);
+    return state_.ledger->put(entry);
+  }
+
+  // By a name of its own where its name is needed for another place.
+  Status owe(Ledger::Entry entry) {
+    if (!present_.contains(entry.name)) return {};
+    const std::string name =
+        std::exchange(entry.name, fmt::format("{} ({})", entry.name, entry.claim));
+    TRYV(state_.ledger->put(entry));
+    return heirs_.contains(name) ? Status() : state_.ledger->forget(name);
+  }
+
+  ConvergerState& state_;
+  Context context_;
+  ReleaseReport report_;
+  std::set<std::string_view> present_;
+  std::map<std::string, const Resource*> owners_;
+  std::set<std::string> heirs_;  // their entries are new ones
+};
+
+}  // namespace
+
+Result<ReleaseReport> Converger::release(const std::set<std::string>& names) {
+  state_->recorded.assign(state_->resources.size(), 0);
+  return Release(*state_).run(names);
+}
+
+std::set<std::string> Converger::moved() const {
+  std::set<std::string> out;
+  for (const auto& resource : state_->resources) {
+    if (state_->ledger->is_elsewhere(*resource, claim_of(*resource))) out.insert(resource->name());
+  }
+  return out;
 }
 
 std::vector<std::string> Converger::leftovers() const {

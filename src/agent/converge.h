@@ -78,7 +78,13 @@ class Converger {
   [[nodiscard]] PassReport pass(const PassOptions& options = {});
 
   // Gives up what the ledger says is owned under these names: undone where onRemoval is revert.
+  // What cannot be undone now (a full disk, say) stays in the
+  // ledger and among the leftovers. What
+  // another resource of the set has taken over is not undone, and its original is that one's now.
+  // Errors: io (the ledger).
   [[nodiscard]] Result<ReleaseReport> release(const std::set<std::string>& names);
+  // Of the set, what the ledger knows at another place: it has to be released there.
+  [[nodiscard]] std::set<std::string> moved() const;
   // What the ledger owns that is no longer in the set.
   [[nodiscard]] std::vector<std::string> leftovers() const;
 

@@ -12,13 +12,6 @@ namespace {
 
 constexpr std::size_t kDiffBytes = 8192;
 
-// Where the wish lives: a resource that keeps its name but moves elsewhere leaves something behind.
-Digest place_of(const Json& spec) {
-  std::string out = spec.string_or("type");
-  for (const char* key : {"path", "name"}) out += "\n" + spec.string_or(key);
-  return Digest::of(out);
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Keeper>> Keeper::create(Workshop& workshop, const std::string& service) {
@@ -97,19 +90,13 @@ Status Keeper::announce(const std::vector<Version>& versions) const {
 
 Status Keeper::set(const Version& version, DaemonPart daemon) {
   auto specs = TRY(specs_of(version, daemon));
-  std::map<std::string, Digest> places;
-  for (const auto& [name, spec] : specs) places.emplace(name, place_of(spec));
-  std::set<std::string> moved;
-  for (const auto& [name, place] : places_) {
-    const auto it = places.find(name);
-    if (it != places.end() && name != service_ && it->second != place) moved.insert(name);
-  }
   LabelMap labels = workshop_.host.facts;
   for (const auto& [key, value] : labels_for(workshop_.host, version)) labels[key] = value;
   converger_->set_labels(std::move(labels));
   TRYV(converger_->set_resources(specs));
-  if (!moved.empty()) TRY(converger_->release(moved));
-  places_ = std::move(places);
+  // A resource that keeps its name but moves elsewhere leaves something behind.
+  if (const std::set<std::string> moved = converger_->moved(); !moved.empty())
+    note_release(TRY(converger_->release(moved)));
   daemon_.reset();
   if (!version.manifest.daemon) return {};
   // Only what readiness needs; the resource builds the whole from the same specification.
@@ -146,7 +133,6 @@ Status Keeper::set(const Version& version, DaemonPart daemon) {
 
 Status Keeper::clear() {
   TRYV(converger_->set_resources({}));
-  places_.clear();
   daemon_.reset();
   return {};
 }
@@ -169,16 +155,23 @@ Status Keeper::release_leftovers() {
     if (name != service_) names.insert(std::move(name));
   }
   if (names.empty()) return {};
-  const ReleaseReport report = TRY(converger_->release(names));
-  for (const std::string& warning : report.warnings) {
+  note_release(TRY(converger_->release(names)));
+  return {};
+}
+
+// What is tried again and again is told once.
+void Keeper::note_release(const ReleaseReport& report) {
+  const std::set<std::string> warnings(report.warnings.begin(), report.warnings.end());
+  for (const std::string& warning : warnings) {
+    if (warned_.contains(warning)) continue;
     workshop_.note(make_event(SystemClock().now(), "warning", service_, "",
                               "could not be undone: " + warning));
   }
+  warned_ = warnings;
   for (const std::string& name : report.reverted) {
     workshop_.note(make_event(SystemClock().now(), "released", service_, resource_of(name),
                               "taken out of the site and undone"));
   }
-  return {};
 }
 
 std::string Keeper::resource_of(const std::string& name) const {

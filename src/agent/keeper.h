@@ -33,7 +33,8 @@ class Keeper {
   [[nodiscard]] Status set(const Version& version, DaemonPart daemon);
   [[nodiscard]] Status clear();
   [[nodiscard]] PassReport pass(const PassOptions& options = {});
-  // Gives up what is owned and no longer in the set, the daemon aside.
+  // Gives up what is owned and no longer in the set, the daemon aside. What cannot be undone now is
+  // told, and tried again by the next call.
   [[nodiscard]] Status release_leftovers();
   // While it is open, what purges remove is kept for bring_back_removed(). Closed at first.
   void set_way_back(WayBack way_back);
@@ -62,13 +63,14 @@ class Keeper {
   [[nodiscard]] Result<std::map<std::string, Json>> specs_of(const Version& version,
                                                              DaemonPart daemon) const;
   [[nodiscard]] Result<Json> daemon_spec(const Version& version) const;
+  void note_release(const ReleaseReport& report);
 
   Workshop& workshop_;
   std::string service_;
   ServiceFiles files_;
   Removals removals_;
   std::unique_ptr<Converger> converger_;
-  std::map<std::string, Digest> places_;  // of what is set now: where each wish lives
+  std::set<std::string> warned_;  // what could not be given up, the last time
   std::optional<DaemonSpec> daemon_;
 };
 

@@ -11,13 +11,31 @@
 namespace consort::agent {
 namespace {
 
-constexpr std::size_t kMaxBytes = 1U << 30U;
-
 std::string_view removal_name(OnRemoval value) {
   return value == OnRemoval::revert ? "revert" : "keep";
 }
 OnRemoval removal_of(const Json& line) {
   return line.string_or("onRemoval") == "revert" ? OnRemoval::revert : OnRemoval::keep;
+}
+
+std::uint64_t place_of(std::string_view type, std::string_view claim) {
+  return stable_hash(fmt::format("{}\n{}", type, claim));
+}
+
+// Calls `take` with each whole line, where it begins and how long it is. Returns where the last one
+// ends: what a crash has torn is not among them.
+template <class Take>
+std::size_t for_each_line(std::string_view text, const Take& take) {
+  std::size_t begin = 0;
+  while (begin < text.size()) {
+    const std::size_t end = text.find('\n', begin);
+    if (end == std::string_view::npos) break;
+    if (const auto line = parse_json(text.substr(begin, end - begin));
+        line && !line->string_or("name").empty())
+      take(*line, begin, end - begin);
+    begin = end + 1;
+  }
+  return begin;
 }
 
 }  // namespace
@@ -33,37 +51,49 @@ Status Ledger::load() {
   fd_ = Fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   if (!fd_.valid())
     return fail_errno(errno, fmt::format("cannot open the ledger {}", path_.string()));
-  const std::string text = TRY(read_file(path_, kMaxBytes));
+  const std::string text = TRY(read_file(path_, kMostBytes));
   known_.clear();
-  std::size_t begin = 0;
   std::size_t lines = 0;
-  while (begin < text.size()) {
-    const std::size_t end = text.find('\n', begin);
-    if (end == std::string::npos) break;  // torn by a crash
-    const auto line = parse_json(std::string_view(text).substr(begin, end - begin));
-    const std::string name = line ? line->string_or("name") : "";
-    if (!name.empty()) {
-      ++lines;
-      if (line->bool_or("forgotten")) {
-        known_.erase(name);
-      } else {
-        Known& known = known_[name];
-        known.on_removal = removal_of(*line);
-        if (const auto wish = Digest::parse(line->string_or("wish"))) known.wish = *wish;
-        if (const Json* before = line->find("before")) {
-          known.before_is_null = before->is_null();
-          known.before_at = static_cast<std::int64_t>(begin);
-          known.before_length = static_cast<std::uint32_t>(end - begin);
+  const std::size_t end =
+      for_each_line(text, [&](const Json& line, std::size_t at, std::size_t length) {
+        ++lines;
+        const std::string name = line.string_or("name");
+        if (line.bool_or("forgotten")) {
+          known_.erase(name);
+          return;
         }
-      }
-    }
-    begin = end + 1;
-  }
-  if (begin < text.size() && ::ftruncate(fd_.get(), static_cast<off_t>(begin)) != 0) {
+        Known& known = known_[name];
+        known.on_removal = removal_of(line);
+        if (const auto wish = Digest::parse(line.string_or("wish"))) known.wish = *wish;
+        const Json* before = line.find("before");
+        if (before == nullptr) return;
+        known.place = place_of(line.string_or("type"), line.string_or("claim"));
+        known.before_is_null = before->is_null();
+        known.before_at = static_cast<std::int64_t>(at);
+        known.before_length = static_cast<std::uint32_t>(length);
+      });
+  if (end < text.size() && ::ftruncate(fd_.get(), static_cast<off_t>(end)) != 0) {
     return fail_errno(errno, fmt::format("cannot mend the ledger {}", path_.string()));
   }
-  end_ = static_cast<std::int64_t>(begin);
+  end_ = static_cast<std::int64_t>(end);
   return compact(lines);
+}
+
+Result<std::set<Digest>> Ledger::backups_of(const fs::path& path) {
+  const auto text = read_file(path, kMostBytes);
+  if (!text && text.error().code() == ErrorCode::not_found) return std::set<Digest>{};
+  if (!text) return tl::unexpected<Error>(text.error());
+  std::map<std::string, Digest> by_name;
+  for_each_line(*text, [&](const Json& line, std::size_t, std::size_t) {
+    const Json* before = line.find("before");
+    if (line.bool_or("forgotten") || before != nullptr) by_name.erase(line.string_or("name"));
+    if (before == nullptr || !before->is_object()) return;
+    if (const auto backup = Digest::parse(before->string_or("backup")))
+      by_name.emplace(line.string_or("name"), *backup);
+  });
+  std::set<Digest> out;
+  for (const auto& [name, backup] : by_name) out.insert(backup);
+  return out;
 }
 
 Status Ledger::compact(std::size_t lines) {
@@ -86,6 +116,13 @@ Status Ledger::compact(std::size_t lines) {
 bool Ledger::has(const std::string& name) const {
   const std::lock_guard lock(mutex_);
   return known_.contains(name);
+}
+
+bool Ledger::is_elsewhere(const Resource& resource, const std::string& claim) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = known_.find(resource.name());
+  return it != known_.end() && it->second.before_at >= 0 &&
+         it->second.place != place_of(resource.type(), claim);
 }
 
 bool Ledger::applied(const Resource& resource) const {
@@ -123,6 +160,7 @@ Status Ledger::intend(const Resource& resource, const std::string& claim, Json b
   const std::int64_t at = end_;
   TRYV(append(text));
   Known& known = known_[resource.name()];
+  known.place = place_of(resource.type(), claim);
   known.before_at = at;
   known.before_length = static_cast<std::uint32_t>(text.size() - 1);
   known.before_is_null = false;
@@ -151,6 +189,7 @@ Status Ledger::done(const Resource& resource, const std::string& claim) {
     line["claim"] = claim;
     line["before"] = Json();
     const std::string text = line.dump();
+    known.place = place_of(resource.type(), claim);
     known.before_at = end_ + static_cast<std::int64_t>(pending_.size());
     known.before_length = static_cast<std::uint32_t>(text.size());
     // Written now: its place in the file is remembered.
@@ -197,11 +236,36 @@ std::vector<std::string> Ledger::names() const {
   return out;
 }
 
+Status Ledger::put(const Entry& entry) {
+  Json line = Json::object({{"name", entry.name},
+                            {"type", entry.type},
+                            {"claim", entry.claim},
+                            {"onRemoval", removal_name(entry.on_removal)},
+                            {"before", entry.before}});
+  if (!entry.wish.is_none()) line["wish"] = entry.wish.str();
+  const std::string text = line.dump();
+  const std::lock_guard lock(mutex_);
+  Known known;
+  known.wish = entry.wish;
+  known.place = place_of(entry.type, entry.claim);
+  known.before_at = end_ + static_cast<std::int64_t>(pending_.size());
+  known.before_length = static_cast<std::uint32_t>(text.size());
+  known.on_removal = entry.on_removal;
+  known.before_is_null = entry.before.is_null();
+  TRYV(append(pending_ + text + "\n"));
+  pending_.clear();
+  known_.insert_or_assign(entry.name, known);
+  if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
+  return {};
+}
+
 Status Ledger::forget(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  if (known_.erase(name) == 0) return {};
-  return append(pending_ + Json::object({{"name", name}, {"forgotten", true}}).dump() + "\n")
-      .map([&] { pending_.clear(); });
+  if (!known_.contains(name)) return {};
+  TRYV(append(pending_ + Json::object({{"name", name}, {"forgotten", true}}).dump() + "\n"));
+  pending_.clear();
+  known_.erase(name);
+  return {};
 }
 
 }  // namespace consort::agent

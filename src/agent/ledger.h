@@ -5,6 +5,7 @@
 
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -14,8 +15,13 @@ namespace consort::agent {
 
 class Ledger {
  public:
+  static constexpr std::size_t kMostBytes = 1U << 30U;
+
   // Errors: io.
   [[nodiscard]] static Result<std::unique_ptr<Ledger>> open(const fs::path& path);
+  // The backups that the ledger in this file needs to undo what it knows of; none without the file.
+  // Errors: io.
+  [[nodiscard]] static Result<std::set<Digest>> backups_of(const fs::path& path);
 
   struct Entry {
     std::string name;
@@ -26,7 +32,10 @@ class Ledger {
     Json before;  // null: it was as wished when Consort first saw it
   };
 
+  [[nodiscard]] const fs::path& path() const { return path_; }
   [[nodiscard]] bool has(const std::string& name) const;
+  // Whether it is known by this name, but of another type or at another place.
+  [[nodiscard]] bool is_elsewhere(const Resource& resource, const std::string& claim) const;
   // Whether this very wish was applied before: what differs now has drifted, it was not asked for.
   [[nodiscard]] bool applied(const Resource& resource) const;
   // Whether the state before the first change is still to be recorded.
@@ -39,12 +48,15 @@ class Ledger {
   [[nodiscard]] Status flush();
   [[nodiscard]] Result<Entry> get(const std::string& name) const;
   [[nodiscard]] std::vector<std::string> names() const;
+  // As it says, in place of what was known by its name; on the disk.
+  [[nodiscard]] Status put(const Entry& entry);
   [[nodiscard]] Status forget(const std::string& name);
 
  private:
   // Kept small, for hosts with many resources: the rest is read back from the file.
   struct Known {
     Digest wish;
+    std::uint64_t place = 0;      // a hash of type and claim
     std::int64_t before_at = -1;  // offset of the line that tells what was before
     std::uint32_t before_length = 0;
     OnRemoval on_removal = OnRemoval::keep;

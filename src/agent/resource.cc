@@ -264,7 +264,7 @@ Status revert_path(const Context& context, const Json& record) {
   if (kind == "absent") {
     // A directory that others have filled meanwhile is theirs as well: it stays.
     if (now.kind == EntryKind::directory && !TRY(context.files.list(path)).empty()) {
-      return fail(ErrorCode::refused,
+      return fail(ErrorCode::conflict,
                   fmt::format("{} is not empty, so it was left where it is", path))
           .hint("remove it by hand when nothing in it is needed");
     }

@@ -200,6 +200,7 @@ void compare_metadata(const Metadata& wanted, const Entry& entry, Verdict& verdi
 
 // The state of one path as a record, and back to it: shared by the types that own a path.
 [[nodiscard]] Result<Json> capture_path(const Context& context, const std::string& path);
+// Error conflict: others use it as well, it stays.
 [[nodiscard]] Status revert_path(const Context& context, const Json& record);
 
 }  // namespace consort::agent

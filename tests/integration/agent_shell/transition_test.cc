@@ -166,6 +166,65 @@ TEST_F(AgentShellTest, AWayBackBringsBackWhatAPurgeHasRemoved) {
   EXPECT_TRUE(fs::is_empty(purged));
 }
 
+TEST_F(AgentShellTest, OriginalsAreKeptForAsLongAsTheyMayBeAskedFor) {
+  // Given a file over an original, for longer than anything else that was replaced is kept,
+  start_agent();
+  fs::create_directories(root() / "etc");
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "the original\n", 0640));
+  plan::Manifest shop = heart("1");
+  shop.resources["config"]["onRemoval"] = "revert";
+  static_cast<void>(install(shop, "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  const auto backups = objects::ObjectStore::open(data() / "backups").value();
+  const Digest other = backups.put("something else that was replaced").value();
+  ASSERT_TRUE(backups.has(Digest::of("the original\n")));
+  for (const auto& item : fs::recursive_directory_iterator(data() / "backups")) {
+    if (item.is_regular_file())
+      fs::last_write_time(item.path(), fs::file_time_type::clock::now() - std::chrono::hours(800));
+  }
+  // when another change has had old things cleared away,
+  plan::Manifest next = shop;
+  next.version = "1.1";
+  static_cast<void>(install(next, "r2"));
+  ASSERT_TRUE(controller.outcome("shop", "r2"));
+  ASSERT_TRUE(eventually([&] { return !backups.has(other); }));
+  // then it still comes back.
+  controller.want("shop", std::nullopt, "r3");
+  ASSERT_TRUE(controller.outcome("shop", "r3"));
+  EXPECT_EQ(text_of(root() / "etc/shop.conf"), "the original\n");
+  EXPECT_EQ(fs::status(root() / "etc/shop.conf").permissions(), fs::perms(0640));
+}
+
+TEST_F(AgentShellTest, WhatCouldNotBeUndoneIsTriedAgainWhenTheServiceIsGone) {
+  start_agent();
+  fs::create_directories(root() / "srv/shop");
+  ASSERT_TRUE(write_file_atomic(root() / "srv/shop/conf", "the original\n"));
+  plan::Manifest shop = heart("1");
+  shop.resources["config"]["path"] = "/srv/shop/conf";
+  shop.resources["config"]["onRemoval"] = "revert";
+  static_cast<void>(install(shop, "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  // Given a removal while the way to the file leads through a link,
+  fs::rename(root() / "srv/shop", root() / "srv/elsewhere");
+  fs::create_symlink("elsewhere", root() / "srv/shop");
+  controller.want("shop", std::nullopt, "r2");
+  const auto gone = controller.outcome("shop", "r2");
+  ASSERT_TRUE(gone);
+  EXPECT_EQ(gone->outcome->result, Result::done) << gone->outcome->message;
+  EXPECT_TRUE(eventually([&] {
+    const auto warnings = controller.events("warning");
+    return std::any_of(warnings.begin(), warnings.end(), [](const Json& event) {
+      return event.string_or("text").find("could not be undone: shop.config") == 0;
+    });
+  }));
+  // then the next life of the agent puts the original back.
+  kill_agent();
+  fs::remove(root() / "srv/shop");
+  fs::rename(root() / "srv/elsewhere", root() / "srv/shop");
+  start_agent();
+  EXPECT_TRUE(eventually([&] { return text_of(root() / "srv/shop/conf") == "the original\n"; }));
+}
+
 TEST_F(AgentShellTest, ADaemonThatDiesAtOnceIsAFailureWithItsLastWords) {
   given_version_1_runs();
   plan::Manifest bad = heart("2");

@@ -204,6 +204,70 @@ TEST(Converge, WhatIsTakenOutOfTheSiteIsKeptOrReverted) {
   EXPECT_TRUE(host.converger->leftovers().empty());
 }
 
+TEST(Converge, WhatCannotBeRevertedNowIsNotForgotten) {
+  // Given a file over an original, whose way cannot be gone for a while,
+  HostFolder host;
+  host.put("/srv/had", "original\n");
+  Json had = file_spec("/srv/had", "ours\n");
+  had["onRemoval"] = "revert";
+  host.twice({{"had", had}});
+  fs::rename(host.at("/srv"), host.at("/moved"));
+  fs::create_symlink("moved", host.at("/srv"));
+  host.twice({});
+  const auto first = host.converger->release({"had"}).value();
+  EXPECT_THAT(first.reverted, ::testing::IsEmpty());
+  ASSERT_EQ(first.warnings.size(), 1U);
+  EXPECT_THAT(first.warnings[0], ::testing::HasSubstr("symlink"));
+  // then it is tried again, in another life, too.
+  host.reopen();
+  EXPECT_THAT(host.converger->leftovers(), ::testing::ElementsAre("had"));
+  fs::remove(host.at("/srv"));
+  fs::rename(host.at("/moved"), host.at("/srv"));
+  EXPECT_THAT(host.converger->release({"had"}).value().reverted, ::testing::ElementsAre("had"));
+  EXPECT_EQ(host.get("/srv/had"), "original\n");
+  EXPECT_THAT(host.converger->leftovers(), ::testing::IsEmpty());
+}
+
+TEST(Converge, AFolderThatOthersHaveFilledIsTheirs) {
+  HostFolder host;
+  Json made = Json::object({{"type", "directory"}, {"path", "/srv/made"}, {"onRemoval", "revert"}});
+  host.twice({{"made", made}});
+  host.put("/srv/made/theirs", "x");
+  host.twice({});
+  EXPECT_EQ(host.converger->release({"made"}).value().warnings.size(), 1U);
+  EXPECT_THAT(host.converger->leftovers(), ::testing::IsEmpty()) << "there is nothing to try again";
+}
+
+TEST(Converge, AnOriginalFollowsItsPathToAnotherName) {
+  HostFolder host;
+  host.put("/etc/a", "original of a\n");
+  host.put("/etc/b", "original of b\n");
+  const auto spec = [](const std::string& path, const std::string& content) {
+    Json out = file_spec(path, content);
+    out["onRemoval"] = "revert";
+    return out;
+  };
+  host.twice({{"one", spec("/etc/a", "1\n")}, {"two", spec("/etc/b", "1\n")}});
+  // When the names change places, as seen by an agent that has just started,
+  host.reopen();
+  ASSERT_TRUE(host.converger->set_resources(
+      {{"one", spec("/etc/b", "2\n")}, {"two", spec("/etc/a", "2\n")}}));
+  EXPECT_THAT(host.converger->moved(), ::testing::ElementsAre("one", "two"));
+  ASSERT_TRUE(host.converger->release(host.converger->moved()));
+  EXPECT_THAT(host.converger->moved(), ::testing::IsEmpty());
+  EXPECT_EQ(host.get("/etc/a"), "1\n") << "nothing is undone that is wanted";
+  EXPECT_EQ(host.converger->pass().failed, 0U);
+  // or one of them is called otherwise,
+  host.twice({{"three", spec("/etc/a", "3\n")}, {"one", spec("/etc/b", "2\n")}});
+  ASSERT_TRUE(host.converger->release({"two"}));
+  EXPECT_EQ(host.get("/etc/a"), "3\n");
+  // then all of it goes back to what was there first.
+  host.twice({});
+  ASSERT_TRUE(host.converger->release({"one", "two", "three"}));
+  EXPECT_EQ(host.get("/etc/a"), "original of a\n");
+  EXPECT_EQ(host.get("/etc/b"), "original of b\n");
+}
+
 TEST(Converge, ATornLedgerLineIsIgnored) {
   HostFolder host;
   host.twice({{"x", file_spec("/etc/x", "x")}});

@@ -77,6 +77,21 @@ TEST_F(LedgerTest, WhatWaitsToBeWrittenSurvivesAFullDisk) {
   EXPECT_TRUE(ledger->applied(*file("a")));
 }
 
+TEST_F(LedgerTest, NamesTheBackupsThatItNeeds) {
+  const auto backed_up = [](const std::string& text) {
+    return Json::object({{"kind", "file"}, {"backup", Digest::of(text).str()}});
+  };
+  EXPECT_TRUE(Ledger::backups_of(folder.path() / "nowhere").value().empty());
+  for (const char* name : {"a", "b"})
+    ASSERT_TRUE(ledger->intend(*file(name), std::string("/etc/") + name, backed_up(name)));
+  ASSERT_TRUE(ledger->done(*file("a"), "/etc/a"));
+  ASSERT_TRUE(ledger->flush());
+  EXPECT_EQ(Ledger::backups_of(path).value(), (std::set<Digest>{Digest::of("a"), Digest::of("b")}));
+  ASSERT_TRUE(ledger->forget("b"));
+  ASSERT_TRUE(write_file_atomic(path, read_file(path).value() + "{\"name\":\"torn", 0600));
+  EXPECT_EQ(Ledger::backups_of(path).value(), std::set<Digest>{Digest::of("a")});
+}
+
 TEST(FullDisk, LeavesTheOldContentOfAFileAndSaysSo) {
   HostFolder host;
   host.twice({{"x", file_spec("/etc/x", "old\n")}});
