@@ -24,11 +24,14 @@ constexpr std::size_t kToldLines = 20;  // of the last words of what failed
 constexpr std::size_t kToldBytes = 8192;
 constexpr Duration kRecordTick = seconds(2);
 
-// The backups that the ledgers of all services need.
-Result<std::set<Digest>> originals_in(const fs::path& state) {
+// The backups that the ledgers of all services need, and the ways back of these.
+Result<std::set<Digest>> originals_in(const fs::path& state,
+                                      const std::set<std::string>& changing) {
   std::set<Digest> out;
   for (const fs::path& service : TRY(list_folder(state / "converge")))
     out.merge(TRY(Ledger::backups_of(service / "ledger.jsonl")));
+  for (const std::string& service : changing)
+    out.merge(TRY(Originals::backups_of(state / "originals" / service)));
   return out;
 }
 
@@ -444,9 +447,13 @@ void Caretaker::forget_secrets(const std::set<Digest>& roots) {
 void Caretaker::collect() {
   // Nobody knows what they need.
   if (!core_.damaged().empty()) return;
+  std::set<std::string> changing;
+  for (const auto& [name, instance] : core_.instances()) {
+    if (instance.transition || instance.owed) changing.insert(name);
+  }
   work_.submit(
       "collect",
-      [this, roots = core_.manifests_in_use()]() mutable {
+      [this, roots = core_.manifests_in_use(), changing]() mutable {
         const auto kept = shop_.kept.roots();
         if (!kept) return log_warn("no objects are collected: {}", kept.error().message());
         roots.insert(kept->begin(), kept->end());
@@ -460,7 +467,7 @@ void Caretaker::collect() {
           return std::vector<Digest>{};
         };
         // What will be asked for stays for as long as that may be.
-        const auto originals = originals_in(shop_.host.data / "state");
+        const auto originals = originals_in(shop_.host.data / "state", changing);
         const auto backups = originals ? shop_.backups.collect(*originals, nothing, kBackupGrace,
                                                                objects::ObjectStore::Mode::remove)
                                        : tl::unexpected<Error>(originals.error());

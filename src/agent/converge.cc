@@ -28,10 +28,42 @@ Result<std::unique_ptr<Converger>> Converger::create(ConvergerOptions options) {
 
 void Converger::set_labels(LabelMap labels) { state_->options.labels = std::move(labels); }
 
-void Converger::keep_removed_in(Removals* removals) { state_->removals = removals; }
+void Converger::remember_in(Originals* originals) {
+  state_->remembering.reset();
+  state_->originals = originals;
+  if (originals != nullptr)
+    state_->remembering =
+        std::make_unique<RememberingFiles>(state_->context(nullptr, nullptr), *originals);
+}
 
-Result<std::vector<std::string>> Converger::bring_back(Removals& removals) {
-  return removals.bring_back(state_->context(nullptr, nullptr));
+Status Converger::begin_to_remember(Originals& originals, const std::string& step) {
+  TRYV(state_->ledger->flush());
+  return originals.begin(step, state_->ledger->path());
+}
+
+Result<std::vector<Originals::Lost>> Converger::bring_back(Originals& originals,
+                                                           const std::set<std::string>& only) {
+  remember_in(nullptr);
+  return originals.bring_back(state_->context(nullptr, nullptr), only);
+}
+
+Status Converger::bring_back_ledger(const Originals& originals) {
+  const fs::path path = state_->ledger->path();
+  TRYV(write_file_atomic(path, TRY(read_file(originals.ledger(), Ledger::kMostBytes)), 0600));
+  state_->ledger = TRY(Ledger::open(path));
+  state_->recorded.assign(state_->resources.size(), 0);
+  return {};
+}
+
+bool Converger::decides_on(const std::string& claim) const {
+  for (std::uint32_t i = 0; i < state_->resources.size(); ++i) {
+    const Resource& resource = *state_->resources[i];
+    const auto claims = resource.claims();
+    if (!state_->guarded_off[i] && state_->enforces(resource) &&
+        std::find(claims.begin(), claims.end(), claim) != claims.end())
+      return true;
+  }
+  return false;
 }
 
 Status Converger::set_resources(const std::map<std::string, Json>& specs) {
@@ -112,6 +144,8 @@ class Release {
     if (const Resource* heir = heir_of(entry); undoable && heir != nullptr) {
       TRYV(hand_over(entry, *heir));
       report_.kept.push_back(entry.name);
+    } else if (undoable && entry.on_removal == OnRemoval::revert && waits(entry)) {
+      return owe(entry);
     } else if (undoable && entry.on_removal == OnRemoval::revert) {
       Status status =
           type->revert(context_, Json::object({{"path", entry.claim}, {"before", entry.before}}));
@@ -126,6 +160,12 @@ class Release {
       report_.kept.push_back(entry.name);
     }
     return heirs_.contains(entry.name) ? Status() : state_.ledger->forget(entry.name);
+  }
+
+  // While there is a way back accounts stay: one that is made again may have another number than
+  // the files that are its own.
+  [[nodiscard]] bool waits(const Ledger::Entry& entry) const {
+    return context_.originals != nullptr && (entry.type == "user" || entry.type == "group");
   }
 
   // Who decides on the same now: what has moved goes before the set is made so, and an heir of

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "agent/ledger.h"
+#include "agent/originals.h"
 #include "agent/report.h"
 #include "agent/resource.h"
 
@@ -70,15 +71,21 @@ class Converger {
   [[nodiscard]] Status set_resources(const std::map<std::string, Json>& specs);
   // What `when` is matched against from the next pass on.
   void set_labels(LabelMap labels);
-  // What purges remove from now on is kept there; null: as backups only. It must outlive the use.
-  void keep_removed_in(Removals* removals);
-  // See Removals::bring_back().
-  [[nodiscard]] Result<std::vector<std::string>> bring_back(Removals& removals);
+  // What is changed from now on is remembered there; null: nothing is. It must outlive the use.
+  void remember_in(Originals* originals);
+  // See Originals::begin() and Originals::bring_back(), from which on nothing is remembered.
+  [[nodiscard]] Status begin_to_remember(Originals& originals, const std::string& step);
+  [[nodiscard]] Result<std::vector<Originals::Lost>> bring_back(
+      Originals& originals, const std::set<std::string>& only = {});
+  // The ledger is again what it was when they began. Errors: io.
+  [[nodiscard]] Status bring_back_ledger(const Originals& originals);
+  // Whether a resource of the set makes it so: a path, "daemon:NAME".
+  [[nodiscard]] bool decides_on(const std::string& claim) const;
 
   [[nodiscard]] PassReport pass(const PassOptions& options = {});
 
   // Gives up what the ledger says is owned under these names: undone where onRemoval is revert.
-  // What cannot be undone now (a full disk, say) stays in the
+  // What cannot be undone now (a full disk, say; accounts while things are remembered) stays in the
   // ledger and among the leftovers. What
   // another resource of the set has taken over is not undone, and its original is that one's now.
   // Errors: io (the ledger).

@@ -11,7 +11,7 @@
 #include "agent/graph.h"
 #include "agent/overlay_files.h"
 #include "agent/real_files.h"
-#include "agent/removals.h"
+#include "agent/remembering_files.h"
 
 namespace consort::agent {
 
@@ -33,13 +33,17 @@ struct ConvergerState {
   std::map<std::string, Flapping> flapping;
   std::mutex flapping_mutex;
   std::pair<Stamp, Stamp> account_stamps;
-  Removals* removals = nullptr;
+  Originals* originals = nullptr;
+  std::unique_ptr<RememberingFiles> remembering;  // while there are originals to remember
 
   [[nodiscard]] Instant now() const {
     return options.clock != nullptr ? options.clock->now() : system_clock.now();
   }
+  [[nodiscard]] HostFiles& changed_files() {
+    return remembering ? static_cast<HostFiles&>(*remembering) : *files;
+  }
   [[nodiscard]] Context context(OverlayFiles* overlay, Accounts* imagined) {
-    return Context{overlay != nullptr ? static_cast<HostFiles&>(*overlay) : *files,
+    return Context{overlay != nullptr ? static_cast<HostFiles&>(*overlay) : changed_files(),
                    imagined != nullptr ? *imagined : *accounts,
                    options.runner != nullptr ? *options.runner : system_runner,
                    options.root,
@@ -49,10 +53,16 @@ struct ConvergerState {
                    overlay,
                    graph.claimed.get(),
                    options.claims,
-                   removals,
+                   originals,
                    options.secrets};
   }
 
+  [[nodiscard]] Enforcement enforcement_of(const Resource& resource) const {
+    return std::max(resource.common().enforcement, options.enforcement);
+  }
+  [[nodiscard]] bool enforces(const Resource& resource) const {
+    return enforcement_of(resource) == Enforcement::enforce;
+  }
   [[nodiscard]] bool known_good(std::uint32_t i) const {
     if (evidence[i].empty()) return false;
     return std::all_of(evidence[i].begin(), evidence[i].end(),

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <chrono>
 
 #include <array>
 #include <cerrno>
@@ -99,5 +100,17 @@ std::string parent_of(const std::string& path) {
 }
 
 std::string base_of(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+std::string aside_of(const std::string& path) {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return fmt::format("{}.consort-aside-{}", path,
+                     std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+}
+
+Result<std::string> HostFiles::set_aside(const std::string& path) {
+  std::string aside = aside_of(path);
+  TRYV(rename(path, aside));
+  return aside;
+}
 
 }  // namespace consort::agent

@@ -108,7 +108,9 @@ class HostFiles {
   // A file, link or empty directory; absent is fine.
   [[nodiscard]] virtual Status remove(const std::string& path) = 0;
   // Renames what is in the way to a free name beside it; returns that path.
-  [[nodiscard]] virtual Result<std::string> set_aside(const std::string& path) = 0;
+  [[nodiscard]] virtual Result<std::string> set_aside(const std::string& path);
+  // Within one directory, whatever it is; never in place of something else.
+  [[nodiscard]] virtual Status rename(const std::string& from, const std::string& to) = 0;
 
   // The path on this machine.
   [[nodiscard]] virtual fs::path host_path(const std::string& path) const = 0;
@@ -122,5 +124,6 @@ class HostFiles {
 [[nodiscard]] Result<std::string> normal_path(std::string_view path, const fs::path& root);
 [[nodiscard]] std::string parent_of(const std::string& path);  // of "/": "/"
 [[nodiscard]] std::string base_of(const std::string& path);
+[[nodiscard]] std::string aside_of(const std::string& path);  // a free name beside it
 
 }  // namespace consort::agent

@@ -137,15 +137,40 @@ Status Keeper::clear() {
   return {};
 }
 
-void Keeper::set_way_back(WayBack way_back) {
-  converger_->keep_removed_in(way_back == WayBack::open ? &removals_ : nullptr);
+Status Keeper::begin_way_back(const std::string& step) {
+  TRYV(converger_->begin_to_remember(originals_, step));
+  open_way_back(step);
+  return {};
 }
 
-Result<std::vector<std::string>> Keeper::bring_back_removed() {
-  return converger_->bring_back(removals_);
+void Keeper::open_way_back(const std::string& step) {
+  converger_->remember_in(originals_.belong_to(step) ? &originals_ : nullptr);
 }
 
-Status Keeper::forget_removed() { return removals_.forget(); }
+void Keeper::close_way_back() { converger_->remember_in(nullptr); }
+
+Result<Keeper::Lost> Keeper::go_back(const std::string& step) {
+  close_way_back();
+  if (!originals_.belong_to(step)) return Lost{};
+  Lost lost = TRY(converger_->bring_back(originals_));
+  TRYV(converger_->bring_back_ledger(originals_));
+  return lost;
+}
+
+Result<std::vector<std::string>> Keeper::still_lost(const Lost& lost) {
+  std::vector<std::string> out;
+  if (lost.empty()) return out;
+  std::set<std::string> paths;
+  for (const Originals::Lost& item : lost) {
+    if (!converger_->decides_on(item.path)) paths.insert(item.path);
+  }
+  if (paths.empty()) return out;
+  for (const Originals::Lost& item : TRY(converger_->bring_back(originals_, paths)))
+    out.push_back(fmt::format("{} ({})", item.path, item.why));
+  return out;
+}
+
+Status Keeper::forget_way_back() { return originals_.forget(); }
 
 PassReport Keeper::pass(const PassOptions& options) { return converger_->pass(options); }
 

@@ -9,15 +9,13 @@
 #include <vector>
 
 #include "agent/converge.h"
-#include "agent/removals.h"
+#include "agent/originals.h"
 #include "agent/supervisors/supervisor.h"
 #include "agent/workshop.h"
 
 namespace consort::agent {
 
 enum class DaemonPart : std::uint8_t { with, without };
-// Whether a way back may still ask for what is removed now.
-enum class WayBack : std::uint8_t { open, closed };
 
 class Keeper {
  public:
@@ -36,11 +34,20 @@ class Keeper {
   // Gives up what is owned and no longer in the set, the daemon aside. What cannot be undone now is
   // told, and tried again by the next call.
   [[nodiscard]] Status release_leftovers();
-  // While it is open, what purges remove is kept for bring_back_removed(). Closed at first.
-  void set_way_back(WayBack way_back);
-  // What purges have removed since forget_removed(), and could not be brought back: "/a (why)".
-  [[nodiscard]] Result<std::vector<std::string>> bring_back_removed();
-  [[nodiscard]] Status forget_removed();
+
+  // The way back of a transition, which its step that switches over (or removes) names by its
+  // token. Begun, and not closed, what is changed is remembered. begin may be said again; open goes
+  // on where an earlier life was, and does nothing for another step than the one that was begun.
+  [[nodiscard]] Status begin_way_back(const std::string& step);
+  void open_way_back(const std::string& step);
+  void close_way_back();
+  // Puts back what was changed, and the ledger; what could not be put back. Does nothing for
+  // another step. The old version is to be set, and looked after, next.
+  using Lost = std::vector<Originals::Lost>;
+  [[nodiscard]] Result<Lost> go_back(const std::string& step);
+  // Of these, what is still not as it was, with the old version in place: "/a (why)".
+  [[nodiscard]] Result<std::vector<std::string>> still_lost(const Lost& lost);
+  [[nodiscard]] Status forget_way_back();
   [[nodiscard]] std::map<std::string, std::vector<std::string>> watches() const {
     return converger_->watches();
   }
@@ -59,7 +66,7 @@ class Keeper {
       : workshop_(workshop),
         service_(std::move(service)),
         files_(workshop.host, service_),
-        removals_(workshop.host.data / "state/removed" / (service_ + ".jsonl")) {}
+        originals_(workshop.host.data / "state/originals" / service_, files_.folder()) {}
   [[nodiscard]] Result<std::map<std::string, Json>> specs_of(const Version& version,
                                                              DaemonPart daemon) const;
   [[nodiscard]] Result<Json> daemon_spec(const Version& version) const;
@@ -68,7 +75,7 @@ class Keeper {
   Workshop& workshop_;
   std::string service_;
   ServiceFiles files_;
-  Removals removals_;
+  Originals originals_;
   std::unique_ptr<Converger> converger_;
   std::set<std::string> warned_;  // what could not be given up, the last time
   std::optional<DaemonSpec> daemon_;

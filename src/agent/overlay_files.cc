@@ -165,9 +165,8 @@ Status OverlayFiles::remove(const std::string& path) {
   return {};
 }
 
-Result<std::string> OverlayFiles::set_aside(const std::string& path) {
-  TRYV(remove(path));
-  return path + ".consort-aside";
+Status OverlayFiles::rename(const std::string& from, const std::string& /*to*/) {
+  return remove(from);
 }
 
 void OverlayFiles::will_be_made(const std::string& path) {

@@ -28,7 +28,8 @@ class OverlayFiles final : public HostFiles {
   [[nodiscard]] Status make_symlink(const std::string& path, const std::string& target) override;
   [[nodiscard]] Status set_metadata(const std::string& path, const Metadata& meta) override;
   [[nodiscard]] Status remove(const std::string& path) override;
-  [[nodiscard]] Result<std::string> set_aside(const std::string& path) override;
+  // What is moved is not seen at its new place: it is out of the way there, and that is all.
+  [[nodiscard]] Status rename(const std::string& from, const std::string& to) override;
   [[nodiscard]] fs::path host_path(const std::string& path) const override {
     return beneath_.host_path(path);
   }

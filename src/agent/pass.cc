@@ -195,8 +195,8 @@ class Pass {
       return;
     }
     item.cause = state_.ledger->applied(resource) ? Cause::corrective : Cause::intended;
-    const Enforcement mode = std::max(resource.common().enforcement, state_.options.enforcement);
-    if (mode != Enforcement::enforce) {
+    if (!state_.enforces(resource)) {
+      const Enforcement mode = state_.enforcement_of(resource);
       item.outcome = Outcome::skipped;
       item.reason =
           fmt::format("it differs; {} only reports", mode == Enforcement::warn ? "warn" : "audit");
@@ -211,6 +211,12 @@ class Pass {
     if (!context_.dry_run() && unasked && backs_off(resource, item)) return;
     if (!context_.dry_run() && state_.ledger->lacks_before(resource)) {
       if (Status status = record_before(resource); !status) return fail_with(item, status.error());
+    }
+    // The set's own daemon has steps of its own in a transition.
+    if (context_.originals != nullptr && !context_.dry_run() && resource.is_daemon() &&
+        resource.name() != state_.options.name) {
+      if (Status status = context_.originals->keep_daemon(context_, resource.name()); !status)
+        return fail_with(item, status.error());
     }
     if (!context_.dry_run()) state_.evidence[i].clear();
     auto applied = resource.apply(context_, verdict);

@@ -389,19 +389,15 @@ Status RealFiles::remove(const std::string& path) {
   return sync_directory(parent->get(), path);
 }
 
-Result<std::string> RealFiles::set_aside(const std::string& path) {
-  const Fd parent = TRY(open_directory(parent_of(path)));
-  const std::string base = base_of(path);
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  const std::string aside =
-      fmt::format("{}.consort-aside-{}", base,
-                  std::chrono::duration_cast<std::chrono::milliseconds>(now).count());
+Status RealFiles::rename(const std::string& from, const std::string& to) {
+  const Fd parent = TRY(open_directory(parent_of(from)));
+  if (parent_of(to) != parent_of(from))
+    return fail(ErrorCode::invalid_input, fmt::format("{} and {} are not side by side", from, to));
   ++changes_;
-  if (::renameat2(parent.get(), base.c_str(), parent.get(), aside.c_str(), RENAME_NOREPLACE) != 0) {
-    return fail_errno(errno, fmt::format("cannot move {} aside", path));
-  }
-  TRYV(sync_directory(parent.get(), path));
-  return (parent_of(path) == "/" ? "" : parent_of(path)) + "/" + aside;
+  if (::renameat2(parent.get(), base_of(from).c_str(), parent.get(), base_of(to).c_str(),
+                  RENAME_NOREPLACE) != 0)
+    return fail_errno(errno, fmt::format("cannot move {} to {}", from, to));
+  return sync_directory(parent.get(), from);
 }
 
 }  // namespace consort::agent

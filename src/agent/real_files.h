@@ -30,7 +30,7 @@ class RealFiles final : public HostFiles {
   [[nodiscard]] Status make_symlink(const std::string& path, const std::string& target) override;
   [[nodiscard]] Status set_metadata(const std::string& path, const Metadata& meta) override;
   [[nodiscard]] Status remove(const std::string& path) override;
-  [[nodiscard]] Result<std::string> set_aside(const std::string& path) override;
+  [[nodiscard]] Status rename(const std::string& from, const std::string& to) override;
   [[nodiscard]] fs::path host_path(const std::string& path) const override;
 
   // How often something on the disk was changed: tests and reports of a pass that must change

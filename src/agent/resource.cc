@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 
-#include "agent/removals.h"
+#include "agent/originals.h"
 #include "agent/resources/command.h"
 #include "agent/resources/daemon.h"
 #include "agent/resources/directory.h"
@@ -208,9 +208,16 @@ Result<std::optional<Digest>> Context::back_up(const std::string& path) const {
 
 Status Context::keep_removed(const std::vector<std::string>& paths) const {
   if (dry_run()) return {};
-  if (removals != nullptr) return removals->keep(*this, paths);
+  if (originals != nullptr) return originals->keep(*this, paths, Originals::Change::purge);
   for (const std::string& path : paths) TRY(back_up(path));
   return {};
+}
+
+Status Context::remember(const std::vector<std::string>& changed,
+                         const std::vector<std::string>& changed_in_metadata) const {
+  if (dry_run() || originals == nullptr) return {};
+  TRYV(originals->keep(*this, changed_in_metadata, Originals::Change::metadata));
+  return originals->keep(*this, changed, Originals::Change::any);
 }
 
 Ownership Ownership::read(JsonReader& reader) {

@@ -28,7 +28,7 @@ class ObjectStore;
 namespace consort::agent {
 
 class OverlayFiles;
-class Removals;
+class Originals;
 class SecretSource;
 class Supervisor;
 
@@ -62,7 +62,7 @@ struct Context {
   // Paths that resources decide on, of this set and of the whole host: a purge leaves them alone.
   const PathSet* claimed = nullptr;
   const Claims* claims = nullptr;
-  Removals* removals = nullptr;     // null: there is no way back that would ask for what is removed
+  Originals* originals = nullptr;   // null: there is no way back that would ask for them
   SecretSource* secrets = nullptr;  // null: files with secrets fail and say so
 
   [[nodiscard]] bool dry_run() const { return overlay != nullptr; }
@@ -71,6 +71,9 @@ struct Context {
   [[nodiscard]] Result<std::optional<Digest>> back_up(const std::string& path) const;
   // The same for all that a purge is about to remove, so that a way back can bring it back.
   [[nodiscard]] Status keep_removed(const std::vector<std::string>& paths) const;
+  // For a way back, where there is one: what `files` would remember one by one, at once.
+  [[nodiscard]] Status remember(const std::vector<std::string>& changed,
+                                const std::vector<std::string>& changed_in_metadata) const;
 };
 
 struct Change {

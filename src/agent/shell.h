@@ -1,7 +1,7 @@
 // The process `consort agent`: the core on an event loop, workers that perform what it orders, the
 // watch over what is deployed, and the way to the controller. Below DATA:
 //   lock  state/target.json  state/instances/<service>.json  state/kept/  state/converge/
-//   state/removed/ (removals.h)
+//   state/originals/ (originals.h)
 //   objects/  backups/  services/<service>/ (service_files.h)  daemons/ (native supervisor)
 //   trust.json and state/accepted.json (trust.h)
 //   history.jsonl  delivered (the newest event that the controller has)

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/statvfs.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "agent/history.h"
@@ -51,6 +52,17 @@ bool holds_nothing(const fs::path& folder) {
 
 bool walks_back(Step step) { return step >= Step::stop_new; }
 
+bool switches(Step step) { return step == Step::switch_over || step == Step::remove; }
+
+// By what a transition's way back is known, from its first change of a resource on; "": it has
+// none. A transition that mends another one goes back where that one came from.
+std::string way_back_of(const transition::Transition& t) {
+  if (t.duty) return "";
+  const auto it = std::find_if(t.forward.begin(), t.forward.end(),
+                               [](const auto& record) { return switches(record.step); });
+  return it == t.forward.end() ? "" : it->token;
+}
+
 }  // namespace
 
 Steps::Steps(Workshop& workshop, std::string service, Keeper& keeper)
@@ -60,10 +72,8 @@ Steps::Steps(Workshop& workshop, std::string service, Keeper& keeper)
       files_(workshop.host, service_) {}
 
 StepResult Steps::perform(const PerformStep& work) {
-  const bool may_go_back = !work.transition.duty && work.order.step < Step::commit;
-  keeper_.set_way_back(may_go_back ? WayBack::open : WayBack::closed);
   auto result = dispatch(work);
-  keeper_.set_way_back(WayBack::closed);
+  keeper_.close_way_back();
   return result ? std::move(*result) : failed(result.error());
 }
 
@@ -113,6 +123,11 @@ Result<StepResult> Steps::dispatch(const PerformStep& work) {
   };
   const Version* before = old_ ? &*old_ : nullptr;
   const Version* after = new_ ? &*new_ : nullptr;
+  if (switches(work.order.step)) {
+    TRYV(keeper_.begin_way_back(way_back_of(work.transition)));
+  } else if (work.order.step < Step::commit) {
+    keeper_.open_way_back(way_back_of(work.transition));
+  }
   switch (work.order.step) {
     case Step::preflight:
       return done(preflight(work.transition));
@@ -127,11 +142,9 @@ Result<StepResult> Steps::dispatch(const PerformStep& work) {
     case Step::switch_over:
       // Only before the first try: after a crash in the middle of it the way may be cut already.
       if (!work.order.again) TRYV(remember_reachable());
-      if (!work.order.again) TRYV(keeper_.forget_removed());
       return done(switch_to(after, before));
     case Step::switch_back:
-      TRYV(switch_to(before, after));
-      return bring_back();
+      return switch_back(work);
     case Step::setup:
       return setup(work);
     case Step::start:
@@ -145,7 +158,6 @@ Result<StepResult> Steps::dispatch(const PerformStep& work) {
     case Step::commit:
       return done(commit(work.transition));
     case Step::remove:
-      if (!work.order.again) TRYV(keeper_.forget_removed());
       return done(remove());
     default:
       return hook(work);
@@ -396,7 +408,7 @@ Result<StepResult> Steps::validate(const PerformStep& work) {
 
 Status Steps::switch_to(const Version* version, const Version* from) {
   if (version == nullptr) {
-    // There was nothing before: everything that the new version brought is given up.
+    // There was nothing before.
     if (from != nullptr && from->manifest.daemon) TRYV(shop_.supervisor->remove(service_));
     TRYV(keeper_.clear());
     return keeper_.release_leftovers();
@@ -416,13 +428,15 @@ Status Steps::switch_to(const Version* version, const Version* from) {
   return keeper_.release_leftovers();
 }
 
-// After the old version has put its own files in place: what purges of the new one have removed.
-Result<StepResult> Steps::bring_back() {
-  const std::vector<std::string> lost = TRY(keeper_.bring_back_removed());
+// First as it was, whoever decides on it; then the old version looks after what is its own.
+Result<StepResult> Steps::switch_back(const PerformStep& work) {
+  const Keeper::Lost lost = TRY(keeper_.go_back(way_back_of(work.transition)));
+  TRYV(switch_to(old_ ? &*old_ : nullptr, new_ ? &*new_ : nullptr));
+  const std::vector<std::string> still = TRY(keeper_.still_lost(lost));
   StepResult result;
-  if (!lost.empty())
-    result.message = fmt::format("what purges have removed could not all be brought back: {}",
-                                 presentable(join(lost, ", "), 2048));
+  if (!still.empty())
+    result.message = fmt::format("not all that was changed could be brought back: {}",
+                                 presentable(join(still, ", "), 2048));
   return result;
 }
 
@@ -466,7 +480,7 @@ Status Steps::commit(const transition::Transition& t) {
   if (new_ && !holds_nothing(files_.data())) kept.data_version = new_->manifest.data_version;
   if (t.from && (!t.to || t.from->manifest != t.to->manifest)) kept.previous = t.from->manifest;
   TRYV(shop_.kept.save(service_, kept));
-  return keeper_.forget_removed();
+  return keeper_.forget_way_back();
 }
 
 }  // namespace consort::agent

@@ -44,7 +44,7 @@ class Steps {
   [[nodiscard]] Status remember_reachable();
   [[nodiscard]] StepResult confirm();
   [[nodiscard]] Status commit(const transition::Transition& transition);
-  [[nodiscard]] Result<StepResult> bring_back();
+  [[nodiscard]] Result<StepResult> switch_back(const PerformStep& work);
   [[nodiscard]] Status remove();
   // Waits a moment and tells why the daemon does not run, or runs again and again.
   [[nodiscard]] Status watch_daemon();

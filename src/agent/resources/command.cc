@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "agent/originals.h"
 #include "agent/overlay_files.h"
 #include "base/text.h"
 
@@ -81,6 +82,8 @@ class CommandResource final : public Resource {
       }
     }
     TRYV(make_folders(record_path(context).parent_path(), 0700));
+    // After a way back it has not run.
+    if (context.originals != nullptr) TRYV(context.originals->keep_record(record_path(context)));
     TRYV(write_file_atomic(record_path(context), record.dump() + "\n", 0600));
     return out;
   }

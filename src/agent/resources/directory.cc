@@ -98,9 +98,15 @@ class DirectoryResource final : public Resource {
     std::vector<Evidence> evidence;
     const std::vector<Step> steps = TRY(plan(context, entry, evidence));
     std::vector<std::string> going;
+    std::vector<std::string> changing;
+    std::vector<std::string> changing_metadata;
     for (const Step& step : steps) {
-      if (step.kind == Step::Kind::remove) going.push_back(step.path);
+      (step.kind == Step::Kind::remove         ? going
+       : step.kind == Step::Kind::set_metadata ? changing_metadata
+                                               : changing)
+          .push_back(step.path);
     }
+    TRYV(context.remember(changing, changing_metadata));
     TRYV(context.keep_removed(going));
     for (const Step& step : steps) TRYV(perform(context, step, out));
     return out;

@@ -53,6 +53,8 @@ class FileResource final : public Resource {
   [[nodiscard]] Result<Applied> apply(const Context& context,
                                       const Verdict& verdict) const override {
     Applied out;
+    // Before it holds one: whatever crashes, no copy of it is kept.
+    if (holds_secrets() && !context.dry_run()) TRYV(context.secrets->taint(path_));
     if ((verdict.changes_what("content") && !holds_secrets()) || absent_)
       out.backup = TRY(context.back_up(path_));
     if (absent_) {
@@ -76,8 +78,6 @@ class FileResource final : public Resource {
       if (context.dry_run()) out.commands.push_back(quote_argv(validate_));
     }
     const Filled content = TRY(filled(context));
-    // Before it holds one: whatever crashes, no copy of it is kept.
-    if (holds_secrets() && !context.dry_run()) TRYV(context.secrets->taint(path_));
     auto note = context.files.write(path_, *content, meta, validate);
     if (!note) return explain(context, std::move(note).error());
     if (!note->empty()) out.notes.push_back(std::move(*note));

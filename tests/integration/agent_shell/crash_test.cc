@@ -22,26 +22,56 @@ class CrashTest : public AgentShellTest, public ::testing::WithParamInterface<st
     return "";
   }
   bool ended() { return controller.outcome("shop", "r2", Duration(1)).has_value(); }
+
+  // What is on the host besides, some of it written by hand, and a release that changes it all.
+  void given_other_files() const {
+    fs::create_directories(root() / "etc/shop.d");
+    ASSERT_TRUE(write_file_atomic(root() / "etc/app.conf", "by hand\n", 0640));
+    ASSERT_TRUE(write_file_atomic(root() / "etc/old.conf", "still of use\n", 0600));
+  }
+  static void change_other_files(plan::Manifest& release) {
+    release.resources["app"] = file("/etc/app.conf", "by version 2\n");
+    release.resources["new"] = file("/etc/shop.d/sub/new.conf", "by version 2\n");
+    release.resources["sub"] =
+        Json::object({{"type", "directory"}, {"path", "/etc/shop.d/sub"}, {"mode", "0700"}});
+    release.resources["old"] =
+        Json::object({{"type", "file"}, {"path", "/etc/old.conf"}, {"ensure", "absent"}});
+  }
+  void expect_other_files(bool changed) const {
+    EXPECT_EQ(text_of(root() / "etc/app.conf"), changed ? "by version 2\n" : "by hand\n");
+    EXPECT_EQ(fs::status(root() / "etc/app.conf").permissions(), fs::perms(0640));
+    EXPECT_EQ(fs::exists(root() / "etc/shop.d/sub/new.conf"), changed);
+    EXPECT_EQ(fs::exists(root() / "etc/shop.d/sub"), changed);
+    EXPECT_TRUE(fs::exists(root() / "etc/shop.d"));
+    EXPECT_EQ(text_of(root() / "etc/old.conf"), changed ? "" : "still of use\n");
+  }
+  static Json file(const std::string& path, const std::string& content) {
+    return Json::object({{"type", "file"}, {"path", path}, {"content", content}});
+  }
+  // Killed when it does this, and in its next life at the step after it, and so on.
+  void kill_from_here_on(std::string at) {
+    ASSERT_TRUE(eventually([&] { return intent() == at || ended(); })) << at;
+    for (int life = 0; life < 25 && !ended(); ++life) {
+      kill_agent();
+      start_agent();
+      ASSERT_TRUE(eventually([&] { return (intent() != at && !intent().empty()) || ended(); }));
+      at = intent();
+    }
+  }
 };
 
 TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
   given_version_1_runs();
+  given_other_files();
   plan::Manifest two = heart("2", 2);
+  change_other_files(two);
   // A migration that must not run twice, and shows it when it does.
   two.hooks["migrate"] = controller.script(
       "echo $CONSORT_DIRECTION >> $CONSORT_DATA/runs; sleep 0.05; echo 2 > $CONSORT_DATA/schema; "
       "sleep 0.05");
   two.hooks["migrate"].idempotent = false;
   static_cast<void>(install(two, "r2"));
-  // Killed at this step, and in its next life at the step after it, and so on.
-  std::string at = GetParam();
-  ASSERT_TRUE(eventually([&] { return intent() == at || ended(); }));
-  for (int life = 0; life < 25 && !ended(); ++life) {
-    kill_agent();
-    start_agent();
-    ASSERT_TRUE(eventually([&] { return (intent() != at && !intent().empty()) || ended(); }));
-    at = intent();
-  }
+  kill_from_here_on(GetParam());
   const auto report = controller.outcome("shop", "r2");
   ASSERT_TRUE(report);
   const bool is_new = report->outcome->result == Result::done;
@@ -52,11 +82,36 @@ TEST_P(CrashTest, EndsOldOrNewWhateverTheMoment) {
   EXPECT_THAT(text_of(root() / "etc/shop.conf"), HasSubstr(is_new ? "version 2" : "version 1"));
   EXPECT_LE(split(text_of(service() / "data/runs"), '\n').size(), 2U)
       << "the migration ran once at most";
+  expect_other_files(is_new);
 }
 
 INSTANTIATE_TEST_SUITE_P(Moments, CrashTest,
                          ::testing::Values("fetch", "preflight", "stop", "backup", "migrate",
                                            "switch", "start", "validate", "confirm", "commit"));
+
+class CrashOnTheWayBackTest : public CrashTest {};
+
+TEST_P(CrashOnTheWayBackTest, EverythingIsAsItWasBefore) {
+  given_version_1_runs();
+  given_other_files();
+  plan::Manifest bad = heart("2", 2);
+  change_other_files(bad);
+  bad.hooks["validate"] = controller.script("exit 3");
+  static_cast<void>(install(bad, "r2"));
+  kill_from_here_on(GetParam());
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::reverted) << report->outcome->message;
+  EXPECT_EQ(report->outcome->lost, "");
+  EXPECT_EQ(schema(), "1");
+  EXPECT_TRUE(beats("1"));
+  EXPECT_THAT(text_of(root() / "etc/shop.conf"), HasSubstr("version 1"));
+  expect_other_files(false);
+}
+
+INSTANTIATE_TEST_SUITE_P(Moments, CrashOnTheWayBackTest,
+                         ::testing::Values("switch", "validate", "stop_new", "switch_back",
+                                           "start_old"));
 
 TEST_F(AgentShellTest, AHookOfAKilledAgentDoesNotRunBesideItsSecondTry) {
   given_version_1_runs();

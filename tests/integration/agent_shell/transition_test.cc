@@ -166,6 +166,96 @@ TEST_F(AgentShellTest, AWayBackBringsBackWhatAPurgeHasRemoved) {
   EXPECT_TRUE(fs::is_empty(purged));
 }
 
+TEST_F(AgentShellTest, AWayBackUndoesWhatOnlyTheNewVersionHas) {
+  // Given a version that keeps one file of its own over an original, and files written by hand,
+  start_agent();
+  fs::create_directories(root() / "etc");
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "the original\n", 0644));
+  ASSERT_TRUE(write_file_atomic(root() / "etc/app.conf", "by hand\n", 0640));
+  ASSERT_TRUE(write_file_atomic(root() / "etc/old.conf", "still of use\n", 0600));
+  plan::Manifest one = heart("1");
+  one.resources["config"]["onRemoval"] = "revert";
+  static_cast<void>(install(one, "r1"));
+  ASSERT_TRUE(controller.outcome("shop", "r1"));
+  // when a release that changes them all, moves the version's own file and fills a folder that it
+  // makes does not validate,
+  plan::Manifest bad = heart("2", 1);
+  const auto file = [](const std::string& path) {
+    return Json::object({{"type", "file"}, {"path", path}, {"content", "by version 2\n"}});
+  };
+  bad.resources["config"] = file("/etc/moved.conf");
+  bad.resources["app"] = file("/etc/app.conf");
+  bad.resources["gone"] =
+      Json::object({{"type", "file"}, {"path", "/etc/old.conf"}, {"ensure", "absent"}});
+  bad.resources["folder"] = Json::object({{"type", "directory"}, {"path", "/var/a/b"}});
+  bad.resources["link"] =
+      Json::object({{"type", "symlink"}, {"path", "/var/a/link"}, {"target", "b"}});
+  bad.hooks["validate"] =
+      controller.script("test -L " + (root() / "var/a/link").string() + " && echo x > " +
+                        (root() / "var/a/b/log").string() + " && exit 3");
+  static_cast<void>(install(bad, "r2"));
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::reverted);
+  EXPECT_EQ(report->outcome->exit_status, 3) << report->outcome->message;
+  // then everything is as it was before, whatever onRemoval says,
+  EXPECT_EQ(text_of(root() / "etc/shop.conf"), "version 1 on web1 in east\n");
+  EXPECT_EQ(text_of(root() / "etc/app.conf"), "by hand\n");
+  EXPECT_EQ(fs::status(root() / "etc/app.conf").permissions(), fs::perms(0640));
+  EXPECT_EQ(text_of(root() / "etc/old.conf"), "still of use\n");
+  EXPECT_FALSE(fs::exists(root() / "etc/moved.conf"));
+  EXPECT_FALSE(fs::is_symlink(root() / "var/a/link"));
+  // but for what cannot be undone, and that is told.
+  EXPECT_THAT(report->outcome->lost, HasSubstr("/var/a/b (/var/a/b is not empty"));
+  EXPECT_EQ(text_of(root() / "var/a/b/log"), "x\n");
+  // What was there before the first version is known as ever.
+  controller.want("shop", std::nullopt, "r3");
+  ASSERT_TRUE(controller.outcome("shop", "r3"));
+  EXPECT_EQ(text_of(root() / "etc/shop.conf"), "the original\n");
+}
+
+TEST_F(AgentShellTest, AFirstInstallThatFailsLeavesTheHostAsItWas) {
+  start_agent();
+  fs::create_directories(root() / "etc");
+  ASSERT_TRUE(write_file_atomic(root() / "etc/shop.conf", "by hand\n", 0640));
+  plan::Manifest bad = heart("1");
+  bad.resources["new"] =
+      Json::object({{"type", "file"}, {"path", "/etc/new.conf"}, {"content", "x"}});
+  // A daemon beside its own, which runs when the validation fails.
+  bad.resources["helper"] = Json::object(
+      {{"type", "daemon"},
+       {"argv", Json::array_of(std::vector<std::string>{"/bin/sh", "-c", "exec sleep 1000"})}});
+  bad.hooks["validate"] = controller.script("exit 3");
+  static_cast<void>(install(bad, "r1"));
+  const auto report = controller.outcome("shop", "r1");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, Result::reverted);
+  EXPECT_EQ(report->outcome->step, "validate") << report->outcome->message;
+  EXPECT_EQ(report->outcome->lost, "");
+  EXPECT_EQ(text_of(root() / "etc/shop.conf"), "by hand\n");
+  EXPECT_EQ(fs::status(root() / "etc/shop.conf").permissions(), fs::perms(0640));
+  EXPECT_FALSE(fs::exists(root() / "etc/new.conf"));
+  EXPECT_FALSE(fs::exists(data() / "daemons/shop.helper")) << "it is stopped and forgotten";
+}
+
+TEST_F(AgentShellTest, ACommandOfAReleaseThatWasTakenBackRunsAgainWithIt) {
+  given_version_1_runs();
+  const fs::path runs = folder.path() / "runs";
+  plan::Manifest two = heart("2");
+  two.resources["make"] = Json::object(
+      {{"type", "command"},
+       {"argv",
+        Json::array_of(std::vector<std::string>{"/bin/sh", "-c", "echo x >> " + runs.string()})}});
+  plan::Manifest bad = two;
+  bad.hooks["validate"] = controller.script("exit 3");
+  static_cast<void>(install(bad, "r2"));
+  ASSERT_TRUE(controller.outcome("shop", "r2"));
+  EXPECT_EQ(text_of(runs), "x\n");
+  static_cast<void>(install(two, "r3"));
+  ASSERT_TRUE(controller.outcome("shop", "r3"));
+  EXPECT_EQ(text_of(runs), "x\nx\n");
+}
+
 TEST_F(AgentShellTest, OriginalsAreKeptForAsLongAsTheyMayBeAskedFor) {
   // Given a file over an original, for longer than anything else that was replaced is kept,
   start_agent();

@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 
-#include "agent/removals.h"
+#include "agent/originals.h"
 #include "host_folder.h"
 
 namespace consort::agent {
@@ -108,17 +108,22 @@ TEST_F(Tree, WhatAPurgeRemovesComesBackUpToALimitAndTheRestIsNamed) {
   host.put("/opt/app/a/small", "12345");
   host.put("/opt/app/b-large", "1234567890");
   host.put("/opt/app/c-small", "123");
-  Removals removals(host.outside() / "removed/mine.jsonl", 9);
-  host.converger->keep_removed_in(&removals);
+  Originals originals(host.outside() / "originals", host.outside() / "own", 9);
+  ASSERT_TRUE(host.converger->begin_to_remember(originals, "r1/switch"));
+  host.converger->remember_in(&originals);
   ASSERT_EQ(host.pass({{"app", spec}}).failed, 0U);
   ASSERT_FALSE(fs::exists(host.at("/opt/app/a")));
   // Also in another life, and beside what somebody has put there meanwhile.
   host.reopen();
   host.put("/opt/app/c-small", "newer");
-  Removals later(host.outside() / "removed/mine.jsonl", 9);
+  Originals later(host.outside() / "originals", host.outside() / "own", 9);
+  EXPECT_TRUE(later.belong_to("r1/switch"));
+  EXPECT_FALSE(later.belong_to("r2/switch"));
   const auto lost = host.converger->bring_back(later);
   ASSERT_TRUE(lost);
-  EXPECT_THAT(*lost, ElementsAre("/opt/app/b-large (its 10 bytes were too many to keep)"));
+  ASSERT_EQ(lost->size(), 1U);
+  EXPECT_EQ(lost->front().path, "/opt/app/b-large");
+  EXPECT_EQ(lost->front().why, "its 10 bytes were too many to keep");
   EXPECT_EQ(host.get("/opt/app/a/small"), "12345");
   EXPECT_EQ(host.get("/opt/app/c-small"), "newer");
   EXPECT_EQ(host.converger->bring_back(later)->size(), 1U) << "doing it again is fine";
