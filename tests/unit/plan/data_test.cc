@@ -94,5 +94,23 @@ TEST(Plan, DataGoesDownOnlyWhereTheNewerVersionKnowsTheWay) {
   EXPECT_TRUE((Planning{.before = &knows, .after = &older, .backwards = true}.plan()));
 }
 
+TEST(Hooks, ASnapshotOfARunningServiceNeedsAFence) {
+  Manifest db;
+  db.service = "db";
+  db.hooks["backup"].argv = {"copy"};
+  db.hooks["backup"].while_running = true;
+  EXPECT_TRUE(check_hooks(db)) << "it is never run: there are no data";
+  db.data_version = 1;
+  const Status refused = check_hooks(db);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::invalid_input);
+  EXPECT_THAT(refused.error().message(), HasSubstr("needs a drain hook"));
+  db.hooks["drain"].argv = {"fence"};
+  EXPECT_TRUE(check_hooks(db));
+  db.hooks.erase("drain");
+  db.hooks["backup"].while_running = false;
+  EXPECT_TRUE(check_hooks(db)) << "it is taken after the stop";
+}
+
 }  // namespace
 }  // namespace consort::plan
