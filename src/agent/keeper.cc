@@ -139,19 +139,19 @@ Status Keeper::clear() {
 
 Status Keeper::begin_way_back(const std::string& step) {
   TRYV(converger_->begin_to_remember(originals_, step));
-  open_way_back(step);
-  return {};
+  return open_way_back(step);
 }
 
-void Keeper::open_way_back(const std::string& step) {
-  converger_->remember_in(originals_.belong_to(step) ? &originals_ : nullptr);
+Status Keeper::open_way_back(const std::string& step) {
+  converger_->remember_in(TRY(originals_.belong_to(step)) ? &originals_ : nullptr);
+  return {};
 }
 
 void Keeper::close_way_back() { converger_->remember_in(nullptr); }
 
 Result<Keeper::Lost> Keeper::go_back(const std::string& step) {
   close_way_back();
-  if (!originals_.belong_to(step)) return Lost{};
+  if (!TRY(originals_.belong_to(step))) return Lost{};
   Lost lost = TRY(converger_->bring_back(originals_));
   TRYV(converger_->bring_back_ledger(originals_));
   return lost;

@@ -38,8 +38,9 @@ class Keeper {
   // The way back of a transition, which its step that switches over (or removes) names by its
   // token. Begun, and not closed, what is changed is remembered. begin may be said again; open goes
   // on where an earlier life was, and does nothing for another step than the one that was begun.
+  // Errors: io.
   [[nodiscard]] Status begin_way_back(const std::string& step);
-  void open_way_back(const std::string& step);
+  [[nodiscard]] Status open_way_back(const std::string& step);
   void close_way_back();
   // Puts back what was changed, and the ledger; what could not be put back. Does nothing for
   // another step. The old version is to be set, and looked after, next.

@@ -181,9 +181,10 @@ Status Originals::begin(const std::string& step, const fs::path& ledger) {
   return load();
 }
 
-bool Originals::belong_to(const std::string& step) {
+Result<bool> Originals::belong_to(const std::string& step) {
   const std::lock_guard lock(mutex_);
-  return load() && !step.empty() && step_ == step;
+  TRYV(load());
+  return !step.empty() && step_ == step;
 }
 
 Status Originals::append(const std::vector<Json>& records) {

@@ -29,7 +29,8 @@ class Originals {
   // From now on the originals are those of this step (its token); nothing when they are already.
   // `ledger`: the file. Errors: io.
   [[nodiscard]] Status begin(const std::string& step, const fs::path& ledger);
-  [[nodiscard]] bool belong_to(const std::string& step);
+  // Errors: io.
+  [[nodiscard]] Result<bool> belong_to(const std::string& step);
   [[nodiscard]] fs::path ledger() const { return folder_ / "ledger.jsonl"; }
 
   // Before these are changed in this way. Only the first time counts. What a purge removes comes

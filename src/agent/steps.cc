@@ -126,7 +126,7 @@ Result<StepResult> Steps::dispatch(const PerformStep& work) {
   if (switches(work.order.step)) {
     TRYV(keeper_.begin_way_back(way_back_of(work.transition)));
   } else if (work.order.step < Step::commit) {
-    keeper_.open_way_back(way_back_of(work.transition));
+    TRYV(keeper_.open_way_back(way_back_of(work.transition)));
   }
   switch (work.order.step) {
     case Step::preflight:

@@ -117,8 +117,8 @@ TEST_F(Tree, WhatAPurgeRemovesComesBackUpToALimitAndTheRestIsNamed) {
   host.reopen();
   host.put("/opt/app/c-small", "newer");
   Originals later(host.outside() / "originals", host.outside() / "own", 9);
-  EXPECT_TRUE(later.belong_to("r1/switch"));
-  EXPECT_FALSE(later.belong_to("r2/switch"));
+  EXPECT_TRUE(later.belong_to("r1/switch").value());
+  EXPECT_FALSE(later.belong_to("r2/switch").value());
   const auto lost = host.converger->bring_back(later);
   ASSERT_TRUE(lost);
   ASSERT_EQ(lost->size(), 1U);

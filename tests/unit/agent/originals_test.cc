@@ -32,7 +32,7 @@ class OriginalsTest : public ::testing::Test {
     for (int life = 0; life < 2; ++life) {
       host.reopen();
       Originals later(host.outside() / "originals", host.outside() / "own");
-      EXPECT_TRUE(later.belong_to("r1/switch"));
+      EXPECT_TRUE(later.belong_to("r1/switch").value());
       const auto result = host.converger->bring_back(later);
       EXPECT_TRUE(result) << render_error(result.error());
       EXPECT_TRUE(host.converger->bring_back_ledger(later));
@@ -121,11 +121,11 @@ TEST_F(OriginalsTest, TheFirstChangeCountsAndAnotherTransitionBeginsAnew) {
   host.pass({{"conf", file_spec("/etc/conf", "fourth\n")}});
   Originals next(host.outside() / "originals", host.outside() / "own");
   ASSERT_TRUE(host.converger->begin_to_remember(next, "r2/switch"));
-  EXPECT_FALSE(next.belong_to("r1/switch"));
+  EXPECT_FALSE(next.belong_to("r1/switch").value());
   EXPECT_TRUE(host.converger->bring_back(next)->empty());
   EXPECT_EQ(host.get("/etc/conf"), "fourth\n");
   ASSERT_TRUE(next.forget());
-  EXPECT_FALSE(next.belong_to("r2/switch"));
+  EXPECT_FALSE(next.belong_to("r2/switch").value());
 }
 
 TEST_F(OriginalsTest, TheLedgerIsWhatItWas) {
