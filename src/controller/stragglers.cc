@@ -206,8 +206,8 @@ Core::Tail::iterator Core::converge(Tail::iterator straggler, const plan::Genera
   // Also where it has what is wanted, but was told something else and may begin with that.
   if (report.applied == wanted && !(is_told && told->wanted != wanted)) return std::next(straggler);
   const auto classes = generation.hosts.find(host);
-  const bool disrupts = report.applied && report.applied->mode == plan::Mode::running &&
-                        report.applied != wanted;
+  const bool disrupts =
+      report.applied && report.applied->mode == plan::Mode::running && report.applied != wanted;
   const bool is_sick = report.health == plan::Health::unhealthy;
   const budget::Claim claim{host, tail_reason(host, service),
                             fmt::format("catches up with generation {}", generation.number),

@@ -96,8 +96,9 @@ const std::vector<RunKey>& FleetView::steps_of(const plan::Step& step) {
 
 bool FleetView::is_steady(const std::string& host, const plan::ObservedHost& observed,
                           const std::string& service, const plan::InstanceReport& report) {
-  return observed.reachable && observed.heard && report.applied && report.applied->mode == Mode::running &&
-         report.health == Health::healthy && !is_changing(service, host);
+  return observed.reachable && observed.heard && report.applied &&
+         report.applied->mode == Mode::running && report.health == Health::healthy &&
+         !is_changing(service, host);
 }
 
 void FleetView::changed(const plan::Step& step) {

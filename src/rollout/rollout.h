@@ -60,10 +60,10 @@ struct Rollout {
   std::optional<Instant> ended;
   std::uint64_t generation = 0;  // what is committed when it succeeds
   bool paused = false;
-  Instant resumed{};  // from here limits count anew
+  Instant resumed{};        // from here limits count anew
   Instant watched_since{};  // by this leader, who was down or stood still before; not stored
-  bool abort = false;      // an operator's word: go back
-  std::string aborted_by;  // their name; "": not known
+  bool abort = false;       // an operator's word: go back
+  std::string aborted_by;   // their name; "": not known
   bool reverting = false;
   Result result = Result::open;
   std::string summary;

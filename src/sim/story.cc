@@ -288,8 +288,8 @@ class Story {
     // must not be run twice.
     const bool interruptible =
         std::any_of(shapes_.begin(), shapes_.end(), [](const Shape& s) { return s.once; });
-    const bool as_said = second_ == rollout::Result::done ||
-                         (aborted_ && second_ == rollout::Result::reverted);
+    const bool as_said =
+        second_ == rollout::Result::done || (aborted_ && second_ == rollout::Result::reverted);
     if (faults.broken_hooks.empty() && !interruptible && faults.ask_again == 0 && !cut_off_ &&
         !as_said) {
       violate("outcome", fmt::format("nothing was broken, but the upgrade ended {}: {}",

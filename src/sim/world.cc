@@ -238,9 +238,8 @@ void World::start_agent(const std::string& host) {
   if (agent.core->target().admissions) guard(host);
   agent_output(host, agent.core->start());
   watch_health(host, agent.life);
-  schedule(Duration{random_.between(1, 1000)}, [this, host, life = agent.life] {
-    keep_polling(host, life);
-  });
+  schedule(Duration{random_.between(1, 1000)},
+           [this, host, life = agent.life] { keep_polling(host, life); });
 }
 
 // The converge loop: it looks again and again how the instances are.
