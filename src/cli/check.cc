@@ -121,8 +121,10 @@ Result<int> run(const Arguments& arguments) {
                   count(generation.hosts.size(), "host"),
                   count(generation.services.size(), "service"), count(instances, "instance"));
   if (!mistakes.empty())
-    totals = fmt::format("{} in {}; sound: {}", count(mistakes.size(), "mistake"),
-                         count(compiled.broken.size(), "service"), totals);
+    totals = fmt::format("{} {}; sound: {}", count(mistakes.size(), "mistake"),
+                         compiled.broken.empty() ? "between services"
+                                                 : "in " + count(compiled.broken.size(), "service"),
+                         totals);
   print(fmt::format("{} {}: {}\n",
                     mistakes.empty()          ? paint(Colour::green, "ok")
                     : compiled.broken.empty() ? paint(Colour::red, "broken")

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iostream>
 #include <thread>
 
 #include "base/text.h"
@@ -60,20 +59,16 @@ void tell_broken(const std::map<std::string, Error>& broken) {
   }
 }
 
-Result<bool> confirmed(const Arguments& arguments, const plan::Plan& plan) {
+bool confirmed(const Arguments& arguments, const plan::Plan& plan) {
   if (arguments.has("--yes") || arguments.json()) return true;
-  // Scripts said what they want. Of a person's terminal one output may go elsewhere
-  // (`consort deploy | tee log`): the question goes to the other.
-  if (!stdin_is_terminal() || !(stderr_is_terminal() || stdout_is_terminal())) return true;
   const std::string verb = plan.backwards ? "roll back" : "deploy";
-  const auto ask = stderr_is_terminal() ? print_to_stderr : print;
-  ask(!plan.steps.empty()    ? fmt::format("{} now, in {} step{}? [y/N] ", verb, plan.steps.size(),
+  const auto answer = ask_person(
+      !plan.steps.empty()    ? fmt::format("{} now, in {} step{}? [y/N] ", verb, plan.steps.size(),
                                         plan.steps.size() == 1 ? "" : "s")
       : !plan.access.empty() ? std::string("change who may reach what now? [y/N] ")
                              : std::string("forget what has left the inventory now? [y/N] "));
-  std::string answer;
-  std::getline(std::cin, answer);
-  return answer == "y" || answer == "Y" || answer == "yes";
+  // Scripts, in which nobody can be asked, said what they want.
+  return answer.value_or(true);
 }
 
 // With --wait, somebody else's lock is waited for.
@@ -192,7 +187,7 @@ Result<int> carry_out(http::Client& client, const plan::Generation& candidate,
     if (arguments.json()) print(nothing_to_do(plan, broken ? kPartial : kOk).dump() + "\n");
     return broken ? kPartial : kOk;
   }
-  if (!arguments.has("--propose") && !TRY(confirmed(arguments, plan))) {
+  if (!arguments.has("--propose") && !confirmed(arguments, plan)) {
     print("nothing was changed\n");
     return kError;
   }

@@ -22,8 +22,8 @@ constexpr ExitMeaning kWrongUsage{kUsage, "the command line is wrong"};
 constexpr ExitMeaning kPartly{kPartial, "partial: committed, but some hosts are left behind"};
 constexpr ExitMeaning kBack{kReverted, "reverted: a step failed, all is as it was before"};
 constexpr ExitMeaning kMixed{kInconsistent, "inconsistent: the way back failed, too"};
-constexpr ExitMeaning kNot{kRefused,
-                           "refused, nothing was changed: stale, locked, or not permitted"};
+constexpr ExitMeaning kNot{
+    kRefused, "refused, nothing was changed: stale, locked, or it wants an --allow option"};
 constexpr ExitMeaning kInUse{kRefused,
                              "refused: another process uses the folder, or a wrong passphrase"};
 constexpr ExitMeaning kLeft{kInterrupted, "interrupted; the rollout goes on"};

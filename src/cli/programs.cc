@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iostream>
 #include <map>
 #include <memory>
 
@@ -70,15 +69,6 @@ Status ask_first(const std::vector<std::string>& argv, const AskPerson& ask) {
 }
 
 }  // namespace
-
-Result<bool> ask_at_terminal(const std::string& question) {
-  if (!stdin_is_terminal() || !(stderr_is_terminal() || stdout_is_terminal()))
-    return fail(ErrorCode::refused, "nobody can be asked here");
-  (stderr_is_terminal() ? print_to_stderr : print)(question);
-  std::string answer;
-  std::getline(std::cin, answer);
-  return answer == "y" || answer == "Y" || answer == "yes";
-}
 
 fleet::ProgramGate settle_programs(site::Site& site, const Arguments& arguments, Programs programs,
                                    const AskPerson& ask) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cli/command.h"
+#include "cli/terminal.h"
 #include "fleet/fleet.h"
 #include "site/site.h"
 
@@ -19,12 +20,11 @@ enum class Programs : std::uint8_t { run, stood_in, asked };
 
 // The person's answer to a question. Error refused, where nobody is there to be asked.
 using AskPerson = std::function<Result<bool>(const std::string& question)>;
-[[nodiscard]] Result<bool> ask_at_terminal(const std::string& question);
 
 // For the options of fleet::resolve(); may change the inventories of `site`.
 [[nodiscard]] fleet::ProgramGate settle_programs(site::Site& site, const Arguments& arguments,
                                                  Programs programs,
-                                                 const AskPerson& ask = ask_at_terminal);
+                                                 const AskPerson& ask = ask_person);
 
 [[nodiscard]] const Option& no_exec_option();  // --no-exec
 

@@ -108,6 +108,34 @@ Result<std::string> read_secret_line() {
   return out;
 }
 
+namespace {
+
+// Until what was written into a pipe is read, and a moment for its reader to show it. A reader that
+// does not read keeps nobody waiting for long.
+void let_output_be_shown() {
+  for (int tries = 0; tries < 100; ++tries) {
+    int unread = 0;
+    if (::ioctl(STDOUT_FILENO, FIONREAD, &unread) != 0) return;
+    ::poll(nullptr, 0, unread > 0 ? 10 : 50);
+    if (unread == 0) return;
+  }
+}
+
+}  // namespace
+
+Result<bool> ask_person(std::string_view question) {
+  if (!stdin_is_terminal() || !(stderr_is_terminal() || stdout_is_terminal()))
+    return fail(ErrorCode::refused, "nobody can be asked here");
+  if (!stdout_is_terminal()) let_output_be_shown();
+  ::tcflush(STDIN_FILENO, TCIFLUSH);
+  (stderr_is_terminal() ? print_to_stderr : print)(question);
+  // One line and no more: the next is somebody else's.
+  std::string answer;
+  char c = 0;
+  while (answer.size() < 16 && ::read(STDIN_FILENO, &c, 1) == 1 && c != '\n') answer += c;
+  return answer == "y" || answer == "Y" || answer == "yes";
+}
+
 void forbid_colour() { colour_forbidden = true; }
 std::string paint(Colour colour, std::string_view text) {
   return paint_on(STDOUT_FILENO, colour, text);

@@ -27,6 +27,10 @@ void print_as_data();  // --json: what stdout gets is for programs, and stays as
 [[nodiscard]] bool stdin_is_terminal();
 // One line of standard input, at most 64 KiB, without its end; not echoed on a terminal. Error io.
 [[nodiscard]] Result<std::string> read_secret_line();
+// Asks for a yes at the terminal, below all that was printed, also where a program in between shows
+// that (`| tee log`). What was typed before the question was seen is no answer to it. Error
+// refused: nobody is at a terminal.
+[[nodiscard]] Result<bool> ask_person(std::string_view question);
 void forbid_colour();  // --no-color
 // The text in that colour when stdout (or stderr) shows colours, else as it is.
 [[nodiscard]] std::string paint(Colour colour, std::string_view text);
