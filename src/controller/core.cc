@@ -55,7 +55,7 @@ Output Core::start(Instant now) {
       }
     }
   }
-  for (auto& [id, rollout] : rollouts_) rollout.watched_since = now;
+  for (auto& [id, rollout] : rollouts_) rollout.patient_until = now + rollout::kTimeToHear;
   // Agents get the time to call in before anybody counts as unreachable. Until then nobody is taken
   // away beside those who have not.
   for (auto& [name, host] : hosts_) {

@@ -43,7 +43,8 @@ void Core::notice_stall(Instant now, Output& out) {
   for (auto& [name, host] : hosts_) {
     if (host.reachable) host.last_contact = now;
   }
-  for (auto& [id, rollout] : rollouts_) rollout.watched_since = now;
+  for (auto& [id, rollout] : rollouts_)
+    rollout.patient_until = now + std::min<Duration>(late, rollout::kTimeToHear);
   wake_at(*patient_until_);
   tell(out, {0, now, "stalled", "", "", "",
              fmt::format("the controller itself stood still for {} or more: hosts have {} to be "

@@ -28,10 +28,9 @@ class Advance {
     return std::string(r_.reverting ? "undo " : "") + std::string(action_name(step.action));
   }
   [[nodiscard]] std::string reason() const { return "rollout:" + r_.id; }
-  // When it is too late for what has lasted since then. A pause does not count; and who has only
-  // begun to look on cannot know yet what has happened meanwhile.
+  // When it is too late for what has lasted since then. A pause does not count.
   [[nodiscard]] Instant limit(Instant since, Duration patience) const {
-    return std::max(std::max(since, r_.resumed) + patience, r_.watched_since + kTimeToHear);
+    return std::max(std::max(since, r_.resumed) + patience, r_.patient_until);
   }
   void wake_at(Instant at);
   void tell(std::string kind, std::string text, const Step* step = nullptr);

@@ -60,10 +60,12 @@ struct Rollout {
   std::optional<Instant> ended;
   std::uint64_t generation = 0;  // what is committed when it succeeds
   bool paused = false;
-  Instant resumed{};        // from here limits count anew
-  Instant watched_since{};  // by this leader, who was down or stood still before; not stored
-  bool abort = false;       // an operator's word: go back
-  std::string aborted_by;   // their name; "": not known
+  Instant resumed{};  // from here limits count anew
+  // Until then nothing is late: the leader was down or stood still, and may not have heard yet what
+  // happened meanwhile. Not stored.
+  Instant patient_until{};
+  bool abort = false;      // an operator's word: go back
+  std::string aborted_by;  // their name; "": not known
   bool reverting = false;
   Result result = Result::open;
   std::string summary;
@@ -103,7 +105,7 @@ struct Effects {
 // How long a host may be silent before a step on it counts as unreachable.
 inline constexpr Duration kUnreachableGrace = seconds(20);
 
-// So long after it has begun to look on a leader knows what has happened before.
+// So long after it has begun a leader has heard what happened before.
 inline constexpr Duration kTimeToHear = seconds(30);
 
 // What the targets must hold for the steps that are under way: a leader that comes back sets them

@@ -26,6 +26,8 @@ struct FaultSchedule {
   std::map<InstanceKey, Behaviour> behaviour;
   std::map<std::string, Span> away;  // host → cannot be reached
   std::map<InstanceKey, Span> sick;  // running, but not healthy
+  std::optional<Span> paused;        // by an operator, and then resumed
+  std::optional<int> aborted;
 };
 
 class FleetModel {
@@ -50,7 +52,9 @@ class FleetModel {
     for (at_ = 0; at_ < kLongest; at_ = next()) {
       finish_changes();
       listen();
+      obey_operators();
       advance();
+      take_back_slots();
       if (rollout_.result != rollout::Result::open && changes_.empty() && waiting_.empty() &&
           at_ > kFaultsEnd)
         return true;
@@ -109,6 +113,11 @@ class FleetModel {
       consider(span.from);
       consider(span.from + span.length);
     }
+    if (faults_.paused) {
+      consider(faults_.paused->from);
+      consider(faults_.paused->from + faults_.paused->length);
+    }
+    if (faults_.aborted) consider(*faults_.aborted);
     if (wake_)
       consider(std::max(
           at_ + 1,
@@ -161,8 +170,46 @@ class FleetModel {
     change.entry = entry;
     change.from = real_[key.second].instances[key.first].applied;
     change.fails = how.fails && !back && change.from != entry.wanted;
+    check_taking(key, change);
     change.ends = at_ + (how.hangs && !back ? 5000 : how.takes);
     changes_[key] = std::move(change);
+  }
+
+  void obey_operators() {
+    if (rollout_.result != rollout::Result::open) return;
+    const bool pause = faults_.paused && faults_.paused->covers(at_) && !rollout_.abort;
+    if (rollout_.paused && !pause) rollout_.resumed = now();
+    rollout_.paused = pause;
+    if (!faults_.aborted || at_ < *faults_.aborted || rollout_.abort) return;
+    rollout_.abort = true;
+    if (rollout_.paused) rollout_.resumed = now();
+    rollout_.paused = false;
+  }
+
+  // Who has not answered when the rollout ends keeps its slot until it has.
+  void take_back_slots() {
+    if (rollout_.result == rollout::Result::open) return;
+    for (const auto& [host, seen] : real_) {
+      const auto is_there = [&host = host](const auto& item) { return item.first.second == host; };
+      if (std::none_of(changes_.begin(), changes_.end(), is_there) &&
+          std::none_of(waiting_.begin(), waiting_.end(), is_there))
+        budget::release(budgets_, host, "rollout:r1");
+    }
+  }
+
+  // I4: whoever takes away what is healthy holds a slot at that time, also when the rollout has ended.
+  void check_taking(const InstanceKey& key, const Change& change) {
+    const bool takes = change.from && change.from->mode == plan::Mode::running &&
+                       change.entry.wanted && change.from != change.entry.wanted &&
+                       !change.entry.duty && !is_sick(key) && !declared(key.first);
+    if (!takes) return;
+    for (const auto& [name, members] : after_.generation.classes) {
+      if (std::count(members.begin(), members.end(), key.second) == 0) continue;
+      const budget::Budget& budget = budgets_[name];
+      if (!budget.holders.contains(key.second) &&
+          !(budget.joint && budget.joint->hosts.contains(key.second)))
+        violate("I4: " + key.first + "@" + key.second + " is taken away without a slot of " + name);
+    }
   }
 
   // What the engine hears: nothing of hosts that are away; instances that change report as before.
@@ -348,6 +395,8 @@ inline rc::Gen<FaultSchedule> any_faults(const Model& before, const Model& after
       if (draw_chance(3)) out.behaviour[key].hangs = true;
       if (draw_chance(8)) out.sick[key] = {draw_between(0, 200), draw_between(1, 600)};
     }
+    if (draw_chance(15)) out.paused = Span{draw_between(0, 100), draw_between(1, 300)};
+    if (draw_chance(15)) out.aborted = draw_between(0, 200);
     for (const std::string& host : hosts) {
       if (draw_chance(8)) out.away[host] = {draw_between(0, 200), draw_between(1, 900)};
     }
@@ -363,6 +412,9 @@ inline void showValue(const FaultSchedule& faults, std::ostream& os) {
   for (const auto& [key, span] : faults.sick)
     os << key.first << "@" << key.second << " is sick from " << span.from << " for " << span.length
        << "\n";
+  if (faults.paused)
+    os << "paused from " << faults.paused->from << " for " << faults.paused->length << "\n";
+  if (faults.aborted) os << "aborted at " << *faults.aborted << "\n";
   for (const auto& [host, span] : faults.away)
     os << host << " is away from " << span.from << " for " << span.length << "\n";
 }
