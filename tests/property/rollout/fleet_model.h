@@ -197,7 +197,8 @@ class FleetModel {
     }
   }
 
-  // I4: whoever takes away what is healthy holds a slot at that time, also when the rollout has ended.
+  // I4: whoever takes away what is healthy holds a slot at that time, also when the rollout has
+  // ended.
   void check_taking(const InstanceKey& key, const Change& change) {
     const bool takes = change.from && change.from->mode == plan::Mode::running &&
                        change.entry.wanted && change.from != change.entry.wanted &&
