@@ -33,7 +33,7 @@ Json list_of(const std::vector<Error>& mistakes) {
 
 // Nothing of the site could be compiled.
 Result<int> refuse(const Arguments& arguments, Error first, const std::vector<Error>& mistakes) {
-  if (mistakes.size() < 2) return fail(std::move(first));
+  if (mistakes.empty()) return fail(std::move(first));
   if (arguments.json()) {
     print(Json::object({{"error", error_to_json(first)}, {"mistakes", list_of(mistakes)}}).dump() +
           "\n");
@@ -64,6 +64,18 @@ std::vector<Error> mistakes_together(const plan::Compiled& compiled) {
   }
   if (auto claims = plan::check_claims(compiled.generation, compiled.manifests); !claims)
     out.push_back(std::move(claims).error());
+  return out;
+}
+
+// What is allowed, and most likely not meant.
+std::vector<std::string> warnings_about(const plan::Generation& generation) {
+  std::map<std::string_view, std::string_view> first;
+  std::vector<std::string> out;
+  for (const auto& [name, host] : generation.hosts) {
+    const auto [it, made] = first.try_emplace(host.address, name);
+    if (!made)
+      out.push_back(fmt::format("{} and {} have one address: {}", it->second, name, host.address));
+  }
   return out;
 }
 
@@ -100,6 +112,7 @@ Result<int> run(const Arguments& arguments) {
                      : !together.empty()             ? error_exit_status(together.front().code())
                      : arguments.has("--keep-going") ? kPartial
                                                      : error_exit_status(mistakes.front().code());
+  const std::vector<std::string> warnings = warnings_about(generation);
   if (arguments.json()) {
     Json broken = Json::object();
     for (const auto& [name, error] : compiled.broken) broken[name] = error_to_json(error);
@@ -108,12 +121,15 @@ Result<int> run(const Arguments& arguments) {
                         {"services", generation.services.size()},
                         {"broken", broken},
                         {"mistakes", list_of(mistakes)},
+                        {"warnings", Json::array_of(warnings)},
                         {"sources", generation.sources.str()}})
               .dump() +
           "\n");
     return status;
   }
   tell(mistakes);
+  for (const std::string& warning : warnings)
+    print_to_stderr(fmt::format("{} {}\n", paint_for_stderr(Colour::yellow, "warning:"), warning));
   std::size_t instances = 0;
   for (const auto& [name, service] : generation.services) instances += service.hosts.size();
   std::string totals =

@@ -183,6 +183,8 @@ Result<std::optional<Context>> chosen_context(const Arguments& arguments) {
 
 Result<http::Client> client_of(const Context& context, http::ClientOptions options) {
   options.only_consort = true;
+  if (!from_environment("CONSORT_LAB").empty())
+    options.how_to_start = "this is a lab; start its controller with: consort lab start controller";
   // What is no URL at all is told by who reads URLs.
   if (!context.controller.starts_with("https://"))
     return http::Client::create(context.controller, options);

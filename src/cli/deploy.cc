@@ -26,6 +26,7 @@ const std::vector<Option>& plan_options() {
       {"--allow-outage", "", "Allow joint outages this time."},
       {"--allow-unsafe-removal", "", "Allow removing the last holder of data."},
       {"--allow-shrink", "", "Allow a host class to lose more than a tenth of its hosts."},
+      {"--allow-rename", "", "Allow another site to take the place of the one that is deployed."},
   };
   return options;
 }
@@ -47,6 +48,7 @@ Json request_json(const plan::Generation& candidate, const Arguments& arguments)
                        {"allowOutage", arguments.has("--allow-outage")},
                        {"allowUnsafeRemoval", arguments.has("--allow-unsafe-removal")},
                        {"allowShrink", arguments.has("--allow-shrink")},
+                       {"allowRename", arguments.has("--allow-rename")},
                        {"by", operator_name()},
                        {"message", arguments.value("--message")}});
 }

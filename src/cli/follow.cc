@@ -192,7 +192,10 @@ class Follower {
                    rollout.generation, rollout.summary);
       case rollout::Result::reverted:
         return paint(Colour::yellow, fmt::format("reverted after {}", took)) +
-               fmt::format(": {}; generation {} is unchanged", rollout.summary, rollout.generation);
+               (rollout.generation == 0
+                    ? fmt::format(": {}; nothing is deployed, as before", rollout.summary)
+                    : fmt::format(": {}; generation {} is unchanged", rollout.summary,
+                                  rollout.generation));
       default:
         return paint(Colour::red, fmt::format("inconsistent after {}", took)) +
                fmt::format(
@@ -238,10 +241,13 @@ int exit_status_of(rollout::Result result) {
 }
 
 Result<int> follow(http::Client& client, const std::string& rollout, const Arguments& arguments) {
+  static std::string text;  // read by the handler, which may not make one
+  text = fmt::format(
+      "\nthe rollout goes on without this terminal; look with: consort status; stop it with: "
+      "consort rollout abort {}\n",
+      rollout);
   struct sigaction action {};
   action.sa_handler = [](int) {
-    constexpr std::string_view text =
-        "\nthe rollout goes on without this terminal; look with: consort status\n";
     [[maybe_unused]] const ssize_t n = ::write(STDERR_FILENO, text.data(), text.size());
     ::_exit(kInterrupted);
   };

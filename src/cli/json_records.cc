@@ -370,6 +370,7 @@ std::vector<JsonRecord> records_of_sites() {
         {"services", "int", ""},
         {"broken", "map of error", "By service (with --keep-going)."},
         {"mistakes", "list of error", "All that were found."},
+        {"warnings", "list of string", "What is allowed, and most likely not meant."},
         {"sources", "string", "Digest of the site's sources."}}},
       {"diff",
        "diff",

@@ -137,12 +137,30 @@ Result<int> run_run(const Arguments& arguments) {
   return become(lab.inside_argv(command));
 }
 
+std::string_view done(Lab::Verb verb) {
+  switch (verb) {
+    case Lab::Verb::start:
+      return "runs";
+    case Lab::Verb::stop:
+      return "is off";
+    case Lab::Verb::kill:
+      return "was killed";
+    case Lab::Verb::reboot:
+      return "was rebooted";
+    case Lab::Verb::cut:
+      return "is cut off";
+    case Lab::Verb::heal:
+      return "is connected again";
+  }
+  return "";
+}
+
 template <Lab::Verb verb>
 Result<int> run_verb(const Arguments& arguments) {
   Lab lab = TRY(open_lab(arguments));
   TRYV(lab.act(verb, arguments.word(0)));
-  if (arguments.json())
-    print(Json::object({{"host", arguments.word(0)}, {"done", true}}).dump() + "\n");
+  print(arguments.json() ? Json::object({{"host", arguments.word(0)}, {"done", true}}).dump() + "\n"
+                         : fmt::format("{} {}\n", arguments.word(0), done(verb)));
   return kOk;
 }
 

@@ -194,8 +194,9 @@ std::size_t display_width(std::string_view text) {
 std::string shown_objects(std::size_t count, std::uint64_t bytes) {
   const auto size = static_cast<double>(bytes);
   return fmt::format("{} object{}, {}", count, count == 1 ? "" : "s",
-                     bytes < 1'000'000 ? fmt::format("{:.1f} kB", size / 1e3)
-                                       : fmt::format("{:.1f} MB", size / 1e6));
+                     bytes < 1'000       ? fmt::format("{} bytes", bytes)
+                     : bytes < 1'000'000 ? fmt::format("{:.1f} kB", size / 1e3)
+                                         : fmt::format("{:.1f} MB", size / 1e6));
 }
 
 std::string cut(std::string_view text, std::size_t width) {

@@ -35,7 +35,7 @@ enum class Colours : std::uint8_t { none, ours };
 // Of "sha256:…", what tells it from others; any other short text as it is.
 [[nodiscard]] std::string shown_digest(std::string_view digest);
 
-// "1 object, 0.3 kB", "2 objects, 3.1 MB".
+// "1 object, 300 bytes", "2 objects, 3.1 MB".
 [[nodiscard]] std::string shown_objects(std::size_t count, std::uint64_t bytes);
 
 // At most `width` columns, with an ellipsis where something was left out.

@@ -87,6 +87,7 @@ std::string rollout_table(const Json& rollouts) {
                               : r.bool_or("paused")    ? "paused"
                               : r.bool_or("reverting") ? "going back"
                                                        : "under way";
+    const bool made_one = result == "done" || result == "partial";
     std::string summary = r.string_or("reason");
     if (const std::string end = r.string_or("summary"); !end.empty())
       summary += (summary.empty() ? "" : "; ") + end;
@@ -95,7 +96,7 @@ std::string rollout_table(const Json& rollouts) {
                           : result == "open" ? Colour::yellow
                                              : Colour::red,
                           state),
-                    std::to_string(r.int_or("generation")), summary});
+                    made_one ? std::to_string(r.int_or("generation")) : "-", summary});
   }
   return rows.size() > 1 ? table(rows) : "";
 }

@@ -179,15 +179,39 @@ std::string log_query(const Arguments& arguments) {
   return out;
 }
 
+// Nothing may be remembered of what is there; of what is not there nothing ever will be.
+Status check_names(http::Client& client, const Arguments& arguments) {
+  const auto exists = [&](const std::string& path) -> Result<bool> {
+    const http::Response answer = TRY(client.get(path));
+    if (answer.status == 404) return false;
+    return answer.ok() ? Result<bool>(true) : fail(http::error_of(answer));
+  };
+  const auto unknown = [](std::string_view what, const std::string& name, std::string_view list) {
+    return fail(ErrorCode::not_found, fmt::format("there is no {} '{}'", what, name))
+        .hint(fmt::format("see them with: {}", list));
+  };
+  const std::string host = arguments.value("--host");
+  if (!host.empty() && !TRY(exists("/v1/hosts/" + url_encode(host))))
+    return unknown("host", host, "consort host list");
+  const std::string rollout = arguments.value("--rollout");
+  if (!rollout.empty() && !TRY(exists("/v1/rollouts/" + url_encode(rollout))))
+    return unknown("rollout", rollout, "consort rollout list");
+  const std::string service = arguments.value("--service");
+  if (!service.empty() &&
+      TRY(client.get_json("/v1/status")).find("services")->find(service) == nullptr)
+    return unknown("service", service, "consort status");
+  return {};
+}
+
 Result<int> run_logs(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const std::string query = log_query(arguments);
   const Json log = TRY(client.get_json("/v1/log" + query));
   const Json::Array& events = log.find("events")->as_array();
-  if (events.empty() && !query.empty())
-    print_to_stderr(
-        "nothing of that is remembered; names: consort host list, consort status, consort "
-        "history\n");
+  if (events.empty() && !query.empty()) {
+    TRYV(check_names(client, arguments));
+    print_to_stderr("nothing of that is remembered\n");
+  }
   EventPrinter printer(Where::service_and_host, output_width());
   const auto show = [&](const Json& event) {
     print(arguments.json() ? event.dump() + "\n" : printer.render(event));

@@ -106,6 +106,7 @@ struct DeployRequest {
   bool allow_outage = false;
   bool allow_unsafe_removal = false;
   bool allow_shrink = false;
+  bool allow_rename = false;
   std::optional<Digest> expect;  // the plan that the operator saw; stale when it differs
   std::string by;
   std::string message;
@@ -226,6 +227,7 @@ class Core {
                                                  const plan::Generation& candidate) const;
   [[nodiscard]] const plan::Generation* started_at(std::uint64_t number) const;
   [[nodiscard]] std::vector<plan::Need> shrinking(const DeployRequest& request) const;
+  [[nodiscard]] std::optional<plan::Need> renaming(const DeployRequest& request) const;
   [[nodiscard]] std::map<std::string, std::set<std::string>> members_of_classes() const;
   [[nodiscard]] plan::Generation merged(const plan::Generation& candidate,
                                         std::uint64_t started_from,

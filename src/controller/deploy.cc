@@ -205,6 +205,7 @@ Result<plan::Plan> Core::plan(const DeployRequest& request) const {
   input.access_in_doubt = access_in_doubt_ && says_all_of_access(request);
   input.access_left = ports_are_guarded();
   plan::Plan plan = TRY(plan::make_plan(input));
+  if (auto need = renaming(request)) plan.needs.push_back(std::move(*need));
   for (plan::Need& need : shrinking(request)) plan.needs.push_back(std::move(need));
   for (auto& need : {too_many_away(plan), no_slot_left(plan)}) {
     if (need) plan.needs.push_back(*need);
@@ -214,6 +215,21 @@ Result<plan::Plan> Core::plan(const DeployRequest& request) const {
   for (plan::Need& need : unenforceable(wanted)) plan.needs.push_back(std::move(need));
   for (plan::Need& need : contradictions(wanted)) plan.needs.push_back(std::move(need));
   return plan;
+}
+
+// A controller has one site. Another one takes its place, services and all, and most likely was
+// meant for another controller. Who goes back has seen the name before.
+std::optional<plan::Need> Core::renaming(const DeployRequest& request) const {
+  const plan::Generation* base = current();
+  const plan::Generation& wanted = request.candidate;
+  if (base == nullptr || request.allow_rename || wanted.rollback_of != 0 ||
+      wanted.site == base->site)
+    return std::nullopt;
+  return plan::Need{"--allow-rename",
+                    fmt::format("the site {} takes the place of {}, which is deployed here",
+                                wanted.site, base->site),
+                    "a controller has one site: is this the right controller (consort context)? If "
+                    "it is, say --allow-rename"};
 }
 
 // A class that loses more than a tenth of its hosts at once has most likely lost its inventory.

@@ -62,6 +62,7 @@ Result<DeployRequest> deploy_request_from_json(const Json& json) {
   out.allow_outage = reader.boolean("allowOutage", false);
   out.allow_unsafe_removal = reader.boolean("allowUnsafeRemoval", false);
   out.allow_shrink = reader.boolean("allowShrink", false);
+  out.allow_rename = reader.boolean("allowRename", false);
   if (const auto expect = reader.optional_string("expect"))
     out.expect = TRY(Digest::parse(*expect));
   if (const Json* statement = reader.any("statement"))

