@@ -13,19 +13,17 @@ BootRules::BootRules(fs::path file, Supervisor& supervisor,
                      std::function<void(const std::string&)> tell)
     : file_(std::move(file)), supervisor_(supervisor), tell_(std::move(tell)) {}
 
-void BootRules::keep(const plan::Admissions& admissions, const fs::path& nft) {
-  take_note(admissions.empty() ? remove() : put(admissions, nft));
+void BootRules::keep(const plan::Admissions& admissions,
+                     const std::map<std::string, bool>& services, const fs::path& nft) {
+  take_note(admissions.empty() ? remove() : put(admissions, services, nft));
 }
 
 void BootRules::forget() { take_note(remove()); }
 
 // The file first: a unit that finds none lets no daemon start before the agent does.
-Status BootRules::put(const plan::Admissions& admissions, const fs::path& nft) {
-  BootGuard guard{file_, nft, {}};
-  for (const plan::Admission& admission : admissions) {
-    bool& must = guard.daemons[admission.service];
-    must = must || admission.mode == plan::AccessMode::enforce;
-  }
+Status BootRules::put(const plan::Admissions& admissions,
+                      const std::map<std::string, bool>& services, const fs::path& nft) {
+  const BootGuard guard{file_, nft, services};
   const std::string text = access_rules(admissions);
   if (read_file(file_, kRulesBytes).value_or("") != text)
     TRYV(write_file_atomic(file_, text, 0600));

@@ -17,13 +17,16 @@ class BootRules {
   // `tell` gets a trouble once, from the caller's thread; "" when it is over.
   BootRules(fs::path file, Supervisor& supervisor, std::function<void(const std::string&)> tell);
 
-  // From the next boot on; call it before the rules themselves are written. Admissions that are
-  // empty leave nothing behind.
-  void keep(const plan::Admissions& admissions, const fs::path& nft);
+  // From the next boot on; call it before the rules themselves are written. `services` stand behind
+  // the ports; true: none of their daemons may start where the rules cannot be loaded. Admissions
+  // that are empty leave nothing behind.
+  void keep(const plan::Admissions& admissions, const std::map<std::string, bool>& services,
+            const fs::path& nft);
   void forget();
 
  private:
-  [[nodiscard]] Status put(const plan::Admissions& admissions, const fs::path& nft);
+  [[nodiscard]] Status put(const plan::Admissions& admissions,
+                           const std::map<std::string, bool>& services, const fs::path& nft);
   [[nodiscard]] Status remove();
   void take_note(const Status& status);
 

@@ -413,7 +413,12 @@ void Caretaker::clean_up(const ServicePtr& service) {
   const Instance& instance = core_.instances().at(service->name);
   std::set<Digest> keep;
   if (instance.applied) keep.insert(instance.applied->manifest);
-  work_.submit(service->name, [this, service, keep]() mutable {
+  const bool is_over = !instance.owed;
+  work_.submit(service->name, [this, service, keep, is_over]() mutable {
+    if (is_over && service->keeper) {
+      if (const Status status = service->keeper->forget_way_back(); !status)
+        log_warn("{}", status.error().message());
+    }
     const auto kept = shop_.kept.load(service->name);
     if (!kept) return;
     if (!keep.empty() && kept->previous) keep.insert(*kept->previous);

@@ -60,7 +60,8 @@ void Caretaker::learn_offers() {
 void Caretaker::guard_at_start() {
   // A host that was never told of access is left alone.
   if (core_.target().admissions) {
-    accept_access(firewall_.set(core_.admissions()));
+    const GuardPorts guarded = core_.guarded();
+    accept_access(firewall_.set(guarded.admissions, guarded.services));
   } else {
     accept_access(firewall_.check(SystemClock().now()).report);
   }
@@ -70,17 +71,16 @@ void Caretaker::guard_at_start() {
 // they cannot be.
 void Caretaker::guard(const GuardPorts& work, Output rest) {
   guarding_ = true;
-  work_.submit(kStrand, [this, admissions = work.admissions, rest = std::move(rest)]() mutable {
+  work_.submit(kStrand, [this, work, rest = std::move(rest)]() mutable {
     if (closing_) return;
-    const plan::AccessReport report = firewall_.set(admissions);
-    loop_.post(
-        [this, admissions = std::move(admissions), report, rest = std::move(rest)]() mutable {
-          if (closing_) return;
-          if (report.problem.empty())
-            shop_.note(make_event(SystemClock().now(), "access", "", "", access_text(admissions)));
-          accept_access(report);
-          guarded(std::move(rest));
-        });
+    const plan::AccessReport report = firewall_.set(work.admissions, work.services);
+    loop_.post([this, work = std::move(work), report, rest = std::move(rest)]() mutable {
+      if (closing_) return;
+      if (report.problem.empty())
+        shop_.note(make_event(SystemClock().now(), "access", "", "", access_text(work.admissions)));
+      accept_access(report);
+      guarded(std::move(rest));
+    });
   });
 }
 

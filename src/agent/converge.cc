@@ -36,6 +36,10 @@ void Converger::remember_in(Originals* originals) {
         std::make_unique<RememberingFiles>(state_->context(nullptr, nullptr), *originals);
 }
 
+Status Converger::remember_metadata(const std::string& path) {
+  return state_->context(nullptr, nullptr).remember({}, {path});
+}
+
 Status Converger::begin_to_remember(Originals& originals, const std::string& step) {
   TRYV(state_->ledger->flush());
   return originals.begin(step, state_->ledger->path());
@@ -59,7 +63,7 @@ bool Converger::decides_on(const std::string& claim) const {
   for (std::uint32_t i = 0; i < state_->resources.size(); ++i) {
     const Resource& resource = *state_->resources[i];
     const auto claims = resource.claims();
-    if (!state_->guarded_off[i] && state_->enforces(resource) &&
+    if (!state_->guarded_off[i] && state_->enforces(resource) && resource.decides_on_all() &&
         std::find(claims.begin(), claims.end(), claim) != claims.end())
       return true;
   }

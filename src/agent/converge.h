@@ -73,6 +73,8 @@ class Converger {
   void set_labels(LabelMap labels);
   // What is changed from now on is remembered there; null: nothing is. It must outlive the use.
   void remember_in(Originals* originals);
+  // Mode and owner of a path that something else than a resource is about to change.
+  [[nodiscard]] Status remember_metadata(const std::string& path);
   // See Originals::begin() and Originals::bring_back(), from which on nothing is remembered.
   [[nodiscard]] Status begin_to_remember(Originals& originals, const std::string& step);
   [[nodiscard]] Result<std::vector<Originals::Lost>> bring_back(

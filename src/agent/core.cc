@@ -165,7 +165,7 @@ void Core::forget_what_left_no_trace(Output& out) {
 Output Core::start() {
   Output out;
   out.report = true;
-  ordered_ = admissions();
+  ordered_ = guarded();
   for (auto& [service, instance] : instances_) {
     if (!instance.transition) continue;
     instance.transition = transition::recover(std::move(*instance.transition));

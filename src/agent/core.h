@@ -41,6 +41,9 @@ struct PerformStep {
 // ports are guarded, whichever target brought the rules.
 struct GuardPorts {
   plan::Admissions admissions;
+  // Who offers a guarded port; true: one at which strangers are refused.
+  std::map<std::string, bool> services;
+  friend bool operator==(const GuardPorts&, const GuardPorts&) = default;
 };
 
 using Work = std::variant<GuardPorts, LoadManifests, PerformStep>;
@@ -105,6 +108,8 @@ class Core {
   // Whom the target lets in at the ports that `provides` of a version names which is here, or on
   // its way here; empty when nothing is guarded. Versions may be signed, admissions never are.
   [[nodiscard]] plan::Admissions admissions() const;
+  // The same, and who stands behind them.
+  [[nodiscard]] GuardPorts guarded() const;
   // The others. A rollout tells of a port before it brings what listens there.
   [[nodiscard]] plan::Admissions held_admissions() const;
   [[nodiscard]] const plan::Target& target() const { return target_; }
@@ -133,7 +138,7 @@ class Core {
   [[nodiscard]] plan::InstanceReport report_damaged(const std::string& service) const;
 
   [[nodiscard]] std::set<Digest> manifests_of(const std::string& service) const;
-  [[nodiscard]] std::set<std::int64_t> offered_ports() const;
+  [[nodiscard]] std::map<std::int64_t, std::set<std::string>> offered_ports() const;
   [[nodiscard]] bool is_unread(const std::string& service) const;
   [[nodiscard]] std::pair<plan::Admissions, plan::Admissions> taken_and_held() const;
   void order_guard(Output& out);
@@ -144,7 +149,7 @@ class Core {
   std::map<std::string, std::string> damaged_;       // none of these is in instances_
   std::optional<plan::AccessReport> access_;         // not stored: nullopt until the shell has told
   std::map<Digest, std::set<std::int64_t>> offers_;  // ports of manifests in use; not stored
-  plan::Admissions ordered_;                         // by the last GuardPorts; not stored
+  GuardPorts ordered_;                               // the last one; not stored
 };
 
 [[nodiscard]] Json instance_to_json(const Instance& instance);

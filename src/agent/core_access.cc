@@ -31,12 +31,14 @@ std::set<Digest> Core::manifests_of(const std::string& service) const {
   return out;
 }
 
-std::set<std::int64_t> Core::offered_ports() const {
-  std::set<std::int64_t> out;
+// By whom.
+std::map<std::int64_t, std::set<std::string>> Core::offered_ports() const {
+  std::map<std::int64_t, std::set<std::string>> out;
   const auto add = [&](const std::string& service) {
     for (const Digest& digest : manifests_of(service)) {
       const auto known = offers_.find(digest);
-      if (known != offers_.end()) out.insert(known->second.begin(), known->second.end());
+      if (known == offers_.end()) continue;
+      for (const std::int64_t port : known->second) out[port].insert(service);
     }
   };
   for (const auto& [service, entry] : target_.instances) add(service);
@@ -57,7 +59,7 @@ bool Core::is_unread(const std::string& service) const {
 std::pair<plan::Admissions, plan::Admissions> Core::taken_and_held() const {
   std::pair<plan::Admissions, plan::Admissions> out;
   if (!target_.admissions) return out;
-  const std::set<std::int64_t> ports = offered_ports();
+  const auto ports = offered_ports();
   for (const plan::Admission& admission : *target_.admissions) {
     const bool taken = ports.contains(admission.port) || is_unread(admission.service);
     (taken ? out.first : out.second).push_back(admission);
@@ -68,15 +70,29 @@ std::pair<plan::Admissions, plan::Admissions> Core::taken_and_held() const {
 plan::Admissions Core::admissions() const { return taken_and_held().first; }
 plan::Admissions Core::held_admissions() const { return taken_and_held().second; }
 
+GuardPorts Core::guarded() const {
+  GuardPorts out{admissions(), {}};
+  auto ports = offered_ports();
+  for (const plan::Admission& admission : out.admissions) {
+    std::set<std::string>& behind = ports[admission.port];
+    if (is_unread(admission.service)) behind.insert(admission.service);
+    for (const std::string& service : behind) {
+      bool& refuses = out.services[service];
+      refuses = refuses || admission.mode == plan::AccessMode::enforce;
+    }
+  }
+  return out;
+}
+
 // In front of everything else that `out` brings.
 void Core::order_guard(Output& out) {
   std::erase_if(offers_, [in_use = manifests_in_use()](const auto& item) {
     return !in_use.contains(item.first);
   });
-  plan::Admissions now = admissions();
+  GuardPorts now = guarded();
   if (now == ordered_) return;
   ordered_ = now;
-  out.work.insert(out.work.begin(), GuardPorts{std::move(now)});
+  out.work.insert(out.work.begin(), std::move(now));
 }
 
 }  // namespace consort::agent

@@ -1,6 +1,7 @@
 #include "agent/fetch.h"
 
 #include <fmt/format.h>
+#include <sys/statvfs.h>
 
 #include <charconv>
 
@@ -12,6 +13,7 @@ namespace consort::agent {
 namespace {
 
 constexpr std::uint64_t kPieceBytes = 2U << 20U;
+constexpr std::uint64_t kMostLeftFree = 512U << 20U;
 
 // "bytes 0-99/1234" → 1234.
 std::optional<std::uint64_t> total_of(const http::Response& response) {
@@ -22,6 +24,21 @@ std::optional<std::uint64_t> total_of(const http::Response& response) {
   const std::string_view text = header->substr(slash + 1);
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), out);
   return parsed.ec == std::errc() ? std::optional(out) : std::nullopt;
+}
+
+// Nothing that a controller sends, whatever it says that it is, takes the last of the disk: a
+// twentieth of it, half a gigabyte at most.
+Status check_room(const fs::path& folder, std::uint64_t bytes) {
+  struct statvfs disk {};
+  if (::statvfs(folder.c_str(), &disk) != 0)
+    return fail_errno(errno, fmt::format("cannot ask how much of {} is free", folder.string()));
+  const std::uint64_t free = disk.f_bavail * disk.f_frsize;
+  const std::uint64_t left = std::min(kMostLeftFree, disk.f_blocks * disk.f_frsize / 20);
+  if (bytes + left <= free) return {};
+  return fail(ErrorCode::io, fmt::format("there is no room for it: {} more bytes are to come, {} "
+                                         "are free, and {} stay so",
+                                         bytes, free, left))
+      .hint(fmt::format("free space in {}", folder.string()));
 }
 
 bool worth_another_try(const Error& error) {
@@ -96,10 +113,12 @@ Result<bool> Fetcher::piece(const Digest& digest) {
   if (response.status == 416 && have > 0) return true;
   if (!response.ok()) return fail(http::error_of(response));
   if (response.status == 206) {
-    if (!response.body.empty()) TRYV(store_.append_partial(digest, have, response.body));
     const auto total = total_of(response);
-    if (total ? have + response.body.size() >= *total : response.body.size() < kPieceBytes)
-      return true;
+    if (!total || *total < have + response.body.size())
+      return fail(ErrorCode::unavailable, "the controller does not say how large it is");
+    TRYV(check_room(store_.root(), *total - have));
+    if (!response.body.empty()) TRYV(store_.append_partial(digest, have, response.body));
+    if (have + response.body.size() == *total) return true;
     if (response.body.empty())
       return fail(ErrorCode::unavailable, "the controller sent an empty piece");
     return false;

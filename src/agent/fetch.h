@@ -1,5 +1,6 @@
 // Brings objects from the controller into the local store: only what is missing, in pieces, going
-// on where an earlier transfer broke off, verified on arrival. Blocking. Thread-safe; transfers of
+// on where an earlier transfer broke off, verified on arrival. A twentieth of the disk (half a
+// gigabyte at most) stays free whatever is sent. Blocking. Thread-safe; transfers of
 // several threads take turns, piece by piece, so that a large one keeps no small one waiting.
 #pragma once
 
@@ -20,7 +21,8 @@ class Fetcher {
   [[nodiscard]] static Result<std::unique_ptr<Fetcher>> create(const Upstream& upstream,
                                                                const objects::ObjectStore& store);
 
-  // Errors: unavailable, timeout (the controller); not_found (it has no such object); corrupt.
+  // Errors: unavailable, timeout (the controller); not_found (it has no such object); corrupt; io
+  // (there is no room for it).
   [[nodiscard]] Status object(const Digest& digest);
   // A manifest and everything that it needs at run time. Tries again for as long as `patience` when
   // the controller cannot be reached.

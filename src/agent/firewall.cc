@@ -89,9 +89,11 @@ plan::AccessReport Firewall::report(const Status& status) const {
   return out;
 }
 
-plan::AccessReport Firewall::set(const plan::Admissions& admissions) {
+plan::AccessReport Firewall::set(const plan::Admissions& admissions,
+                                 const std::map<std::string, bool>& services) {
   if (wanted_ != admissions) in_force_ = false;
   wanted_ = admissions;
+  services_ = services;
   keep_for_boot();
   if (in_force_ || !why_unable().empty()) return report({});
   return report(write());
@@ -101,7 +103,7 @@ plan::AccessReport Firewall::set(const plan::Admissions& admissions) {
 void Firewall::keep_for_boot() {
   if (!boot_) return;
   if (why_unable().empty()) {
-    boot_->keep(*wanted_, nft_program());
+    boot_->keep(*wanted_, services_, nft_program());
   } else {
     boot_->forget();
   }

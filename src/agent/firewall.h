@@ -29,8 +29,10 @@ class Firewall {
   // `boot`: what keeps the rules for the next boot; null: nothing does.
   Firewall(FirewallChoice choice, const fs::path& root, std::unique_ptr<BootRules> boot = nullptr);
 
-  // What is to be kept from now on. Written at once and as a whole, or not at all.
-  plan::AccessReport set(const plan::Admissions& admissions);
+  // What is to be kept from now on. Written at once and as a whole, or not at all. `services`: who
+  // stands behind the ports, for the next boot (boot_rules.h).
+  plan::AccessReport set(const plan::Admissions& admissions,
+                         const std::map<std::string, bool>& services = {});
 
   struct Finding {
     plan::AccessReport report;
@@ -53,6 +55,7 @@ class Firewall {
   bool whole_host_;
   std::unique_ptr<BootRules> boot_;
   std::optional<plan::Admissions> wanted_;  // nullopt: never told
+  std::map<std::string, bool> services_;    // behind them
   bool in_force_ = false;
   std::vector<std::string> expected_;  // what a listing says when nobody has touched it
   std::map<std::pair<std::string, std::int64_t>, Instant> told_;

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -57,10 +58,14 @@ struct Content {
   [[nodiscard]] Result<std::uint64_t> size() const;
 };
 
+// Extended attributes of a file or directory: access lists, capabilities, what users put there.
+using Attributes = std::map<std::string, std::string>;
+
 struct Metadata {
   std::optional<mode_t> mode;  // permission bits incl. setuid, setgid, sticky
   std::optional<uid_t> uid;
   std::optional<gid_t> gid;
+  std::optional<Attributes> attributes{};
 };
 
 class HostFiles {
@@ -87,6 +92,8 @@ class HostFiles {
   // link, or something else than a file), not_found, io.
   [[nodiscard]] virtual Result<Fd> open_for_reading(const std::string& path) const = 0;
   [[nodiscard]] virtual Result<Digest> digest(const std::string& path) const = 0;
+  // Of a file or directory; else none. Error too_large: more than 64 KiB.
+  [[nodiscard]] virtual Result<Attributes> attributes(const std::string& path) const = 0;
   // Names in a directory, sorted, without "." and "..".
   [[nodiscard]] virtual Result<std::vector<std::string>> list(const std::string& path) const = 0;
 

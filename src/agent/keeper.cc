@@ -172,6 +172,11 @@ Result<std::vector<std::string>> Keeper::still_lost(const Lost& lost) {
 
 Status Keeper::forget_way_back() { return originals_.forget(); }
 
+Status Keeper::hand_over(const Version& version) {
+  TRYV(converger_->remember_metadata(files_.data().string()));
+  return files_.hand_over(version);
+}
+
 PassReport Keeper::pass(const PassOptions& options) { return converger_->pass(options); }
 
 Status Keeper::release_leftovers() {

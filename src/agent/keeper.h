@@ -49,6 +49,8 @@ class Keeper {
   // Of these, what is still not as it was, with the old version in place: "/a (why)".
   [[nodiscard]] Result<std::vector<std::string>> still_lost(const Lost& lost);
   [[nodiscard]] Status forget_way_back();
+  // The folders of the service's data get the owner that the version's daemon runs as.
+  [[nodiscard]] Status hand_over(const Version& version);
   [[nodiscard]] std::map<std::string, std::vector<std::string>> watches() const {
     return converger_->watches();
   }

@@ -12,9 +12,9 @@ namespace consort::agent {
 namespace {
 
 // What there is in the agent's folder, besides the history (shell.h).
-constexpr std::array<std::string_view, 9> kOwn = {"state",    "objects", "backups",
-                                                  "services", "daemons", "commands",
-                                                  "identity", "secrets", "trust.json"};
+constexpr std::array<std::string_view, 12> kOwn = {
+    "state",    "objects", "backups",    "services",   "daemons", "commands",
+    "identity", "secrets", "trust.json", "access.nft", "reserve", "lock"};
 
 // The agent's folder holds what it needs to keep this host, and the data of all services.
 Status check_claim(const HostIdentity& host, const ServiceFiles& files, const std::string& path) {

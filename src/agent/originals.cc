@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 
 #include "agent/ledger.h"
 #include "agent/resources/daemon.h"
 #include "agent/secret_source.h"
 #include "agent/supervisors/supervisor.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "objects/store.h"
 
@@ -29,42 +31,49 @@ bool has_same_content(const Stamp& stamp, const Json& before) {
          before.int_or("modified") == stamp.modified;
 }
 
-Metadata metadata_of(const Json& before) {
-  Metadata out;
-  out.mode =
-      static_cast<mode_t>(std::strtoul(before.string_or("mode", "0600").c_str(), nullptr, 8));
-  out.uid = static_cast<uid_t>(before.int_or("uid"));
-  out.gid = static_cast<gid_t>(before.int_or("gid"));
-  return out;
+// What is remembered is of a path, or of a command's own record.
+std::string path_of(const Json& record) { return bytes_from_json(record.find("path")); }
+std::string name_of(const Json& record) {
+  std::string path = path_of(record);
+  return path.empty() ? record.string_or("record") : path;
 }
+
+// What else is known of a path besides what was there.
+struct Later {
+  std::vector<std::string> asides;  // one of them exists when it was moved out of the way
+  bool written = false;             // it was purged, and then written by us again
+};
 
 // Puts one path back.
 class Return {
  public:
-  Return(const Context& context, const Json& record, std::string aside)
+  Return(const Context& context, const Json& record, const Later& later)
       : context_(context),
         record_(record),
         before_(*record.find("before")),
-        path_(record.string_or("path")),
-        aside_(std::move(aside)) {}
+        path_(path_of(record)),
+        later_(later) {}
 
   Status run() {
     if (path_.starts_with(kDaemon)) return daemon();
     const std::string kind = before_.string_or("kind");
     Entry now = TRY(context_.files.look(path_));
-    if (!aside_.empty() && TRY(context_.files.look(aside_)).kind != EntryKind::absent) {
+    for (const std::string& aside : later_.asides) {
+      if (TRY(context_.files.look(aside)).kind == EntryKind::absent) continue;
       if (now.kind != EntryKind::absent) TRYV(context_.files.remove(path_));
-      TRYV(context_.files.rename(aside_, path_));
+      TRYV(context_.files.rename(aside, path_));
       now = TRY(context_.files.look(path_));
+      break;
     }
-    if (before_.bool_or("purged") && now.kind != EntryKind::absent) return {};
+    if (before_.bool_or("purged") && !later_.written && now.kind != EntryKind::absent) return {};
     const bool same_kind = entry_kind_name(now.kind) == kind;
     if (!before_.bool_or("content", true))
       return same_kind ? set_metadata(now) : Status();  // a later record tells of its content
     if (kind == "absent") return same_kind ? Status() : revert_path(context_, record_);
     if (kind == "file" && same_kind && TRY(is_untouched(now))) return set_metadata(now);
     if (kind == "directory" && same_kind) return set_metadata(now);
-    if (kind == "symlink" && same_kind && now.target == before_.string_or("target")) return {};
+    if (kind == "symlink" && same_kind && now.target == bytes_from_json(before_.find("target")))
+      return {};
     if (kind != "file" && kind != "directory" && kind != "symlink")
       return same_kind ? Status()
                        : Status(fail(ErrorCode::unsupported, "it was no file, directory or link"));
@@ -90,7 +99,7 @@ class Return {
   }
 
   Status set_metadata(const Entry& now) const {
-    const Metadata meta = metadata_of(before_);
+    const Metadata meta = captured_metadata(before_);
     if (now.kind == EntryKind::symlink) return {};
     if (now.mode() == *meta.mode && now.stamp.uid == *meta.uid && now.stamp.gid == *meta.gid)
       return {};
@@ -108,7 +117,7 @@ class Return {
   const Json& record_;
   const Json& before_;
   std::string path_;
-  std::string aside_;
+  const Later& later_;
 };
 
 Status return_record(const Json& record) {
@@ -155,7 +164,8 @@ Status Originals::load() {
     if (const Json* step = record.find("step"); step != nullptr && step->is_string())
       step_ = step->as_string();
     const Json* before = record.find("before");
-    const std::string path = record.string_or("path", record.string_or("record"));
+    const std::string path = name_of(record);
+    if (record.bool_or("written")) known_[path] = Change::any;
     if (before == nullptr || path.empty()) continue;
     const bool whole = !before->is_object() || before->bool_or("content", true);
     known_[path] = !whole                                             ? Change::metadata
@@ -200,11 +210,17 @@ Status Originals::append(const std::vector<Json>& records) {
   return {};
 }
 
+// At once or not at all: half of them would be no way back. What is left of it goes with the next.
 Status Originals::forget() {
   const std::lock_guard lock(mutex_);
+  const fs::path going = folder_.string() + ".going";
+  TRYV(remove_tree(going));
+  if (::rename(folder_.c_str(), going.c_str()) != 0 && errno != ENOENT)
+    return fail_errno(errno, fmt::format("cannot remove {}", folder_.string()));
   loaded_ = false;
   known_.clear();
-  return remove_tree(folder_);
+  if (const Status gone = remove_tree(going); !gone) log_warn("{}", gone.error().message());
+  return {};
 }
 
 // --- before a change
@@ -236,7 +252,7 @@ Result<Json> Originals::capture(const Context& context, const std::string& path,
   if (file && whole && !fits && (context.secrets == nullptr || !context.secrets->is_tainted(path)))
     before["digest"] = TRY(context.files.digest(path)).str();
   if (before.find("backup") != nullptr) used += entry.stamp.size;
-  return Json::object({{"path", path}, {"before", before}});
+  return Json::object({{"path", bytes_to_json(path)}, {"before", before}});
 }
 
 Status Originals::keep(const Context& context, const std::vector<std::string>& paths,
@@ -282,9 +298,19 @@ Status Originals::keep_record(const fs::path& file) {
   return {};
 }
 
+Status Originals::note_written(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  TRYV(load());
+  const auto it = known_.find(path);
+  if (it == known_.end() || it->second != Change::purge) return {};
+  TRYV(append({Json::object({{"path", bytes_to_json(path)}, {"written", true}})}));
+  it->second = Change::any;
+  return {};
+}
+
 Status Originals::note_aside(const std::string& path, const std::string& aside) {
   const std::lock_guard lock(mutex_);
-  return append({Json::object({{"path", path}, {"aside", aside}})});
+  return append({Json::object({{"path", bytes_to_json(path)}, {"aside", bytes_to_json(aside)}})});
 }
 
 // --- the way back
@@ -295,23 +321,19 @@ Result<std::vector<Originals::Lost>> Originals::bring_back(const Context& contex
   const std::lock_guard lock(mutex_);
   std::vector<Lost> lost;
   const std::vector<Json> records = TRY(read(folder_));
-  std::map<std::string, std::string> asides;
+  std::map<std::string, Later> later;
   for (const Json& record : records) {
-    if (const std::string aside = record.string_or("aside"); !aside.empty())
-      asides.emplace(record.string_or("path"), aside);
+    if (std::string aside = bytes_from_json(record.find("aside")); !aside.empty())
+      later[path_of(record)].asides.push_back(std::move(aside));
+    if (record.bool_or("written")) later[path_of(record)].written = true;
   }
   // Backwards: children went before their parents, and came after them.
   for (auto it = records.rbegin(); it != records.rend(); ++it) {
     if (it->find("before") == nullptr) continue;
-    const std::string path = it->string_or("path");
+    const std::string path = name_of(*it);
     if (!only.empty() && !only.contains(path)) continue;
-    Status status;
-    if (path.empty()) {
-      status = return_record(*it);
-    } else {
-      const auto aside = asides.find(path);
-      status = Return(context, *it, aside == asides.end() ? "" : aside->second).run();
-    }
+    const Status status = it->find("record") != nullptr ? return_record(*it)
+                                                        : Return(context, *it, later[path]).run();
     if (status) continue;
     // A directory that is not empty because of what was named already says nothing new.
     const bool holds_lost = status.error().code() == ErrorCode::conflict &&
@@ -319,7 +341,7 @@ Result<std::vector<Originals::Lost>> Originals::bring_back(const Context& contex
                               return item.path.starts_with(path + "/");
                             });
     if (holds_lost) continue;
-    lost.push_back({path.empty() ? it->string_or("record") : path, status.error().message()});
+    lost.push_back({path, status.error().message()});
   }
   return lost;
 }

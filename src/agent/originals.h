@@ -1,7 +1,8 @@
 // What was there before a transition changed it first, so that its way back can put it there again:
 // contents are objects of the backups, all else is in FOLDER, on the disk before anything changes:
 //   FOLDER/paths.jsonl  { step }, then { path, before } of each path, { path, aside } of what was
-//                       moved out of the way, { record, before } of each command's own record
+//                       moved out of the way, { path, written } of what came in place of what was
+//                       purged, { record, before } of each command's own record
 //   FOLDER/ledger.jsonl the ledger as it was
 // One transition at a time: begin() forgets an earlier one. Thread-safe.
 #pragma once
@@ -34,7 +35,8 @@ class Originals {
   [[nodiscard]] fs::path ledger() const { return folder_ / "ledger.jsonl"; }
 
   // Before these are changed in this way. Only the first time counts. What a purge removes comes
-  // back only where there is nothing then. Errors: io; then nothing may be changed.
+  // back only where there is nothing then, or what note_written() tells of. Errors: io; then
+  // nothing may be changed.
   enum class Change : std::uint8_t { metadata, any, purge };
   [[nodiscard]] Status keep(const Context& context, const std::vector<std::string>& paths,
                             Change change);
@@ -42,6 +44,8 @@ class Originals {
   [[nodiscard]] Status keep_daemon(const Context& context, const std::string& name);
   // The same for what a command remembers of its last run, a file of the agent's own.
   [[nodiscard]] Status keep_record(const fs::path& file);
+  // Something comes to `path`: what a purge has removed there comes back in its place.
+  [[nodiscard]] Status note_written(const std::string& path);
   // What is at `path` goes to `aside`, if that is there afterwards.
   [[nodiscard]] Status note_aside(const std::string& path, const std::string& aside);
 

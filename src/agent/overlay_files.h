@@ -21,6 +21,9 @@ class OverlayFiles final : public HostFiles {
     return beneath_.open_for_reading(path);
   }
   [[nodiscard]] Result<Digest> digest(const std::string& path) const override;
+  [[nodiscard]] Result<Attributes> attributes(const std::string& path) const override {
+    return beneath_.attributes(path);
+  }
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& path) const override;
   [[nodiscard]] Result<std::string> write(const std::string& path, const Content& content,
                                           const Metadata& meta, const Validate& validate) override;

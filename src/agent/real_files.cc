@@ -85,6 +85,51 @@ void copy_attributes(int from, int to) {
   }
 }
 
+constexpr std::size_t kMostAttributeBytes = 64U << 10U;
+
+std::string open_path(const Fd& fd) { return fmt::format("/proc/self/fd/{}", fd.get()); }
+
+Result<Attributes> read_attributes(const std::string& open, const std::string& path) {
+  std::string names(kMostAttributeBytes, '\0');
+  const ssize_t size = ::listxattr(open.c_str(), names.data(), names.size());
+  if (size < 0 && (errno == ENOTSUP || errno == EOPNOTSUPP)) return Attributes{};
+  if (size < 0) return fail_errno(errno, fmt::format("cannot list the attributes of {}", path));
+  Attributes out;
+  std::size_t left = kMostAttributeBytes;
+  for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
+    const std::string name = names.c_str() + at;
+    at += name.size() + 1;
+    std::string value(left, '\0');
+    const ssize_t length = ::getxattr(open.c_str(), name.c_str(), value.data(), value.size());
+    if (length < 0 && errno == ENODATA) continue;
+    if (length < 0 && errno == ERANGE)
+      return fail(ErrorCode::too_large, fmt::format("the attributes of {} have more than {} bytes",
+                                                    path, kMostAttributeBytes));
+    if (length < 0)
+      return fail_errno(errno, fmt::format("cannot read the attribute {} of {}", name, path));
+    value.resize(static_cast<std::size_t>(length));
+    left -= value.size();
+    out.emplace(name, std::move(value));
+  }
+  return out;
+}
+
+// These and no others, but for those of security modules. After owner and mode: chown takes
+// capabilities away, and an access list says the group's bits.
+Status write_attributes(const std::string& open, const Metadata& meta, const std::string& path) {
+  if (!meta.attributes) return {};
+  for (const auto& [name, value] : TRY(read_attributes(open, path))) {
+    const bool wanted = meta.attributes->contains(name) || name.starts_with("security.");
+    if (!wanted && ::removexattr(open.c_str(), name.c_str()) != 0)
+      return fail_errno(errno, fmt::format("cannot take the attribute {} from {}", name, path));
+  }
+  for (const auto& [name, value] : *meta.attributes) {
+    if (::setxattr(open.c_str(), name.c_str(), value.data(), value.size(), 0) != 0)
+      return fail_errno(errno, fmt::format("cannot set the attribute {} of {}", name, path));
+  }
+  return {};
+}
+
 Status copy_bytes(const fs::path& source, int to, const std::string& path) {
   const Fd from(::open(source.c_str(), O_RDONLY | O_CLOEXEC));
   if (!from.valid())
@@ -244,8 +289,17 @@ Result<Fd> RealFiles::open_for_reading(const std::string& path) const {
 Result<Digest> RealFiles::digest(const std::string& path) const {
   const Fd fd = TRY(open_for_reading(path));
   Content content;
-  content.source = fmt::format("/proc/self/fd/{}", fd.get());
+  content.source = open_path(fd);
   return content.digest();
+}
+
+Result<Attributes> RealFiles::attributes(const std::string& path) const {
+  const Fd fd = TRY(open_file(path, O_PATH));
+  struct stat info {};
+  if (::fstat(fd.get(), &info) != 0)
+    return fail_errno(errno, fmt::format("cannot look at {}", path));
+  if (!S_ISREG(info.st_mode) && !S_ISDIR(info.st_mode)) return Attributes{};
+  return read_attributes(open_path(fd), path);
 }
 
 Result<std::vector<std::string>> RealFiles::list(const std::string& path) const {
@@ -289,7 +343,7 @@ Result<std::string> RealFiles::write(const std::string& path, const Content& con
       // What somebody else's file permits is not taken over with its place.
       const bool stays = final_meta.uid.value_or(old.st_uid) == old.st_uid &&
                          final_meta.gid.value_or(old.st_gid) == old.st_gid;
-      if (stays && old_fd.valid()) copy_attributes(old_fd.get(), fd.get());
+      if (stays && old_fd.valid() && !meta.attributes) copy_attributes(old_fd.get(), fd.get());
       if (!final_meta.mode) final_meta.mode = old.st_mode & (stays ? 07777U : 0755U);
       if (!final_meta.uid && old.st_uid != ::geteuid()) final_meta.uid = old.st_uid;
       if (!final_meta.gid && old.st_gid != ::getegid()) final_meta.gid = old.st_gid;
@@ -297,6 +351,7 @@ Result<std::string> RealFiles::write(const std::string& path, const Content& con
     if (!final_meta.mode) final_meta.mode = 0600;
     TRYV(write_content(fd.get(), content, path));
     TRYV(apply_metadata(fd.get(), final_meta, path));
+    TRYV(write_attributes(open_path(fd), final_meta, path));
     if (::fsync(fd.get()) != 0) return fail_errno(errno, fmt::format("cannot sync {}", path));
     // Closed first: a program that runs the new file must not meet "text file busy".
     fd.reset();
@@ -310,6 +365,7 @@ Result<std::string> RealFiles::write(const std::string& path, const Content& con
       if (!target.valid()) return fail_errno(errno, fmt::format("cannot write {} in place", path));
       TRYV(write_content(target.get(), content, path));
       TRYV(apply_metadata(target.get(), final_meta, path));
+      TRYV(write_attributes(open_path(target), final_meta, path));
       if (::fsync(target.get()) != 0) return fail_errno(errno, fmt::format("cannot sync {}", path));
       ::unlinkat(parent.get(), temp.c_str(), 0);
       return std::string("written in place, not atomically: the path is a mount point");
@@ -365,11 +421,10 @@ Status RealFiles::set_metadata(const std::string& path, const Metadata& meta) {
   const bool stays = meta.uid.value_or(info.st_uid) == info.st_uid &&
                      meta.gid.value_or(info.st_gid) == info.st_gid;
   const mode_t mode = meta.mode.value_or(info.st_mode & (stays ? 07777U : 0755U));
-  if ((meta.mode || owner) &&
-      ::chmod(fmt::format("/proc/self/fd/{}", fd.get()).c_str(), mode) != 0) {
+  if ((meta.mode || owner) && ::chmod(open_path(fd).c_str(), mode) != 0) {
     return fail_errno(errno, fmt::format("cannot set the mode of {}", path));
   }
-  return {};
+  return write_attributes(open_path(fd), meta, path);
 }
 
 Status RealFiles::remove(const std::string& path) {

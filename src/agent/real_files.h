@@ -23,6 +23,7 @@ class RealFiles final : public HostFiles {
                                             std::uint64_t size) const override;
   [[nodiscard]] Result<Fd> open_for_reading(const std::string& path) const override;
   [[nodiscard]] Result<Digest> digest(const std::string& path) const override;
+  [[nodiscard]] Result<Attributes> attributes(const std::string& path) const override;
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& path) const override;
   [[nodiscard]] Result<std::string> write(const std::string& path, const Content& content,
                                           const Metadata& meta, const Validate& validate) override;

@@ -1,20 +1,22 @@
 #include "agent/remembering_files.h"
 
+#include <fmt/format.h>
+
 namespace consort::agent {
 
 Result<std::string> RememberingFiles::write(const std::string& path, const Content& content,
                                             const Metadata& meta, const Validate& validate) {
-  TRYV(remember(path));
+  TRYV(remember_place(path));
   return context_.files.write(path, content, meta, validate);
 }
 
 Status RememberingFiles::make_directory(const std::string& path, const Metadata& meta) {
-  TRYV(remember(path));
+  TRYV(remember_place(path));
   return context_.files.make_directory(path, meta);
 }
 
 Status RememberingFiles::make_symlink(const std::string& path, const std::string& target) {
-  TRYV(remember(path));
+  TRYV(remember_place(path));
   return context_.files.make_symlink(path, target);
 }
 
@@ -36,9 +38,10 @@ Result<std::string> RememberingFiles::set_aside(const std::string& path) {
   return aside;
 }
 
-Status RememberingFiles::rename(const std::string& from, const std::string& to) {
-  for (const std::string& path : {from, to}) TRYV(remember(path));
-  return context_.files.rename(from, to);
+// What is in a directory would move unseen.
+Status RememberingFiles::rename(const std::string& from, const std::string& /*to*/) {
+  return fail(ErrorCode::unsupported,
+              fmt::format("{} can be set aside while there is a way back, not moved", from));
 }
 
 }  // namespace consort::agent

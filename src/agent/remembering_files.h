@@ -11,7 +11,9 @@ class RememberingFiles final : public HostFiles {
  public:
   // `context` is what is captured with; its files are those that are changed.
   RememberingFiles(const Context& context, Originals& originals)
-      : context_(context), originals_(originals) {}
+      : context_(context), originals_(originals) {
+    context_.claimed = nullptr;  // of a set that may be exchanged meanwhile
+  }
 
   [[nodiscard]] Result<Entry> look(const std::string& path) const override {
     return context_.files.look(path);
@@ -33,6 +35,9 @@ class RememberingFiles final : public HostFiles {
   [[nodiscard]] Result<Digest> digest(const std::string& path) const override {
     return context_.files.digest(path);
   }
+  [[nodiscard]] Result<Attributes> attributes(const std::string& path) const override {
+    return context_.files.attributes(path);
+  }
   [[nodiscard]] Result<std::vector<std::string>> list(const std::string& path) const override {
     return context_.files.list(path);
   }
@@ -52,6 +57,11 @@ class RememberingFiles final : public HostFiles {
   [[nodiscard]] Status remember(const std::string& path,
                                 Originals::Change change = Originals::Change::any) const {
     return originals_.keep(context_, {path}, change);
+  }
+  // Of what comes to be there.
+  [[nodiscard]] Status remember_place(const std::string& path) const {
+    TRYV(remember(path));
+    return originals_.note_written(path);
   }
 
   Context context_;

@@ -15,6 +15,7 @@
 #include "agent/resources/user.h"
 #include "agent/secret_source.h"
 #include "base/text.h"
+#include "crypto/random.h"
 #include "objects/store.h"
 
 namespace consort::agent {
@@ -250,6 +251,31 @@ void compare_metadata(const Metadata& wanted, const Entry& entry, Verdict& verdi
     verdict.add("group", std::to_string(entry.stamp.gid), std::to_string(*wanted.gid));
 }
 
+Json bytes_to_json(std::string_view bytes) {
+  return is_utf8(bytes) ? Json(bytes) : Json::object({{"bytes", crypto::to_base64url(bytes)}});
+}
+
+std::string bytes_from_json(const Json* json) {
+  if (json == nullptr) return "";
+  if (json->is_string()) return json->as_string();
+  return crypto::from_base64url(json->string_or("bytes")).value_or("");
+}
+
+Metadata captured_metadata(const Json& before) {
+  Metadata out;
+  out.mode =
+      static_cast<mode_t>(std::strtoul(before.string_or("mode", "0600").c_str(), nullptr, 8));
+  out.uid = static_cast<uid_t>(before.int_or("uid"));
+  out.gid = static_cast<gid_t>(before.int_or("gid"));
+  out.attributes.emplace();
+  if (const Json* attributes = before.find("attributes");
+      attributes != nullptr && attributes->is_object()) {
+    for (const auto& [name, value] : attributes->as_object())
+      out.attributes->emplace(name, bytes_from_json(&value));
+  }
+  return out;
+}
+
 Result<Json> capture_path(const Context& context, const std::string& path) {
   const Entry entry = TRY(context.files.look(path));
   Json out = Json::object({{"kind", entry_kind_name(entry.kind)}});
@@ -257,13 +283,15 @@ Result<Json> capture_path(const Context& context, const std::string& path) {
   out["mode"] = mode_text(entry.mode());
   out["uid"] = entry.stamp.uid;
   out["gid"] = entry.stamp.gid;
-  if (entry.kind == EntryKind::symlink) out["target"] = entry.target;
+  if (entry.kind == EntryKind::symlink) out["target"] = bytes_to_json(entry.target);
+  for (const auto& [name, value] : TRY(context.files.attributes(path)))
+    out["attributes"][name] = bytes_to_json(value);
   if (const auto backup = TRY(context.back_up(path))) out["backup"] = backup->str();
   return out;
 }
 
 Status revert_path(const Context& context, const Json& record) {
-  const std::string path = record.string_or("path");
+  const std::string path = bytes_from_json(record.find("path"));
   const Json* before = record.find("before");
   if (path.empty() || before == nullptr || !before->is_object()) return {};
   const std::string kind = before->string_or("kind");
@@ -277,12 +305,9 @@ Status revert_path(const Context& context, const Json& record) {
     }
     return context.files.remove(path);
   }
-  Metadata meta;
-  meta.mode =
-      static_cast<mode_t>(std::strtoul(before->string_or("mode", "0600").c_str(), nullptr, 8));
-  meta.uid = static_cast<uid_t>(before->int_or("uid"));
-  meta.gid = static_cast<gid_t>(before->int_or("gid"));
-  if (kind == "symlink") return context.files.make_symlink(path, before->string_or("target"));
+  const Metadata meta = captured_metadata(*before);
+  if (kind == "symlink")
+    return context.files.make_symlink(path, bytes_from_json(before->find("target")));
   if (kind == "directory")
     return now.kind == EntryKind::directory ? context.files.set_metadata(path, meta)
                                             : context.files.make_directory(path, meta);

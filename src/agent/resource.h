@@ -135,6 +135,8 @@ class Resource {
   [[nodiscard]] virtual std::vector<std::string> provides() const { return {}; }
   [[nodiscard]] virtual std::vector<std::string> uses() const { return {}; }
   [[nodiscard]] virtual bool wants_absence() const { return false; }
+  // Whether what it claims is the same whatever was there before: not where it keeps a content.
+  [[nodiscard]] virtual bool decides_on_all() const { return true; }
   // The state of what it claims, for `onRemoval: revert`; null when there is nothing to go back to.
   [[nodiscard]] virtual Result<Json> capture(const Context& /*context*/) const { return Json(); }
   // What a daemon after it runs with: a digest of desired content, or nullopt when it is no
@@ -201,8 +203,14 @@ struct Ownership {
 // Adds "mode", "owner", "group" changes for what differs from `entry`.
 void compare_metadata(const Metadata& wanted, const Entry& entry, Verdict& verdict);
 
+// Bytes of the disk in JSON, which is text: as they are, or { bytes } in base64url of what is no
+// UTF-8. Read: "" of anything else, or of null.
+[[nodiscard]] Json bytes_to_json(std::string_view bytes);
+[[nodiscard]] std::string bytes_from_json(const Json* json);
+
 // The state of one path as a record, and back to it: shared by the types that own a path.
 [[nodiscard]] Result<Json> capture_path(const Context& context, const std::string& path);
+[[nodiscard]] Metadata captured_metadata(const Json& before);
 // Error conflict: others use it as well, it stays.
 [[nodiscard]] Status revert_path(const Context& context, const Json& record);
 

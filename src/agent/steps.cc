@@ -324,7 +324,7 @@ Result<StepResult> Steps::stop(const PerformStep& work) {
 Result<StepResult> Steps::start(const PerformStep& work) {
   const Version& owner = *owner_of(work);
   TRYV(files_.unpack(shop_.store, owner));
-  TRYV(files_.hand_over(owner));
+  TRYV(keeper_.hand_over(owner));
   TRYV(keeper_.set(owner, DaemonPart::with));
   if (keeper_.daemon()) {
     PassOptions only;
@@ -422,7 +422,7 @@ Status Steps::switch_to(const Version* version, const Version* from) {
     shop_.note(std::move(event));
   const std::string trouble = first_trouble(keeper_, report);
   if (!trouble.empty()) return fail(ErrorCode::unavailable, trouble);
-  TRYV(files_.hand_over(*version));
+  TRYV(keeper_.hand_over(*version));
   if (from != nullptr && from->manifest.daemon && !version->manifest.daemon)
     TRYV(shop_.supervisor->remove(service_));
   return keeper_.release_leftovers();

@@ -7,6 +7,7 @@
 
 #include "base/address_range.h"
 #include "base/json_reader.h"
+#include "base/text.h"
 
 namespace consort::plan {
 namespace {
@@ -22,6 +23,10 @@ Result<Admission> admission_from_json(const Json& json, const std::string& path)
   const std::string mode = reader.string("mode");
   const std::vector<std::string> sources = reader.strings("sources");
   TRYV(reader.finish(UnknownMembers::ignore));
+  const std::string_view service = out.service;
+  if (!is_name(service.starts_with("class:") ? service.substr(6) : service))
+    return fail(ErrorCode::invalid_input, fmt::format("{}.service: no name of a service", path))
+        .hint("letters, digits, '-', '_' and '.', at most 63; of a class: class:NAME");
   out.mode = TRY(access_mode_from_name(mode));
   std::vector<AddressRange> ranges;
   ranges.reserve(sources.size());

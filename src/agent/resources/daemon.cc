@@ -217,9 +217,9 @@ Result<std::unique_ptr<Resource>> parse_daemon(JsonReader& reader, const fs::pat
   constexpr std::array<std::string_view, 3> kOwnUnits = {"agent", "controller", "gateway"};
   if (std::find(kOwnUnits.begin(), kOwnUnits.end(), spec.name) != kOwnUnits.end())
     reader.note(fail(ErrorCode::invalid_input,
-                     fmt::format("{}: a daemon cannot be called '{}': consort-{}.service is "
-                                 "Consort's own",
-                                 path, spec.name, spec.name))
+                     fmt::format("a daemon cannot be called '{}': consort-{}.service is Consort's "
+                                 "own",
+                                 spec.name, spec.name))
                     .hint("give the service another name"));
   spec.argv = reader.strings("argv");
   if (spec.argv.empty() || spec.argv[0].empty())

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "agent/overlay_files.h"
 #include "base/text.h"
@@ -321,16 +322,24 @@ class DirectoryResource final : public Resource {
     if (entry.kind == EntryKind::absent) return steps;
     for (std::string& path : TRY(removals(context, tree)))
       steps.push_back({Step::Kind::remove, std::move(path), {}, {}, {}});
-    if (recurse_) TRYV(plan_others(context, path_, entry.stamp.device, own, tree, steps, evidence));
+    if (!recurse_) return steps;
+    std::set<std::string> going;
+    for (const Step& step : steps) {
+      if (step.kind == Step::Kind::remove || step.kind == Step::Kind::set_aside)
+        going.insert(step.path);
+    }
+    TRYV(plan_others(context, path_, entry.stamp.device, own, tree, going, steps, evidence));
     return steps;
   }
 
-  // recurse covers what is there besides the tree, too.
+  // recurse covers what is there besides the tree, too, and stays there.
   Status plan_others(const Context& context, const std::string& folder, std::uint64_t device,
                      const Metadata& own, const std::map<std::string, struct stat>& tree,
-                     std::vector<Step>& steps, std::vector<Evidence>& evidence) const {
+                     const std::set<std::string>& going, std::vector<Step>& steps,
+                     std::vector<Evidence>& evidence) const {
     for (const std::string& name : TRY(context.files.list(folder))) {
       const std::string path = join_path(folder, name);
+      if (going.contains(path)) continue;
       const Entry entry = TRY(context.files.look(path));
       const bool directory = entry.kind == EntryKind::directory;
       if ((!directory && entry.kind != EntryKind::file) || entry.stamp.device != device) continue;
@@ -338,7 +347,7 @@ class DirectoryResource final : public Resource {
         add_metadata_step(entry, path, metadata_below(own, entry.mode(), directory), steps);
         evidence.push_back({path, entry.stamp});
       }
-      if (directory) TRYV(plan_others(context, path, device, own, tree, steps, evidence));
+      if (directory) TRYV(plan_others(context, path, device, own, tree, going, steps, evidence));
     }
     return {};
   }

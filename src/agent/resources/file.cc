@@ -95,6 +95,7 @@ class FileResource final : public Resource {
     return out;
   }
   [[nodiscard]] bool wants_absence() const override { return absent_; }
+  [[nodiscard]] bool decides_on_all() const override { return absent_ || (has_content_ && !once_); }
   [[nodiscard]] Result<Json> capture(const Context& context) const override {
     if (!holds_secrets()) return capture_path(context, path_);
     // What is in its place was most likely written by hand, with the secret in it.

@@ -20,9 +20,9 @@ inline constexpr std::string_view kBootDropIn = "consort-access.conf";
 struct BootGuard {
   fs::path rules;    // a file for the program nft
   fs::path program;  // nft
-  // Those that stand behind a guarded port; true: none of them may start while the rules are not
-  // there.
-  std::map<std::string, bool> daemons;
+  // Services that stand behind a guarded port; true: none of their daemons may start while the
+  // rules are not there.
+  std::map<std::string, bool> services;
 };
 
 // Error invalid_input: a path that a unit cannot hold.

@@ -236,18 +236,52 @@ class SystemdSupervisor final : public Supervisor {
     if (TRY(property_string(unit, kUnit, "ActiveState")) != "active")
       loaded = run_job_of_unit("StartUnit", unit, seconds(70));
     BootGuard kept = guard;
-    for (auto& [name, must] : kept.daemons) must = must && loaded.has_value();
-    if (TRY(put_boot_drop_ins(kept.daemons))) TRYV(call(bus_.get(), "Reload"));
+    for (auto& [name, must] : kept.services) must = must && loaded.has_value();
+    if (TRY(put_boot_drop_ins(kept.services))) TRYV(call(bus_.get(), "Reload"));
     return loaded;
   }
 
-  // These and no others; whether anything has changed.
-  Result<bool> put_boot_drop_ins(const std::map<std::string, bool>& daemons) {
+  // The service's own daemon, and those that it has beside it (its resources of this type).
+  [[nodiscard]] std::vector<std::string> units_of(const std::string& service) const {
+    std::vector<std::string> out;
+    if (!is_name(service)) return out;  // the base service of a class has none of its own
+    out.push_back(unit_name(service));
+    const std::string beside = fmt::format("consort-{}.", service);
+    std::error_code ec;
+    for (const auto& item : fs::directory_iterator(options_.unit_folder, ec)) {
+      const std::string unit = item.path().filename().string();
+      if (unit.starts_with(beside) && unit.ends_with(".service") && unit != out.front())
+        out.push_back(unit);
+    }
+    return out;
+  }
+
+  // A daemon that comes beside a service's own waits at a boot for what that one waits for.
+  Status wait_like_its_service(const std::string& name) {
+    const auto drop_in = [&](const std::string& daemon) {
+      return options_.unit_folder / (unit_name(daemon) + ".d") / kBootDropIn;
+    };
+    for (std::size_t dot = name.find('.'); dot != std::string::npos;
+         dot = name.find('.', dot + 1)) {
+      const auto text = read_file(drop_in(name.substr(0, dot)), 1U << 16U);
+      if (!text) continue;
+      TRYV(make_folders(drop_in(name).parent_path()));
+      return write_file_atomic(drop_in(name), *text, 0644);
+    }
+    return {};
+  }
+
+  // Of these and of no others; whether anything has changed.
+  Result<bool> put_boot_drop_ins(const std::map<std::string, bool>& services) {
     bool changed = false;
     std::map<fs::path, std::string> wanted;
-    for (const auto& [name, must] : daemons) {
-      const fs::path folder = options_.unit_folder / (unit_name(name) + ".d");
-      wanted.emplace(folder / kBootDropIn, render_boot_drop_in(must));
+    for (const auto& [name, must] : services) {
+      for (const std::string& unit : units_of(name)) {
+        const fs::path file = options_.unit_folder / (unit + ".d") / kBootDropIn;
+        // A unit that belongs to two by its name obeys the stricter.
+        const auto [it, made] = wanted.emplace(file, render_boot_drop_in(must));
+        if (!made && must) it->second = render_boot_drop_in(must);
+      }
     }
     std::vector<fs::path> old;
     std::error_code ec;
@@ -326,6 +360,7 @@ class SystemdSupervisor final : public Supervisor {
 
   Status install(const std::string& name, const std::string& text) {
     TRYV(write_record(name, -1));
+    TRYV(wait_like_its_service(name));
     TRYV(write_file_atomic(unit_path(name), text, 0644));
     TRYV(call(bus_.get(), "Reload"));
     TRYV(change_unit_files("EnableUnitFiles", name));

@@ -123,43 +123,47 @@ TEST_F(SystemdSupervisorTest, AFailedStartShowsTheLastOutput) {
   EXPECT_FALSE(status().running);
 }
 
+// A unit that has been active once in this boot is believed, so what cannot be loaded comes first.
 // The rules are none: the program only has to be there.
-TEST_F(SystemdSupervisorTest, ADaemonBehindAGuardedPortWaitsForTheRulesAtABoot) {
+TEST_F(SystemdSupervisorTest, DaemonsBehindAGuardedPortWaitForTheRulesAtABootWhereTheyCanBeLoaded) {
   const fs::path units = "/etc/systemd/system";
-  const fs::path drop_in = units / fmt::format("consort-{}.service.d", name()) / kBootDropIn;
+  const auto drop_in = [&](const std::string& daemon) {
+    return units / fmt::format("consort-{}.service.d", daemon) / kBootDropIn;
+  };
+  const std::string beside = name() + ".beside";
   if (fs::exists(units / kBootUnit)) GTEST_SKIP() << "an agent guards ports here";
   ASSERT_TRUE(supervisor->ensure(sleeper()));
   const pid_t first = status().pid;
   const fs::path rules = folder.path() / "access.nft";
   ASSERT_TRUE(write_file_atomic(rules, "", 0600));
-  const BootGuard guard{rules, "/bin/true", {{name(), true}}};
+  const bool was_active =
+      supervisor->guard_boot(BootGuard{rules, "/bin/false", {{name(), true}}}).has_value();
+  if (!was_active) {  // once in a boot
+    EXPECT_THAT(read_file(drop_in(name())).value(), ::testing::HasSubstr("Wants="));
+  }
+  // No service's name leads elsewhere.
+  const BootGuard guard{rules, "/bin/true", {{name(), true}, {"x/../ssh", true}}};
   const auto put = supervisor->guard_boot(guard);
   ASSERT_TRUE(put) << render_error(put.error());
+  EXPECT_FALSE(fs::exists(units / "ssh.service.d" / kBootDropIn));
   EXPECT_TRUE(fs::is_symlink(units / "sysinit.target.wants" / kBootUnit));
-  EXPECT_THAT(read_file(drop_in).value(), ::testing::HasSubstr("Requires="));
+  EXPECT_THAT(read_file(drop_in(name())).value(), ::testing::HasSubstr("Requires="));
   EXPECT_EQ(supervisor->ensure(sleeper()).value(), EnsureOutcome::kept);
   EXPECT_EQ(status().pid, first) << "access restarts nobody";
+  // What comes beside it waits, too, at once and after the next word about access.
+  DaemonSpec other = sleeper();
+  other.name = beside;
+  ASSERT_TRUE(supervisor->ensure(other));
+  EXPECT_THAT(read_file(drop_in(beside)).value(), ::testing::HasSubstr("Requires="));
+  ASSERT_TRUE(supervisor->guard_boot(guard));
+  EXPECT_TRUE(fs::exists(drop_in(beside)));
+  ASSERT_TRUE(supervisor->remove(beside));
   ASSERT_TRUE(supervisor->guard_boot(std::nullopt));
   EXPECT_FALSE(fs::exists(units / kBootUnit));
   EXPECT_FALSE(fs::exists(fs::symlink_status(units / "sysinit.target.wants" / kBootUnit)));
-  EXPECT_FALSE(fs::exists(drop_in.parent_path()));
+  for (const std::string& daemon : {name(), beside})
+    EXPECT_FALSE(fs::exists(drop_in(daemon).parent_path()));
   EXPECT_EQ(status().pid, first);
-}
-
-TEST_F(SystemdSupervisorTest, RulesThatCannotBeLoadedHoldNoDaemonBack) {
-  const fs::path units = "/etc/systemd/system";
-  if (fs::exists(units / kBootUnit)) GTEST_SKIP() << "an agent guards ports here";
-  // A unit that has been active once in this boot is believed: this one is new.
-  const BootGuard guard{folder.path() / "none.nft", "/bin/false", {{name(), true}}};
-  const auto put = supervisor->guard_boot(guard);
-  if (put) {
-    ASSERT_TRUE(supervisor->guard_boot(std::nullopt));
-    GTEST_SKIP() << "it has been active in this boot";
-  }
-  const fs::path drop_in = units / fmt::format("consort-{}.service.d", name()) / kBootDropIn;
-  EXPECT_THAT(read_file(drop_in).value(), ::testing::HasSubstr("Wants="));
-  EXPECT_TRUE(supervisor->ensure(sleeper()));
-  ASSERT_TRUE(supervisor->guard_boot(std::nullopt));
 }
 
 TEST_F(SystemdSupervisorTest, StopEndsIt) {

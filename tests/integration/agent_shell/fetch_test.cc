@@ -35,6 +35,19 @@ TEST_F(AgentShellTest, ATransferGoesOnWhereItBrokeOffAlsoInAnotherLife) {
             10);
 }
 
+TEST_F(AgentShellTest, AnObjectForWhichThereIsNoRoomIsNotBegun) {
+  given_version_1_runs();
+  controller.claimed_beyond = std::uint64_t{1} << 50U;
+  plan::Manifest two = heart("2");
+  two.artifacts["endless"] = {plan::Artifact::Kind::file, controller.store.put("…").value()};
+  static_cast<void>(install(two, "r2"));
+  const auto report = controller.outcome("shop", "r2");
+  ASSERT_TRUE(report);
+  EXPECT_EQ(report->outcome->result, plan::Outcome::Result::reverted);
+  EXPECT_THAT(report->outcome->message, ::testing::HasSubstr("there is no room for it"));
+  EXPECT_TRUE(beats("1"));
+}
+
 TEST_F(AgentShellTest, AMissingObjectIsAClearFailureAndChangesNothing) {
   given_version_1_runs();
   plan::Manifest two = heart("2");

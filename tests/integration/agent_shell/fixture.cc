@@ -180,9 +180,10 @@ void FakeController::object(const http::Request& request, const http::Responder&
   }
   http::Response response;
   response.status = 206;
-  response.headers.set("Content-Range", "bytes " + std::to_string(from) + "-" +
-                                            std::to_string(from + bytes.size() - 1) + "/" +
-                                            std::to_string(store.size(digest).value()));
+  response.headers.set("Content-Range",
+                       "bytes " + std::to_string(from) + "-" +
+                           std::to_string(from + bytes.size() - 1) + "/" +
+                           std::to_string(store.size(digest).value() + claimed_beyond));
   response.body = bytes;
   responder.send(std::move(response));
 }

@@ -11,6 +11,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 
 plan::Admission sql(plan::AccessMode mode = plan::AccessMode::enforce) {
   return {5432, "db", "sql", mode, {"10.0.0.7", "10.1.0.0/16", "fd00::/8"}};
@@ -258,6 +259,31 @@ TEST(AgentAccess, WhileAVersionComesThePortsOfBothAreGuarded) {
   const Output begun = core.on_manifests("db", both);
   ASSERT_TRUE(guards(begun));
   EXPECT_THAT(core.admissions(), ElementsAre(sql(), next));
+}
+
+TEST(AgentAccess, AllServicesThatOfferAGuardedPortStandBehindIt) {
+  Core core = with_a_database(plan::Admissions{sql()});
+  EXPECT_THAT(core.guarded().services, ElementsAre(Pair("db", true)));
+  plan::Target both = that_wants(2, "m", {sql()});
+  both.instances["other"].wanted = plan::InstanceState{Digest::of("n")};
+  both.instances["other"].attempt = "n";
+  static_cast<void>(core.on_target(both).value());
+  // The rules stay the same; who waits for them at the next boot does not.
+  const Output begun = core.on_manifests("other", offer("n", 5432));
+  ASSERT_TRUE(guards(begun));
+  EXPECT_THAT(std::get<GuardPorts>(begun.work.front()).services,
+              ElementsAre(Pair("db", true), Pair("other", true)));
+}
+
+TEST(AgentAccess, ANameThatIsNoServicesIsNotTaken) {
+  for (const char* name : {"x/../ssh", "", "class:", "a b", ".."}) {
+    plan::Admission odd = sql();
+    odd.service = name;
+    EXPECT_FALSE(plan::admissions_from_json(plan::admissions_to_json({odd}), "admissions")) << name;
+  }
+  plan::Admission base = sql();
+  base.service = "class:web";
+  EXPECT_TRUE(plan::admissions_from_json(plan::admissions_to_json({base}), "admissions"));
 }
 
 TEST(AgentAccess, AManifestThatCannotBeReadAnyMoreDoesNotOpenItsPort) {

@@ -91,11 +91,11 @@ TEST_F(BootRulesTest, TheFileIsThereBeforeTheUnitThatLoadsIt) {
   const plan::Admissions admissions = {port(80, "web", plan::AccessMode::audit),
                                        port(5432, "db", plan::AccessMode::enforce),
                                        port(5433, "db", plan::AccessMode::audit)};
-  rules.keep(admissions, "/usr/sbin/nft");
+  rules.keep(admissions, {{"db", true}, {"web", false}}, "/usr/sbin/nft");
   EXPECT_EQ(supervisor.text, access_rules(admissions));
   ASSERT_TRUE(supervisor.guarded);
   EXPECT_EQ(supervisor.guarded->rules, file);
-  EXPECT_THAT(supervisor.guarded->daemons, ElementsAre(Pair("db", true), Pair("web", false)));
+  EXPECT_THAT(supervisor.guarded->services, ElementsAre(Pair("db", true), Pair("web", false)));
   struct stat info {};
   ASSERT_EQ(::stat(file.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777U, 0600U);
@@ -103,8 +103,8 @@ TEST_F(BootRulesTest, TheFileIsThereBeforeTheUnitThatLoadsIt) {
 }
 
 TEST_F(BootRulesTest, NothingIsLeftWhereNothingIsGuarded) {
-  rules.keep({port(5432, "db", plan::AccessMode::enforce)}, "/usr/sbin/nft");
-  rules.keep({}, "/usr/sbin/nft");
+  rules.keep({port(5432, "db", plan::AccessMode::enforce)}, {{"db", true}}, "/usr/sbin/nft");
+  rules.keep({}, {}, "/usr/sbin/nft");
   EXPECT_FALSE(supervisor.guarded);
   EXPECT_FALSE(supervisor.text.empty()) << "no unit is left without its file";
   EXPECT_FALSE(fs::exists(file));
@@ -113,10 +113,10 @@ TEST_F(BootRulesTest, NothingIsLeftWhereNothingIsGuarded) {
 TEST_F(BootRulesTest, ATroubleIsToldOnceAndThatItIsOver) {
   supervisor.broken = true;
   for (int i = 0; i < 2; ++i)
-    rules.keep({port(5432, "db", plan::AccessMode::enforce)}, "/usr/sbin/nft");
+    rules.keep({port(5432, "db", plan::AccessMode::enforce)}, {{"db", true}}, "/usr/sbin/nft");
   EXPECT_THAT(told, ElementsAre("systemd says no"));
   supervisor.broken = false;
-  rules.keep({port(5432, "db", plan::AccessMode::enforce)}, "/usr/sbin/nft");
+  rules.keep({port(5432, "db", plan::AccessMode::enforce)}, {{"db", true}}, "/usr/sbin/nft");
   EXPECT_THAT(told, ElementsAre("systemd says no", ""));
 }
 

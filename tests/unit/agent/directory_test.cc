@@ -155,6 +155,18 @@ TEST(Directory, RecurseSetsTheModeOfAllAndExecuteBitsOnlyWhereTheyWere) {
   EXPECT_EQ(host.mode("/srv/data/tool"), 0755U);
 }
 
+TEST(Directory, WhatAPurgeRemovesNeedsNoModeBefore) {
+  HostFolder host;
+  host.put("/srv/extra", "x");
+  host.put("/srv/folder/deep", "x");
+  ::chmod(host.at("/srv/extra").c_str(), 0666);
+  Json spec = Json::object({{"type", "directory"}, {"path", "/srv"}, {"mode", "0750"}});
+  spec["recurse"] = spec["purge"] = true;
+  const PassReport report = host.twice({{"srv", spec}});
+  EXPECT_EQ(report.failed, 0U) << render_report(report);
+  EXPECT_TRUE(fs::is_empty(host.at("/srv")));
+}
+
 TEST(Directory, AbsenceOfAFullOneNeedsPurge) {
   HostFolder host;
   host.put("/srv/old/x", "x");

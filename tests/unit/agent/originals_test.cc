@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
+#include "agent/real_files.h"
 #include "host_folder.h"
 
 namespace consort::agent {
@@ -107,6 +109,121 @@ TEST_F(OriginalsTest, EveryChangeOfPathsIsUndone) {
   EXPECT_THAT(go_back(), ::testing::IsEmpty());
   EXPECT_EQ(everything(), before);
   EXPECT_THAT(host.converger->leftovers(), ::testing::IsEmpty());
+}
+
+// Names of files are bytes, JSON is text.
+TEST_F(OriginalsTest, WhatHasANameThatIsNoTextComesBackToo) {
+  host.put("/srv/app/caf\xe9", "by hand\n");
+  fs::create_symlink("/nowhere/\xff", host.at("/srv/app/link"));
+  fs::create_symlink("/nowhere/\xfe", host.at("/etc/link"));
+  const auto before = everything();
+  begin();
+  Json app = directory("/srv/app");
+  app["purge"] = true;
+  Json ours = link("/etc/link", "ours");
+  ours["onRemoval"] = "revert";
+  ASSERT_EQ(host.pass({{"app", app}, {"link", ours}}).failed, 0U);
+  ASSERT_EQ(host.get("/srv/app/caf\xe9"), "(absent)");
+  EXPECT_FALSE(Originals::backups_of(host.outside() / "originals")->empty());
+  EXPECT_THAT(go_back(), ::testing::IsEmpty());
+  EXPECT_EQ(everything(), before);
+  // The ledger's own memory of it, too.
+  host.twice({{"link", ours}});
+  ASSERT_TRUE(host.converger->set_resources({}));
+  ASSERT_TRUE(host.converger->release({"link"}));
+  EXPECT_EQ(everything(), before);
+}
+
+// Whoever may read a file by its access list, its group may not.
+TEST_F(OriginalsTest, AttributesComeBackAndNoOthers) {
+  const auto set = [&](const std::string& path, const char* name, const std::string& value) {
+    return ::setxattr(host.at(path).c_str(), name, value.data(), value.size(), 0) == 0;
+  };
+  const auto get = [&](const std::string& path, const char* name) {
+    std::array<char, 256> value{};
+    const ssize_t size = ::getxattr(host.at(path).c_str(), name, value.data(), value.size());
+    return size < 0 ? std::string("(none)")
+                    : std::string(value.data(), static_cast<std::size_t>(size));
+  };
+  for (const char* path : {"/etc/gone", "/etc/conf", "/etc/plain", "/srv/purged/it"})
+    host.put(path, "by hand\n");
+  if (!set("/etc/gone", "user.who", "ann")) GTEST_SKIP() << "this file system has no attributes";
+  for (const char* path : {"/etc/conf", "/srv/purged/it"})
+    ASSERT_TRUE(set(path, "user.who", "ann"));
+  begin();
+  Json gone = Json::object({{"type", "file"}, {"path", "/etc/gone"}, {"ensure", "absent"}});
+  Json purged = directory("/srv/purged");
+  purged["purge"] = true;
+  ASSERT_EQ(host.pass({{"gone", gone},
+                       {"purged", purged},
+                       {"conf", file_spec("/etc/conf", "ours\n")},
+                       {"plain", file_spec("/etc/plain", "ours\n")}})
+                .failed,
+            0U);
+  ASSERT_TRUE(set("/etc/plain", "user.who", "a hook"));
+  ASSERT_TRUE(set("/etc/conf", "user.who", "a hook"));
+  EXPECT_THAT(go_back(), ::testing::IsEmpty());
+  for (const char* path : {"/etc/gone", "/etc/conf", "/srv/purged/it"})
+    EXPECT_EQ(get(path, "user.who"), "ann") << path;
+  EXPECT_EQ(get("/etc/plain", "user.who"), "(none)");
+}
+
+// Killed between the word that it will be moved aside and the move, as often as it happens.
+TEST_F(OriginalsTest, WhatWasMovedAsideAtTheSecondTryComesBack) {
+  host.put("/srv/blocked/inside", "in the way\n");
+  begin();
+  const auto files = RealFiles::open(host.root()).value();
+  Accounts accounts(*files, false);
+  SystemProcessRunner runner;
+  const Context context{*files, accounts, runner, host.root(), host.outside() / "state"};
+  ASSERT_TRUE(originals.keep(context, {"/srv/blocked"}, Originals::Change::any));
+  ASSERT_TRUE(originals.note_aside("/srv/blocked", "/srv/blocked.consort-aside-1"));
+  ASSERT_TRUE(originals.note_aside("/srv/blocked", "/srv/blocked.consort-aside-2"));
+  fs::rename(host.at("/srv/blocked"), host.at("/srv/blocked.consort-aside-2"));
+  host.put("/srv/blocked", "a file now\n");
+  EXPECT_THAT(go_back(), ::testing::IsEmpty());
+  EXPECT_EQ(host.get("/srv/blocked/inside"), "in the way\n");
+}
+
+// An operator's edit of a file whose own original is older still.
+TEST_F(OriginalsTest, WhatWasPurgedAndThenRevertedIsWhatItWasBefore) {
+  host.put("/srv/app/conf", "before Consort\n");
+  Json once = file_spec("/srv/app/conf", "ours\n");
+  once["onRemoval"] = "revert";
+  host.twice({{"conf", once}});
+  host.put("/srv/app/conf", "by hand\n");
+  begin();
+  Json app = directory("/srv/app");
+  app["purge"] = true;
+  ASSERT_EQ(host.pass({{"app", app}}).failed, 0U);
+  ASSERT_TRUE(host.converger->release({"conf"}));
+  ASSERT_EQ(host.get("/srv/app/conf"), "before Consort\n");
+  EXPECT_THAT(go_back(), ::testing::IsEmpty());
+  EXPECT_EQ(host.get("/srv/app/conf"), "by hand\n");
+}
+
+TEST_F(OriginalsTest, OnlyWhoDecidesOnAContentExcusesItsLoss) {
+  Json mode = Json::object({{"type", "file"}, {"path", "/a"}, {"mode", "0600"}});
+  Json once = file_spec("/b", "ours\n");
+  once["replace"] = "once";
+  Json gone = Json::object({{"type", "file"}, {"path", "/d"}, {"ensure", "absent"}});
+  ASSERT_TRUE(host.converger->set_resources(
+      {{"a", mode}, {"b", once}, {"c", file_spec("/c", "ours\n")}, {"d", gone}}));
+  for (const char* path : {"/a", "/b"}) EXPECT_FALSE(host.converger->decides_on(path)) << path;
+  for (const char* path : {"/c", "/d"}) EXPECT_TRUE(host.converger->decides_on(path)) << path;
+}
+
+// What is lost of a command's record is tried again by its name.
+TEST_F(OriginalsTest, ARecordThatDidNotComeBackIsNamedAgain) {
+  begin();
+  const fs::path record = host.outside() / "commands/one";
+  ASSERT_TRUE(originals.keep_record(record));
+  // A folder that is not empty stands where the record was not.
+  fs::create_directories(record / "inside");
+  fs::permissions(host.outside() / "commands", fs::perms::owner_all);
+  Originals later(host.outside() / "originals", host.outside() / "own");
+  EXPECT_TRUE(host.converger->bring_back(later, {record.string()})->empty());
+  EXPECT_FALSE(fs::exists(record)) << "it was asked for by its name";
 }
 
 TEST_F(OriginalsTest, TheFirstChangeCountsAndAnotherTransitionBeginsAnew) {
