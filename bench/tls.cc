@@ -278,6 +278,53 @@ double cryptography_rate() {
   return median(rates);
 }
 
+// What everybody who takes OpenSSL as it comes would have: its own settings, a blocking socket, one
+// client after the other, nothing but handshakes.
+class PlainServer {
+ public:
+  PlainServer(const fs::path& folder, const http::TlsTrust& trust)
+      : context_(SSL_CTX_new(TLS_server_method())),
+        listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    must(write_file_atomic(folder / "roots.pem", trust.roots_pem));
+    SSL_CTX_set_min_proto_version(context_, TLS1_3_VERSION);
+    SSL_CTX_set_verify(context_, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    constexpr std::string_view kName = "bench";
+    SSL_CTX_set_session_id_context(context_, reinterpret_cast<const unsigned char*>(kName.data()),
+                                   kName.size());
+    sockaddr_in here{};
+    here.sin_family = AF_INET;
+    here.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof here;
+    if (SSL_CTX_load_verify_locations(context_, (folder / "roots.pem").c_str(), nullptr) != 1 ||
+        SSL_CTX_use_certificate_chain_file(context_, (folder / "server.pem").c_str()) != 1 ||
+        SSL_CTX_use_PrivateKey_file(context_, (folder / "server.key").c_str(), SSL_FILETYPE_PEM) !=
+            1 ||
+        ::bind(listener_.get(), reinterpret_cast<sockaddr*>(&here), size) != 0 ||
+        ::listen(listener_.get(), 512) != 0 ||
+        ::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&here), &size) != 0)
+      give_up("the plain server cannot be made");
+    port_ = ntohs(here.sin_port);
+  }
+  ~PlainServer() { SSL_CTX_free(context_); }
+  PlainServer(const PlainServer&) = delete;
+  PlainServer& operator=(const PlainServer&) = delete;
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+  void serve(int count) const {
+    for (int i = 0; i < count; ++i) {
+      const Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      SSL* const ssl = SSL_new(context_);
+      SSL_set_fd(ssl, fd.get());
+      if (SSL_accept(ssl) != 1) give_up("a handshake of the plain server failed");
+      SSL_free(ssl);
+    }
+  }
+
+ private:
+  SSL_CTX* const context_;
+  const Fd listener_;
+  std::uint16_t port_ = 0;
+};
+
 struct Identities {
   http::TlsIdentity server;
   http::TlsTrust trust;
@@ -297,6 +344,22 @@ Identities make_identities(const fs::path& folder) {
   must(write_file_atomic(folder / "client.pem", client.certificate_chain_pem));
   must(write_file_atomic(folder / "client.key", client.private_key_pem.reveal(), 0600));
   return {issue(crypto::IdentityKind::controller, "c1"), {authority.trust_anchor().to_pem()}};
+}
+
+double plain_rate(const fs::path& folder, const Identities& identities) {
+  must(write_file_atomic(folder / "server.pem", identities.server.certificate_chain_pem));
+  must(write_file_atomic(folder / "server.key", identities.server.private_key_pem.reveal(), 0600));
+  const PlainServer server(folder, identities.trust);
+  say(fmt::format("{} × full, by OpenSSL alone", kHandshakes));
+  std::vector<double> rates;
+  for (int run = 0; run < 3; ++run) {
+    const Clients clients = start_clients("full", server.port(), folder);
+    rates.push_back(kHandshakes / cost_of([&] { server.serve(kHandshakes); }).cpu);
+    int status = 0;
+    ::waitpid(clients.pid, &status, 0);
+    if (status != 0) give_up("the clients failed");
+  }
+  return median(rates);
 }
 
 std::uint16_t port_of(const std::string& address) {
@@ -333,6 +396,13 @@ void measure() {
                   Better::more});
   record.add_key(
       {"handshake_cryptography_per_cpu_s", cryptography_rate(), "1/s", {}, "", {}, Better::more});
+  record.add_key({"plain_handshakes_per_cpu_s",
+                  plain_rate(folder.path(), identities),
+                  "1/s",
+                  {},
+                  "",
+                  {},
+                  Better::more});
   record.add_key({"resumed_handshakes_per_cpu_s",
                   median_rate(kHandshakes, "resumed", port, folder.path()),
                   "1/s",

@@ -272,6 +272,26 @@ std::string quote_argv(const std::vector<std::string>& argv) {
       out += word;
       continue;
     }
+    const bool has_control = std::any_of(word.begin(), word.end(), [](char c) {
+      return static_cast<unsigned char>(c) < ' ' || c == 0x7f;
+    });
+    if (has_control) {
+      // As bash reads it: who looks at it sees what is there, on one line.
+      out += "$'";
+      for (const char c : word) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (c == '\n') {
+          out += "\\n";
+        } else if (byte < ' ' || byte == 0x7f) {
+          out += fmt::format("\\x{:02x}", byte);
+        } else {
+          if (c == '\'' || c == '\\') out += '\\';
+          out += c;
+        }
+      }
+      out += '\'';
+      continue;
+    }
     out += '\'';
     for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
     out += '\'';

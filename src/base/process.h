@@ -68,7 +68,8 @@ class SystemProcessRunner final : public ProcessRunner {
 // A program that a file in `folder` names: it runs there, and relative paths of it start there.
 [[nodiscard]] ProcessSpec program_from(const fs::path& folder, std::vector<std::string> argv);
 
-// For messages and plain shells: each word quoted when it needs it.
+// For messages and shells: each word quoted when it needs it, on one line whatever is in it ($'…',
+// which bash reads, where there are control characters).
 [[nodiscard]] std::string quote_argv(const std::vector<std::string>& argv);
 
 // This process holds keys or values of secrets: from now on it leaves no core dump, and no other

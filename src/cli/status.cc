@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <thread>
+#include <utility>
 
 #include "base/text.h"
 #include "cli/context.h"
@@ -223,13 +226,24 @@ Result<int> run_logs(const Arguments& arguments) {
     last = event.int_or("number");
   }
   if (!arguments.has("--follow")) return kOk;
-  TRYV(client.stream_events("/v1/events?after=" + std::to_string(last), std::to_string(last),
-                            [&](const http::Event& event) {
-                              const auto json = parse_json(event.data);
-                              if (json && fits(arguments, *json)) show(*json);
-                              return http::Client::Next::more;
-                            }));
-  return kOk;
+  bool complained = false;
+  while (true) {
+    const Status ended = client.stream_events("/v1/events?after=" + std::to_string(last),
+                                              std::to_string(last), [&](const http::Event& event) {
+                                                complained = false;
+                                                const auto json = parse_json(event.data);
+                                                if (json)
+                                                  last = std::max(last, json->int_or("number"));
+                                                if (json && fits(arguments, *json)) show(*json);
+                                                return http::Client::Next::more;
+                                              });
+    const bool comes_back = ended || ended.error().code() == ErrorCode::unavailable ||
+                            ended.error().code() == ErrorCode::timeout;
+    if (!comes_back) return tl::unexpected<Error>(ended.error());
+    if (!ended && !std::exchange(complained, true))
+      print_to_stderr("the controller does not answer; trying again …\n");
+    std::this_thread::sleep_for(std::chrono::milliseconds(ended ? 200 : 1000));
+  }
 }
 
 Result<int> run_host_list(const Arguments& arguments) {

@@ -183,9 +183,10 @@ Status check_report(Gate& gate, const Shell& shell, const Asker& asker,
   TRYV(check_extent(report));
   TRYV(check_position(gate, shell, asker, report.host, {report.epoch, report.seq},
                       Core::Telling::report));
-  if (report.number >= kNumberLimit)
+  if (report.number == 0 || report.number >= kNumberLimit)
     return fail(ErrorCode::invalid_input,
-                fmt::format("report.number: {} is too large", report.number));
+                fmt::format("report.number: {} is not a number from 1 to {}", report.number,
+                            kNumberLimit - 1));
   return {};
 }
 
@@ -216,8 +217,8 @@ void add_agent_routes(Gate& gate, Shell& shell) {
              });
   gate.route(
       "POST", "/v1/agents/{name}/reports",
-      [&gate, &shell](const http::Request& request, const http::Responder& responder,
-                      const Asker& asker) {
+      [&gate, &shell, pace = std::make_shared<ReportPace>()](
+          const http::Request& request, const http::Responder& responder, const Asker& asker) {
         const auto host = host_name(request);
         const auto json = request.json();
         if (!host || !json) {
@@ -232,8 +233,12 @@ void add_agent_routes(Gate& gate, Shell& shell) {
                                 : report.error());
           return;
         }
-        if (const Status status = check_report(gate, shell, asker, *report); !status) {
-          responder.send(status.error());
+        Status acceptable = check_report(gate, shell, asker, *report);
+        if (acceptable && !pace->take(*host, request.body.size(), shell.now()))
+          acceptable = fail(ErrorCode::unavailable,
+                            fmt::format("{} reports more than can be kept; later", *host));
+        if (!acceptable) {
+          responder.send(acceptable.error());
           return;
         }
         ++shell.metrics().reports;

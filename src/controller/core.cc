@@ -221,24 +221,31 @@ void Core::commit(rollout::Rollout& rollout, Instant now, Output& out) {
   generations_.emplace(generation.number, std::move(generation));
 }
 
-// Instances that shall be absent are taken out of the targets once they are.
 void Core::settle_targets(const rollout::Rollout& rollout, Output& out) {
   for (const auto* course : {&rollout.forward, &rollout.back}) {
-    for (const plan::Step& step : course->steps) {
-      const auto target = targets_.find(step.host);
-      if (target == targets_.end()) continue;
-      const auto entry = target->second.instances.find(step.service);
-      const auto host = hosts_.find(step.host);
-      if (entry == target->second.instances.end() || entry->second.wanted || host == hosts_.end())
-        continue;
-      const auto report = host->second.report.instances.find(step.service);
-      if (report != host->second.report.instances.end() && report->second.applied) continue;
-      target->second.instances.erase(entry);
-      ++target->second.seq;
-      out.writes["targets/" + step.host] = plan::target_to_json(target->second).dump();
-      out.targets.insert(step.host);
-    }
+    for (const plan::Step& step : course->steps) settle_target(step.host, step.service, out);
   }
+}
+
+// An instance that shall be absent is taken out of the target once it is. A report from before that
+// word does not know: the host may be at what it was told earlier.
+void Core::settle_target(const std::string& host, const std::string& service, Output& out) {
+  const auto target = targets_.find(host);
+  const auto state = hosts_.find(host);
+  if (target == targets_.end() || state == hosts_.end()) return;
+  const auto entry = target->second.instances.find(service);
+  if (entry == target->second.instances.end() || entry->second.wanted) return;
+  const plan::HostReport& said = state->second.report;
+  const bool knows =
+      std::pair(said.epoch, said.seq) >= std::pair(target->second.epoch, target->second.seq);
+  if (!knows && !has_answered(host, service, entry->second)) return;
+  const auto report = said.instances.find(service);
+  if (report != said.instances.end() && (report->second.applied || !report->second.step.empty()))
+    return;
+  target->second.instances.erase(entry);
+  ++target->second.seq;
+  out.writes["targets/" + host] = plan::target_to_json(target->second).dump();
+  out.targets.insert(host);
 }
 
 // --- questions

@@ -226,6 +226,7 @@ class Core {
   [[nodiscard]] std::set<std::string> changed_by(const plan::Plan& plan,
                                                  const plan::Generation& candidate) const;
   [[nodiscard]] const plan::Generation* started_at(std::uint64_t number) const;
+  [[nodiscard]] Status check_rollback(const plan::Generation& candidate) const;
   [[nodiscard]] std::vector<plan::Need> shrinking(const DeployRequest& request) const;
   [[nodiscard]] std::optional<plan::Need> renaming(const DeployRequest& request) const;
   [[nodiscard]] std::map<std::string, std::set<std::string>> members_of_classes() const;
@@ -275,6 +276,7 @@ class Core {
   [[nodiscard]] const plan::ShareTree* tree_of(std::uint64_t sequence);
   void attest(const std::string& host, std::uint64_t sequence, plan::Target& target);
   void settle_targets(const rollout::Rollout& rollout, Output& out);
+  void settle_target(const std::string& host, const std::string& service, Output& out);
   [[nodiscard]] bool is_ahead(const std::string& host, std::uint64_t epoch,
                               std::uint64_t seq) const;
   void take_position(const std::string& host, std::uint64_t epoch, std::uint64_t seq,

@@ -189,7 +189,19 @@ plan::Generation Core::merged(const plan::Generation& candidate,
   return merged(candidate, rollout.plan.base, changed);
 }
 
+// A rollback passes by what protects a site from mistakes, so it is what the history says.
+Status Core::check_rollback(const plan::Generation& candidate) const {
+  if (candidate.rollback_of == 0) return {};
+  const plan::Generation told = TRY(rollback_candidate(candidate.rollback_of));
+  if (plan::generation_to_json(candidate).dump() == plan::generation_to_json(told).dump())
+    return {};
+  return fail(ErrorCode::stale, fmt::format("this is not generation {} as it would come back now",
+                                            candidate.rollback_of))
+      .hint("see what it would be: consort rollback");
+}
+
 Result<plan::Plan> Core::plan(const DeployRequest& request) const {
+  TRYV(check_rollback(request.candidate));
   const plan::Observed seen = observed();
   plan::PlanInput input;
   input.wanted = &request.candidate;

@@ -62,9 +62,24 @@ void tame(plan::HostReport& report) {
 }
 
 Status check_extent(const plan::HostReport& report) {
-  if (report.instances.size() <= kMostInstances) return {};
-  return fail(ErrorCode::too_large, fmt::format("report.instances: {} instances; at most {}",
-                                                report.instances.size(), kMostInstances));
+  if (report.instances.size() > kMostInstances)
+    return fail(ErrorCode::too_large, fmt::format("report.instances: {} instances; at most {}",
+                                                  report.instances.size(), kMostInstances));
+  constexpr std::size_t kBesides = 64U << 10U;  // what the record has besides the report
+  plan::HostReport said = report;
+  said.events.clear();
+  const std::size_t size = plan::host_report_to_json(said).dump().size();
+  if (size > kMostHostRecord - kBesides)
+    return fail(ErrorCode::too_large, fmt::format("the report has {} bytes without its events; at "
+                                                  "most {}",
+                                                  size, kMostHostRecord - kBesides));
+  std::size_t bytes = 0;
+  for (const Json& event : report.events) bytes += event.dump().size();
+  if (report.events.size() > kMostEvents || bytes > kMostEventBytes)
+    return fail(ErrorCode::too_large,
+                fmt::format("report.events: {} events of {} bytes together; at most {} of {}",
+                            report.events.size(), bytes, kMostEvents, kMostEventBytes));
+  return {};
 }
 
 }  // namespace consort::controller

@@ -39,12 +39,13 @@ void Core::notice_stall(Instant now, Output& out) {
   if (!wake_ || now < *wake_ + kStall) return;
   const Duration late = std::chrono::duration_cast<Duration>(now - *wake_);
   wake_.reset();
-  patient_until_ = now + kSilence;
+  patient_until_ = std::max(patient_until_.value_or(now), now + kSilence);
   for (auto& [name, host] : hosts_) {
     if (host.reachable) host.last_contact = now;
   }
   for (auto& [id, rollout] : rollouts_)
-    rollout.patient_until = now + std::min<Duration>(late, rollout::kTimeToHear);
+    rollout.patient_until =
+        std::max(rollout.patient_until, now + std::min<Duration>(late, rollout::kTimeToHear));
   wake_at(*patient_until_);
   tell(out, {0, now, "stalled", "", "", "",
              fmt::format("the controller itself stood still for {} or more: hosts have {} to be "
@@ -141,10 +142,9 @@ Output Core::on_report(plan::HostReport report, Instant now) {
   }
   host.told = std::move(told);
   const bool moves = moves_access(host.report, report);
-  const bool is_first = host.report.number == 0;
   host.report = report;
   host.report.events.clear();
-  if (is_first || access_in_doubt_) believe(host);
+  if (access_in_doubt_) believe(host);
   note_the_gone(report.host);
   // What a host says of itself becomes rules of others' firewalls and lines of their files.
   const auto address = host.report.facts.find("address");

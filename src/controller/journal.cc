@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "controller/host_texts.h"
+
 namespace consort::controller {
 
 Result<Store> Journal::load() {
@@ -61,7 +63,8 @@ Status Journal::keep_large_values(Writes& writes) {
     if (!value && key.ends_with('/')) {
       std::erase_if(large_,
                     [&, &below = key](const auto& l) { return l.first.starts_with(below); });
-    } else if (!value || value->size() <= kInline) {
+    } else if (!value || value->size() <= kInline ||
+               (key.starts_with("hosts/") && value->size() <= kMostHostRecord)) {
       large_.erase(key);
     } else if (value->size() > kMostValueBytes) {
       return fail(ErrorCode::too_large,

@@ -5,6 +5,8 @@
 //
 // Values of more than kInline bytes (plans, generations, outcomes of large fleets) are kept as
 // objects; the store then holds "@sha256:…". The object is durable before the record that names it.
+// Records of hosts are not: each report would leave an object behind, and they are small enough
+// (host_texts.h).
 // Values of more than kMostValueBytes could not be read again: nothing of their group is written.
 //
 // All members on the loop's thread only.

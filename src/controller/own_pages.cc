@@ -48,6 +48,10 @@ Status check_no_foreign_page(const http::Headers& headers) {
   const auto origin = headers.get("Origin");
   if (origin && (!host || lower(*origin) != "http://" + lower(*host)))
     return forbidden(fmt::format("sent by a page of another site: {}", shown(*origin)));
+  // What a page loads as an image or a frame has no Origin; browsers tell of it in this way.
+  const auto site = headers.get("Sec-Fetch-Site");
+  if (site && *site != "same-origin" && *site != "none")
+    return forbidden(fmt::format("sent by a page of another site ({})", shown(*site)));
   return {};
 }
 

@@ -8,7 +8,8 @@
 namespace consort::controller {
 
 // Error forbidden: the Host is no name of this machine (a name of theirs that points here, "DNS
-// rebinding"), or the Origin another than the server itself (a form or script of another site).
+// rebinding"), or the Origin or Sec-Fetch-Site is another than the server itself (a form, script or
+// image of another site).
 [[nodiscard]] Status check_no_foreign_page(const http::Headers& headers);
 
 }  // namespace consort::controller

@@ -12,6 +12,7 @@ namespace consort::controller {
 namespace {
 
 constexpr std::size_t kRecentEvents = 2000;
+constexpr std::size_t kBacklogBytes = 256U << 10U;
 constexpr std::size_t kWorkers = 3;
 constexpr std::size_t kMostUnreadable = 1000;
 constexpr std::size_t kHostsTold = 1000;  // bytes
@@ -147,8 +148,14 @@ void Shell::remember(Event event) {
 
 void Shell::add_stream(const http::EventStream& stream, std::uint64_t after,
                        std::function<bool()> still_believed) {
-  for (auto it = events_.upper_bound(after); it != events_.end(); ++it)
-    stream.send(it->second.kind, std::to_string(it->first), event_to_json(it->second).dump());
+  // More than may wait for a reader comes in parts: it asks again after the last that it has seen.
+  std::size_t bytes = 0;
+  for (auto it = events_.upper_bound(after); it != events_.end(); ++it) {
+    const std::string data = event_to_json(it->second).dump();
+    bytes += data.size();
+    if (bytes > kBacklogBytes) return stream.end();
+    stream.send(it->second.kind, std::to_string(it->first), data);
+  }
   streams_.push_back({stream, std::move(still_believed)});
 }
 

@@ -154,6 +154,7 @@ void Core::converge_tail(Instant now, Output& out) {
         tell(out,
              {0, now, "straggler", "", service, host,
               fmt::format("has answered to rollout {}, and stays as it is", it->second.rollout)});
+      if (rests) settle_target(host, service, out);
       it = rests ? forget_straggler(it, out) : std::next(it);
       continue;
     }
@@ -192,6 +193,7 @@ Core::Tail::iterator Core::converge(Tail::iterator straggler, const plan::Genera
     tell(out, {0, now, "straggler", "", service, host,
                rests ? "has caught up"
                      : fmt::format("could not catch up: {}", report.outcome->message)});
+    settle_target(host, service, out);
     return forget_straggler(straggler, out);
   }
   const auto target = targets_.find(host);

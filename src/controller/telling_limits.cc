@@ -1,5 +1,8 @@
 #include "controller/telling_limits.h"
 
+#include <algorithm>
+#include <cstdint>
+
 namespace consort::controller {
 namespace {
 
@@ -22,14 +25,26 @@ bool OnceAMinute::take(const std::string& what, Instant now) {
   return true;
 }
 
+bool ReportPace::take(const std::string& host, std::size_t bytes, Instant now) {
+  Share& share = of_[host];
+  const auto passed = now <= share.as_of ? std::uint64_t{0}
+                                         : static_cast<std::uint64_t>((now - share.as_of).count());
+  const std::uint64_t regained =
+      passed > 1000 * kAtOnce / kEachSecond ? kAtOnce : passed * kEachSecond / 1000;
+  const std::size_t used = share.used > regained ? share.used - regained : 0;
+  if (used > 0 && used + bytes > kAtOnce) return false;
+  share = {used + bytes, now};
+  return true;
+}
+
 bool ToldFindings::take(const std::string& host, const std::string& text, Instant now) {
   Share& share = of_[host];
-  if (share.texts.contains(text)) return false;
+  if (std::find(share.texts.begin(), share.texts.end(), text) != share.texts.end()) return false;
   if (share.texts.size() >= kOfHost) {
     if (!is_past(share.last, now, kShareOf)) return false;
-    share.texts.clear();
+    share.texts.pop_front();
   }
-  share.texts.insert(text);
+  share.texts.push_back(text);
   share.last = now;
   return true;
 }

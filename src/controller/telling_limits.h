@@ -4,8 +4,8 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <map>
-#include <set>
 #include <string>
 
 #include "base/time.h"
@@ -25,19 +25,37 @@ class OnceAMinute {
   std::map<std::string, Instant> told_;
 };
 
+// The bytes of reports that a host may have stored: many at once after an absence, and no more than
+// honest agents ever send in the long run.
+class ReportPace {
+ public:
+  static constexpr std::size_t kAtOnce = 16U << 20U;
+  static constexpr std::size_t kEachSecond = 64U << 10U;
+
+  // Whether this one may be taken now; it counts then.
+  [[nodiscard]] bool take(const std::string& host, std::size_t bytes, Instant now);
+
+ private:
+  struct Share {
+    std::size_t used = 0;
+    Instant as_of{};
+  };
+  std::map<std::string, Share> of_;
+};
+
 // What was found about each host. One that makes it change all the time fills its own share only.
 class ToldFindings {
  public:
   static constexpr std::size_t kOfHost = 5;
   static constexpr Duration kShareOf = hours(1);
 
-  // The same of a host is told once; when its share is used up, others are from kShareOf after the
-  // last one on.
+  // The last kOfHost of a host are not told again; when its share is used up, another one is
+  // kShareOf after the last.
   [[nodiscard]] bool take(const std::string& host, const std::string& text, Instant now);
 
  private:
   struct Share {
-    std::set<std::string> texts;
+    std::deque<std::string> texts;
     Instant last{};
   };
   std::map<std::string, Share> of_;

@@ -158,7 +158,6 @@ void Connection::dispatch_request() {
   const auto exchange = std::make_shared<Exchange>();
   exchange->connection = weak_from_this();
   exchange->loop = host_->loop.impl();
-  exchange->head_only = head_only_;
   exchange_ = exchange;
   const Responder responder(exchange);
   if (match_.handler == nullptr) {

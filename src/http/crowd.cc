@@ -4,20 +4,20 @@ namespace consort::http {
 
 void Crowd::enter(const std::string& group, Number number) {
   std::set<Number>& members = groups_[group];
-  sizes_.erase({members.size(), group});
+  if (!members.empty()) ranks_.erase(rank_of(members));
   members.insert(number);
-  sizes_.emplace(members.size(), group);
+  ranks_.insert(rank_of(members));
 }
 
 void Crowd::leave(const std::string& group, Number number) {
   const auto it = groups_.find(group);
   if (it == groups_.end()) return;
-  sizes_.erase({it->second.size(), group});
+  ranks_.erase(rank_of(it->second));
   it->second.erase(number);
   if (it->second.empty()) {
     groups_.erase(it);
   } else {
-    sizes_.emplace(it->second.size(), group);
+    ranks_.insert(rank_of(it->second));
   }
 }
 
@@ -32,7 +32,7 @@ std::optional<Crowd::Number> Crowd::oldest_of(const std::string& group) const {
 }
 
 std::optional<Crowd::Number> Crowd::oldest_of_largest() const {
-  return sizes_.empty() ? std::nullopt : oldest_of(sizes_.rbegin()->second);
+  return ranks_.empty() ? std::nullopt : std::optional(ranks_.rbegin()->oldest);
 }
 
 }  // namespace consort::http

@@ -7,7 +7,6 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <utility>
 
 namespace consort::http {
 
@@ -19,12 +18,25 @@ class Crowd {
   void leave(const std::string& group, Number number);
   [[nodiscard]] std::size_t size_of(const std::string& group) const;
   [[nodiscard]] std::optional<Number> oldest_of(const std::string& group) const;
-  // Of the group that has the most: whoever comes with many makes room for those who do not.
+  // Of the group that has the most: whoever comes with many makes room for those who do not. Of
+  // several such groups the one that has been here longest.
   [[nodiscard]] std::optional<Number> oldest_of_largest() const;
 
  private:
-  std::map<std::string, std::set<Number>> groups_;
-  std::set<std::pair<std::size_t, std::string>> sizes_;
+  struct Rank {
+    std::size_t size = 0;
+    Number oldest = 0;
+    friend bool operator<(const Rank& a, const Rank& b) {
+      return a.size != b.size ? a.size < b.size : a.oldest > b.oldest;
+    }
+  };
+  using Groups = std::map<std::string, std::set<Number>>;
+  [[nodiscard]] static Rank rank_of(const std::set<Number>& members) {
+    return {members.size(), *members.begin()};
+  }
+
+  Groups groups_;
+  std::set<Rank> ranks_;  // of all groups: no two have the same oldest
 };
 
 }  // namespace consort::http

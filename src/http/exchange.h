@@ -22,7 +22,6 @@ struct Exchange {
   std::atomic<bool> answered = false;
   std::atomic<bool> gone = false;
   std::function<void()> on_close;  // the loop's thread only
-  bool head_only = false;
 
   Exchange() = default;
   Exchange(const Exchange&) = delete;

@@ -129,6 +129,8 @@ TEST(Process, NobodyElseKeepsOurGroups) {
 
 TEST(Process, WordsAreQuotedForAShell) {
   EXPECT_EQ(quote_argv({"ls", "-l", "a b", "it's", ""}), "ls -l 'a b' 'it'\\''s' ''");
+  EXPECT_EQ(quote_argv({"sh", "evil\nrun it? [y/N] \x1b[1A it's \\"}),
+            "sh $'evil\\nrun it? [y/N] \\x1b[1A it\\'s \\\\'");
 }
 
 TEST(Process, AProgramThatAFileNamesStartsAtThatFile) {

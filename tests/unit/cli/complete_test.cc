@@ -51,9 +51,9 @@ TEST(Complete, NamesOfWhatIsThereByWhatTheTableCallsThem) {
 }
 
 TEST(Complete, OptionsAndTheirChoices) {
-  EXPECT_THAT(offered({"deploy", "--allow"}),
-              ElementsAre("--allow-outage", "--allow-unsafe-removal", "--allow-shrink",
-                          "--allow-rename"));
+  EXPECT_THAT(
+      offered({"deploy", "--allow"}),
+      ElementsAre("--allow-outage", "--allow-unsafe-removal", "--allow-shrink", "--allow-rename"));
   EXPECT_THAT(offered({"lab", "up", "--platform", ""}), ElementsAre("nspawn", "process"));
   EXPECT_THAT(offered({"completions", ""}), ElementsAre("bash", "zsh", "fish"));
   EXPECT_THAT(offered({"deploy", "-m", ""}), IsEmpty()) << "any text";

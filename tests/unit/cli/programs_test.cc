@@ -94,5 +94,27 @@ TEST_F(ProgramsTest, ACheckGoesOnWithSampleHosts) {
   EXPECT_THAT(placement->at("some"), SizeIs(0)) << "which hosts match is not known";
 }
 
+TEST_F(ProgramsTest, SampleHostsAreNotMoreThanSomebodyCouldHaveAndOfOneClassEach) {
+  const std::string common(50, 'c');
+  for (const char* end : {"1", "2"}) given_class(common + end, std::int64_t{1} << 40U);
+  site_.services["shop"].replicas = std::int64_t{1} << 40U;
+  fleet::ResolveOptions options;
+  options.before_program = gate({"--no-exec"}, Programs::stood_in);
+  const auto fleet = fleet::resolve(site_, options);
+  ASSERT_TRUE(fleet) << render_error(fleet.error());
+  EXPECT_THAT(fleet->classes.at(common + "1"), SizeIs(10'000));
+  EXPECT_THAT(fleet->hosts, SizeIs(30'000));
+}
+
+TEST_F(ProgramsTest, AQuestionShowsWhatIsAskedAboutOnOneLine) {
+  answer_ = false;
+  const auto asks = gate({}, Programs::asked);
+  EXPECT_FALSE(asks({"sh", "-c", "evil #\nrun it? [y/N] " + std::string(5000, ' ') + "tail"}));
+  ASSERT_THAT(questions_, SizeIs(1));
+  EXPECT_EQ(std::count(questions_[0].begin(), questions_[0].end(), '\n'), 1);
+  EXPECT_LT(questions_[0].size(), 1300U);
+  EXPECT_THAT(questions_[0], HasSubstr("more bytes, which the site file has"));
+}
+
 }  // namespace
 }  // namespace consort::cli

@@ -175,6 +175,20 @@ TEST_F(ControllerAccess, AHostThatHasReportedItsInstanceGoneIsNotBelievedThatItI
   EXPECT_THAT(let_in(), ElementsAre("10.0.0.1", "10.0.0.2", "10.0.0.3"));
 }
 
+TEST_F(ControllerAccess, AHostThatJoinsIsNotBelievedThatItRunsWhatNobodyHasPlacedThere) {
+  given(site(1));
+  tests::Model grown = site(1);
+  grown.host("x1", "rest");
+  grown.generation.hosts.at("x1").address = "10.0.0.66";
+  // Its first words.
+  agents["x1"].instances["web"] = agents["w1"].instances.at("web");
+  hosts_join(grown);
+  ASSERT_TRUE(deploy(request(grown)));
+  settle();
+  ASSERT_TRUE(core->current()->hosts.contains("x1"));
+  EXPECT_THAT(let_in(), ::testing::ElementsAre("10.0.0.1"));
+}
+
 TEST_F(ControllerAccess, AnAddressThatOnlyTheAgentKnowsIsFollowed) {
   Model model = site(2);
   model.generation.hosts.at("w2").address = "w2.example";

@@ -117,6 +117,36 @@ TEST_F(ControllerGate, RevokingAHostEndsItsPollAtOnce) {
   EXPECT_EQ(refusal(client(w1.shown), "GET", "/v1/whoami"), ErrorCode::unauthenticated);
 }
 
+// Much has happened since it looked last: more than may wait for a reader at once.
+TEST_F(ControllerGate, AReaderOfEventsThatIsFarBehindCatchesUp) {
+  const Host w1 = joined("w1", join_token());
+  plan::HostReport report;
+  report.host = "w1";
+  constexpr int kEvents = 120;
+  for (int i = 0; i < kEvents; ++i) {
+    ++report.number;
+    report.events = {Json::object({{"n", i + 1},
+                                   {"at", "2026-01-01T00:00:00Z"},
+                                   {"kind", "many"},
+                                   {"text", std::string(4000, 'x') + std::to_string(i)}})};
+    order(client(w1.shown), "POST", "/v1/agents/w1/reports", plan::host_report_to_json(report));
+  }
+  int seen = 0;
+  std::uint64_t last = 0;
+  int streams = 0;
+  for (; seen < kEvents && streams < 20; ++streams) {
+    const Status ended = admin().stream_events(
+        "/v1/events?after=" + std::to_string(last), "", [&](const http::Event& event) {
+          last = std::stoull(event.id);
+          seen += event.name == "many" ? 1 : 0;
+          return seen < kEvents ? http::Client::Next::more : http::Client::Next::stop;
+        });
+    ASSERT_TRUE(ended) << render_error(ended.error());
+  }
+  EXPECT_EQ(seen, kEvents);
+  EXPECT_GT(streams, 1);
+}
+
 TEST_F(ControllerGate, RevokingATokenEndsItsEventStream) {
   const std::string ann = operator_token("ann", viewer());
   const Host w1 = joined("w1", join_token());

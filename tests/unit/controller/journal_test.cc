@@ -156,6 +156,16 @@ TEST_F(JournalTest, AnObjectIsARootAsLongAsARecordNamesIt) {
   EXPECT_TRUE(journal_.objects_in_use().empty());
 }
 
+// A host reports again and again.
+TEST_F(JournalTest, TheRecordOfAHostLeavesNoObjectBehind) {
+  const std::string record(400U << 10U, 'g');
+  journal_.commit({{"hosts/w1", record}}, note("record"));
+  store_.release();
+  EXPECT_EQ(store_.value("hosts/w1"), record);
+  EXPECT_TRUE(journal_.objects_in_use().empty());
+  EXPECT_FALSE(objects_.has(Digest::of(record)));
+}
+
 TEST_F(JournalTest, ALostObjectIsAnErrorThatNamesItsRecord) {
   const std::string large(1U << 20U, 'g');
   journal_.commit({{"candidates/r000001", large}}, note("put"));

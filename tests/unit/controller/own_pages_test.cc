@@ -31,6 +31,11 @@ TEST(OwnPages, PagesOfOtherSitesDoNot) {
         ErrorCode::forbidden)
         << origin;
   EXPECT_FALSE(check_no_foreign_page({{"Origin", "http://"}}));
+  // An image, of which nothing but this tells.
+  for (const char* site : {"cross-site", "same-site", ""})
+    EXPECT_FALSE(check_no_foreign_page({{"Host", "localhost:8440"}, {"Sec-Fetch-Site", site}}));
+  for (const char* site : {"same-origin", "none"})
+    EXPECT_TRUE(check_no_foreign_page({{"Host", "localhost:8440"}, {"Sec-Fetch-Site", site}}));
 }
 
 }  // namespace

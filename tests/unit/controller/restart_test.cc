@@ -419,6 +419,21 @@ TEST_F(ControllerRestart, AControllerThatStoodStillBlamesNoHost) {
   EXPECT_THAT(story, ::testing::Not(::testing::Contains("host-unreachable@w1")));
 }
 
+TEST_F(ControllerRestart, AShortStallTakesNoPatienceFromARestart) {
+  given_v1_is_deployed();
+  const auto id = deploy(request(site("v2")));
+  ASSERT_TRUE(id);
+  restart();  // hosts that are at work have a while to be heard
+  const Instant patient = core->rollouts().at(*id).patient_until;
+  ASSERT_GT(patient, now);
+  ASSERT_TRUE(core->wake());
+  now = std::max(now, *core->wake()) + seconds(3);
+  story.clear();
+  take(core->tick(now));
+  ASSERT_THAT(story, ::testing::Contains("stalled"));
+  EXPECT_GE(core->rollouts().at(*id).patient_until, patient);
+}
+
 // What a step's end sets in motion is many writes, and a crash may fall between any two of them.
 TEST_F(ControllerRestart, AfterACrashNoHostTakesASlotBesideTheOneThatGotIt) {
   const auto pair = [](const std::string& version) {

@@ -76,6 +76,20 @@ TEST_F(ControllerCore, AfterAnInconsistentEndThereIsAWayBackToTheCurrentGenerati
   for (const std::string host : {"w1", "w2", "w3"}) EXPECT_EQ(version_on(host, "app"), "v1");
 }
 
+TEST_F(ControllerCore, ARollbackIsWhatTheHistorySaysAndNothingElse) {
+  given_v1_is_deployed();
+  DeployRequest back = request(site("v2"));
+  ASSERT_TRUE(deploy(back));
+  settle();
+  back.candidate.rollback_of = 1;
+  back.candidate.site = "another";
+  const auto refused = deploy(back);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), ErrorCode::stale);
+  back.candidate = *core->rollback_candidate(1);
+  EXPECT_TRUE(deploy(back));
+}
+
 TEST_F(ControllerCore, ARollbackTakesHostsAlongThatHaveJoinedSince) {
   given_v1_is_deployed(2);
   Model v2 = site("v2", 4);

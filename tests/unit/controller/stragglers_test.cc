@@ -85,6 +85,30 @@ TEST_F(Stragglers, I4_WhoWasToldJustBeforeAnAbortDoesNotGoForwardWhenItReturns) 
   EXPECT_THAT(holders(), IsEmpty());
 }
 
+// It knows nothing of the service yet when it falls silent, so nothing that it has said tells how
+// it ends.
+TEST_F(Stragglers, I4_WhomOnlyAnAbortedRolloutBroughtTakesBackWhatItBegins) {
+  given_v1_is_deployed(2);
+  const Model grown = site("v1", 3);
+  hosts_join(grown);
+  take(core->on_poll("w3", 0, 0, now));
+  const auto id = deploy(request(grown));
+  ASSERT_TRUE(id) << render_error(id.error());
+  rollout = *id;
+  ASSERT_EQ(wanted_on("w3"), "v1");
+  falls_silent("w3");
+  ASSERT_TRUE(control(rollout, Core::Control::abort));
+  ends();
+  const auto given = [&] { return core->target_of("w3")->instances; };
+  ASSERT_TRUE(given().contains("app")) << "else it would end what it has begun";
+  EXPECT_FALSE(given().at("app").wanted);
+  restart();
+  ASSERT_TRUE(given().contains("app"));
+  agents["w3"].down = false;
+  settle();
+  EXPECT_EQ(version_on("w3", "app"), "nothing");
+}
+
 TEST_F(Stragglers, I4_AfterAPauseToo) {
   given_w1_was_told_v2_and_fell_silent(site("v2"));
   ASSERT_TRUE(control(rollout, Core::Control::pause));

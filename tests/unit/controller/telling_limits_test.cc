@@ -120,6 +120,27 @@ TEST_F(Flooding, AHostTellsNewKeysForSecretsWhenItNeedsThemAndNotAsOftenAsItLike
             std::nullopt);
 }
 
+TEST(ReportPace, MuchAtOnceAndLittleForEver) {
+  ReportPace pace;
+  Instant now = from_millis(1'700'000'000'000);
+  constexpr std::size_t kReport = 4U << 20U;
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(pace.take("w1", kReport, now));
+  EXPECT_FALSE(pace.take("w1", kReport, now));
+  EXPECT_TRUE(pace.take("w2", kReport, now)) << "another has its own share";
+  now += seconds(63);
+  EXPECT_FALSE(pace.take("w1", kReport, now));
+  now += seconds(1);
+  EXPECT_TRUE(pace.take("w1", kReport, now));
+  // A day of it, against what can be regained in a day.
+  std::size_t taken = 0;
+  for (int i = 0; i < 24 * 3600; ++i) {
+    now += seconds(1);
+    taken += pace.take("w1", kReport, now) ? kReport : 0;
+  }
+  EXPECT_LE(taken, std::size_t{24} * 3600 * ReportPace::kEachSecond + ReportPace::kAtOnce);
+  EXPECT_TRUE(pace.take("w1", std::size_t{100} << 20U, now + hours(10'000)));
+}
+
 TEST_F(Flooding, OneHostDoesNotSilenceWhatIsFoundAboutOthers) {
   const auto join_as = [&](const std::string& name) {
     crypto::PrivateKey key = new_key();

@@ -30,6 +30,17 @@ TEST(Crowd, TheOldestOfTheLargestGroupGoesFirst) {
   EXPECT_EQ(crowd.oldest_of_largest(), 3U);
 }
 
+// Many with one connection each, against a newcomer whose name is late in the alphabet.
+TEST(Crowd, AmongEqualsTheOldestGoesWhateverItIsCalled) {
+  Crowd crowd;
+  for (Crowd::Number number = 1; number <= 5; ++number)
+    crowd.enter("2001:db8::" + std::to_string(number), number);
+  crowd.enter("fd00::7", 6);
+  EXPECT_EQ(crowd.oldest_of_largest(), 1U);
+  crowd.leave("2001:db8::1", 1);
+  EXPECT_EQ(crowd.oldest_of_largest(), 2U);
+}
+
 TEST(Unsent, EachPeerHasItsShareAndASingleAnswerMayBeLarger) {
   Unsent unsent(100, 1000);
   EXPECT_TRUE(unsent.fits_peer("ann", 500));
