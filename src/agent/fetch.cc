@@ -26,7 +26,7 @@ std::optional<std::uint64_t> total_of(const http::Response& response) {
   return parsed.ec == std::errc() ? std::optional(out) : std::nullopt;
 }
 
-// Nothing that a controller sends, whatever it says that it is, takes the last of the disk: a
+// Nothing large that a controller sends, whatever it says that it is, takes the last of the disk: a
 // twentieth of it, half a gigabyte at most.
 Status check_room(const fs::path& folder, std::uint64_t bytes) {
   struct statvfs disk {};
@@ -116,7 +116,8 @@ Result<bool> Fetcher::piece(const Digest& digest) {
     const auto total = total_of(response);
     if (!total || *total < have + response.body.size())
       return fail(ErrorCode::unavailable, "the controller does not say how large it is");
-    TRYV(check_room(store_.root(), *total - have));
+    // What is small comes also to a full disk: what to do there is among it.
+    if (*total > kPieceBytes) TRYV(check_room(store_.root(), *total - have));
     if (!response.body.empty()) TRYV(store_.append_partial(digest, have, response.body));
     if (have + response.body.size() == *total) return true;
     if (response.body.empty())

@@ -1,6 +1,6 @@
 // Brings objects from the controller into the local store: only what is missing, in pieces, going
 // on where an earlier transfer broke off, verified on arrival. A twentieth of the disk (half a
-// gigabyte at most) stays free whatever is sent. Blocking. Thread-safe; transfers of
+// gigabyte at most) stays free of large ones. Blocking. Thread-safe; transfers of
 // several threads take turns, piece by piece, so that a large one keeps no small one waiting.
 #pragma once
 

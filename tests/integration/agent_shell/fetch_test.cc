@@ -37,9 +37,9 @@ TEST_F(AgentShellTest, ATransferGoesOnWhereItBrokeOffAlsoInAnotherLife) {
 
 TEST_F(AgentShellTest, AnObjectForWhichThereIsNoRoomIsNotBegun) {
   given_version_1_runs();
-  controller.claimed_beyond = std::uint64_t{1} << 50U;
   plan::Manifest two = heart("2");
-  two.artifacts["endless"] = {plan::Artifact::Kind::file, controller.store.put("…").value()};
+  controller.endless = controller.store.put("…").value();
+  two.artifacts["endless"] = {plan::Artifact::Kind::file, *controller.endless};
   static_cast<void>(install(two, "r2"));
   const auto report = controller.outcome("shop", "r2");
   ASSERT_TRUE(report);

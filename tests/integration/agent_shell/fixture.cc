@@ -180,10 +180,10 @@ void FakeController::object(const http::Request& request, const http::Responder&
   }
   http::Response response;
   response.status = 206;
-  response.headers.set("Content-Range",
-                       "bytes " + std::to_string(from) + "-" +
-                           std::to_string(from + bytes.size() - 1) + "/" +
-                           std::to_string(store.size(digest).value() + claimed_beyond));
+  const std::uint64_t beyond = digest == endless ? std::uint64_t{1} << 50U : 0;
+  response.headers.set("Content-Range", "bytes " + std::to_string(from) + "-" +
+                                            std::to_string(from + bytes.size() - 1) + "/" +
+                                            std::to_string(store.size(digest).value() + beyond));
   response.body = bytes;
   responder.send(std::move(response));
 }

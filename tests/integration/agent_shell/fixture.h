@@ -69,7 +69,7 @@ class FakeController {
   std::optional<plan::Attestation> attestation;  // of the next target
   std::atomic<int> pieces_left = 1'000'000;      // then objects are answered with 503
   std::atomic<std::size_t> piece_bytes = 4U << 20U;
-  std::atomic<std::uint64_t> claimed_beyond = 0;  // objects are said to be larger by so much
+  std::optional<Digest> endless;     // this object is said to be larger than any disk
   std::atomic<bool> silent = false;  // objects are never answered, as if packets were lost
   std::atomic<int> unanswered = 0;
 
