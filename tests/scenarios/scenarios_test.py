@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import unittest
 
@@ -302,6 +303,27 @@ class Keeping(Scenario):
         self.assertEqual(self.plan(site("v2")).status, 0)
         starts = [e["token"] for e in self.journal() if e["verb"] == "start" and e["version"] == "v2"]
         self.assertEqual(len(set(starts)), 4)
+
+
+class OnSystemd(Scenario):
+    """The tests of the supervisor that want systemd as process 1 (tests/integration/agent), where it is."""
+
+    hosts = "h=1"
+
+    @unittest.skipUnless(PLATFORM == "nspawn", "only a host that boots has systemd")
+    def test_the_supervisor(self):
+        program = pathlib.Path(os.environ["CONSORT_SYSTEMD_TEST"])
+        used = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        # The host has a C library of its own, of the same release.
+        libraries = [word for line in used.splitlines() for word in line.split() if word.startswith("/") and not re.search(r"/(ld-linux|lib[cm]\.so)", word)]
+        pack = subprocess.run(["tar", "-chf", "-", "--transform", "s|.*/||", program, *libraries], capture_output=True, check=True).stdout
+        argv = [CONSORT, "lab", "exec", "--dir", str(self.lab), "h1", "--", "/bin/sh", "-c",
+                f"mkdir /root/t && tar -C /root/t -xf - && cd /root/t && LD_LIBRARY_PATH=. ./{program.name}"]
+        ran = subprocess.run(argv, input=pack, capture_output=True, timeout=120, cwd=self.folder, env=self.environment)
+        said = ran.stdout.decode(errors="replace") + ran.stderr.decode(errors="replace")
+        self.assertEqual(ran.returncode, 0, said)
+        self.assertNotIn("[  SKIPPED ]", said)
+        self.assertRegex(said, r"\[  PASSED  \] \d+ tests")
 
 
 class DifferencesOfAccess(Scenario):
