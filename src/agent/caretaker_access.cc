@@ -71,7 +71,7 @@ void Caretaker::guard_at_start() {
 // they cannot be.
 void Caretaker::guard(const GuardPorts& work, Output rest) {
   guarding_ = true;
-  work_.submit(kStrand, [this, work, rest = std::move(rest)]() mutable {
+  work_.submit(kStrand, [this, work = work, rest = std::move(rest)]() mutable {
     if (closing_) return;
     const plan::AccessReport report = firewall_.set(work.admissions, work.services);
     loop_.post([this, work = std::move(work), report, rest = std::move(rest)]() mutable {
