@@ -42,6 +42,9 @@ void print_instances(const Json& status) {
     for (const Json& instance : service.find("instances")->as_array()) {
       std::string note = instance.string_or("reason");
       if (!instance.string_or("step").empty()) note = "at step " + instance.string_or("step");
+      if (note.empty() && instance.string_or("mode") == "running" &&
+          instance.string_or("health") == "unknown" && instance.bool_or("reachable"))
+        note = "its agent has just started, and looks at it";
       if (!instance.bool_or("current") && note.empty()) note = "not the current manifest";
       // Also what only its host says.
       if (!instance.bool_or("placed", true))
