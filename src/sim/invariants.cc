@@ -175,9 +175,10 @@ void World::check_taking(const std::string& host, const agent::PerformStep& work
   std::int64_t count = 0;
   for (const auto& [other, its] : agents_) {
     if (classes_.at(other) != host_class) continue;
-    const auto taken = std::find_if(its.taken.begin(), its.taken.end(), [&](const auto& t) {
-      return is_taken(other, t.first) && !was_declared(t.second, t.first);
-    });
+    const auto taken =
+        std::find_if(its.taken.begin(), its.taken.end(), [&, &who = other](const auto& t) {
+          return is_taken(who, t.first) && !was_declared(t.second, t.first);
+        });
     if (taken == its.taken.end()) continue;
     ++count;
     names += fmt::format(" {} ({} by {})", other, taken->first, taken->second);
