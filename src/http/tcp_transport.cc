@@ -4,6 +4,7 @@
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/post.hpp>
+#include <memory>
 
 namespace consort::http {
 namespace {
@@ -29,14 +30,15 @@ class TcpTransport final : public Transport, public std::enable_shared_from_this
     socket_.async_wait(asio::socket_base::wait_read,
                        [self = shared_from_this(), done = std::move(done)](error_code ec) mutable {
                          // One buffer for the thread: it is filled and used up within this
-                         // callback.
-                         thread_local std::array<char, 65536> buffer;
+                         // callback. Made by the first: most threads read from no socket.
+                         thread_local const auto buffer =
+                             std::make_unique<std::array<char, 65536>>();
                          std::size_t n = 0;
-                         if (!ec) n = self->socket_.read_some(asio::buffer(buffer), ec);
+                         if (!ec) n = self->socket_.read_some(asio::buffer(*buffer), ec);
                          if (ec == asio::error::would_block || ec == asio::error::try_again)
                            return self->async_read_some(std::move(done));
                          if (ec == asio::error::eof) return done({}, {});
-                         done(ec, std::string_view(buffer.data(), n));
+                         done(ec, std::string_view(buffer->data(), n));
                        });
   }
 
