@@ -205,6 +205,7 @@ Status Ledger::flush() {
   if (pending_.empty()) return {};
   TRYV(append(pending_));
   pending_.clear();
+  pending_.shrink_to_fit();  // after a first pass it is large
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
   return {};
 }
