@@ -9,7 +9,6 @@
 #include "agent/steps.h"
 #include "agent/supervisors/process_facts.h"
 #include "base/log.h"
-#include "base/memory.h"
 #include "base/text.h"
 
 namespace consort::agent {
@@ -478,7 +477,6 @@ void Caretaker::collect() {
                                        : tl::unexpected<Error>(originals.error());
         if (!backups) log_warn("old backups could not be collected: {}", backups.error().message());
         forget_secrets(roots);
-        return_unused_memory();  // what the transition needed is not needed any more
       },
       Strands::Pace::slow);
 }

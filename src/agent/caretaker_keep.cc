@@ -9,7 +9,6 @@
 #include "agent/steps.h"
 #include "agent/supervisors/supervisor.h"
 #include "base/log.h"
-#include "base/memory.h"
 
 namespace consort::agent {
 namespace {
@@ -103,7 +102,6 @@ void Caretaker::settle(const ServicePtr& s) {
       care.reset();
     }
     loop_.post([this, s, generation, care, result] { settled(s, generation, care, result); });
-    return_unused_memory();  // the manifest was many times as large as what stays of it
   });
 }
 

@@ -3,8 +3,15 @@
 #include <exception>
 
 #include "base/log.h"
+#include "base/memory.h"
 
 namespace consort::agent {
+namespace {
+
+// A worker that had nothing to do for so long rests, and keeps no memory for its next task.
+constexpr Duration kRest = seconds(1);
+
+}  // namespace
 
 Strands::Strands(unsigned threads) {
   for (unsigned i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
@@ -57,6 +64,9 @@ void Strands::start_slow() {
   *place = std::jthread([this, key, place] {
     std::unique_lock own(mutex_);
     if (!closed_) perform_first(key, own);
+    own.unlock();
+    return_unused_memory();
+    own.lock();
     --slow_;
     // Whoever joins it does so under the lock, which is the last that this thread lets go.
     if (!closed_) start_slow();
@@ -89,8 +99,14 @@ void Strands::perform_first(const std::string& key, std::unique_lock<std::mutex>
 
 void Strands::work() {
   std::unique_lock lock(mutex_);
+  const auto called = [&] { return closed_ || !ready_.empty(); };
   while (true) {
-    changed_.wait(lock, [&] { return closed_ || !ready_.empty(); });
+    if (!changed_.wait_for(lock, kRest, called)) {
+      lock.unlock();
+      return_unused_memory();
+      lock.lock();
+      changed_.wait(lock, called);
+    }
     if (closed_) return;
     const std::string key = std::move(ready_.front());
     ready_.pop_front();

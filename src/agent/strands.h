@@ -1,6 +1,7 @@
 // A bounded pool of threads that runs tasks of one key one after the other, in their order, and
 // tasks of different keys side by side. Slow tasks (of hours, or that wait for others) run on
-// threads of their own, so that a quick one always finds a worker. Thread-safe.
+// threads of their own, so that a quick one always finds a worker. What a task has freed goes back
+// to the system when its thread has nothing more to do. Thread-safe.
 #pragma once
 
 #include <condition_variable>
