@@ -161,7 +161,6 @@ class Caretaker {
   mutable std::mutex position_mutex_;
   std::pair<std::uint64_t, std::uint64_t> position_{0, 0};
   std::mutex watch_mutex_;
-  std::map<std::string, std::map<std::string, std::vector<std::string>>> watched_;
   std::unique_ptr<Watch> watch_;
   Firewall firewall_;           // its strand only, once begin() has returned
   std::string access_problem_;  // that was told

@@ -236,12 +236,7 @@ void Caretaker::on_drift(const Drift& drift) {
       queue_pass(s, {});
     }
   }
-  std::map<std::string, std::set<std::string>> by_service;
-  for (const std::string& key : drift.resources) {
-    const std::size_t tab = key.find('\t');
-    if (tab != std::string::npos) by_service[key.substr(0, tab)].insert(key.substr(tab + 1));
-  }
-  for (const auto& [name, resources] : by_service) {
+  for (const auto& [name, resources] : drift.resources) {
     const auto it = services_.find(name);
     if (it != services_.end()) queue_pass(it->second, resources);
   }
@@ -250,14 +245,7 @@ void Caretaker::on_drift(const Drift& drift) {
 void Caretaker::arm(const std::string& service,
                     const std::map<std::string, std::vector<std::string>>& paths) {
   const std::lock_guard lock(watch_mutex_);
-  if (!watch_) return;
-  if (watched_[service] == paths) return;
-  watched_[service] = paths;
-  std::map<std::string, std::vector<std::string>> all;
-  for (const auto& [name, resources] : watched_) {
-    for (const auto& [resource, list] : resources) all.emplace(name + "\t" + resource, list);
-  }
-  watch_->set(all);
+  if (watch_) watch_->set(service, paths);
 }
 
 // The slot of the full audit follows from the host's name, so that a fleet does not hash in step.

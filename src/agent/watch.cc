@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <compare>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -22,13 +23,70 @@ constexpr std::uint32_t kEvents = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM |
                                   IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |
                                   IN_ONLYDIR | IN_EXCL_UNLINK;
 
-struct Folder {
-  std::unordered_map<std::string, std::vector<std::uint32_t>> by_name;
-  std::vector<std::uint32_t> any;  // whatever happens inside
+// One folder and what of a service is in it; a path is kept as no more than its name in there, for
+// hosts with many files.
+struct Place {
+  struct Item {
+    std::string name;  // "": whatever happens inside
+    std::uint32_t resource = 0;
+    friend auto operator<=>(const Item&, const Item&) = default;
+  };
+  std::string folder;
+  std::vector<Item> items;  // sorted
+  friend bool operator==(const Place&, const Place&) = default;
+
+  [[nodiscard]] auto called(const std::string& name) const {
+    return std::ranges::equal_range(items, name, {}, &Item::name);
+  }
 };
 
-void add_unique(std::vector<std::uint32_t>& list, std::uint32_t item) {
+struct Service {
+  std::string name;
+  std::vector<std::string> resources;
+  std::vector<Place> places;  // sorted
+  friend bool operator==(const Service&, const Service&) = default;
+};
+
+// Valid as long as its service is not set anew.
+struct Part {
+  const Service* service = nullptr;
+  const Place* place = nullptr;
+  friend auto operator<=>(const Part&, const Part&) = default;
+};
+
+// What a watch of the kernel is for.
+struct Folder {
+  std::vector<Part> parts;
+  std::map<std::string, std::vector<Part>> awaited;  // by the name that leads there, once it exists
+};
+
+void add_unique(std::vector<Part>& list, const Part& item) {
   if (std::find(list.begin(), list.end(), item) == list.end()) list.push_back(item);
+}
+
+Service make_service(const std::string& name,
+                     const std::map<std::string, std::vector<std::string>>& paths) {
+  Service out;
+  out.name = name;
+  std::map<std::string, std::vector<Place::Item>> places;
+  for (const auto& [resource, list] : paths) {
+    const auto number = static_cast<std::uint32_t>(out.resources.size());
+    out.resources.push_back(resource);
+    for (const std::string& path : list) {
+      const bool inside = path.size() > 1 && path.back() == '/';
+      places[inside ? path.substr(0, path.size() - 1) : parent_of(path)].push_back(
+          {inside ? std::string() : base_of(path), number});
+    }
+  }
+  for (auto& [folder, items] : places) {
+    std::sort(items.begin(), items.end());
+    items.erase(std::unique(items.begin(), items.end()), items.end());
+    items.shrink_to_fit();
+    out.places.push_back({folder, std::move(items)});
+  }
+  out.resources.shrink_to_fit();
+  out.places.shrink_to_fit();
+  return out;
 }
 
 }  // namespace
@@ -38,8 +96,7 @@ struct Watch::Impl {
   Fd inotify;
   Fd wake;
   std::mutex mutex;
-  std::vector<std::string> names;
-  std::vector<std::vector<std::string>> paths;
+  std::map<std::string, Service> services;
   std::map<int, Folder> folders;
   std::unordered_map<std::string, int> numbers;  // folder → watch
   bool exhausted = false;
@@ -50,47 +107,52 @@ struct Watch::Impl {
     [[maybe_unused]] const ssize_t n = ::write(wake.get(), &one, sizeof one);
   }
 
-  // The folder is watched, or its nearest ancestor that exists; `name` becomes what to look for
-  // there.
-  Folder* arm_folder(std::string folder, std::string& name) {
+  // The folder is watched, or its nearest ancestor that exists.
+  void arm(const Part& part) {
+    std::string name;
+    std::string folder = part.place->folder;
     while (true) {
       const auto known = numbers.find(folder);
-      if (known != numbers.end()) return &folders[known->second];
-      const int wd = ::inotify_add_watch(inotify.get(), folder.c_str(), kEvents);
+      const int wd = known != numbers.end()
+                         ? known->second
+                         : ::inotify_add_watch(inotify.get(), folder.c_str(), kEvents);
       if (wd >= 0) {
         numbers[folder] = wd;
-        return &folders[wd];
+        Folder& watched = folders[wd];
+        return add_unique(name.empty() ? watched.parts : watched.awaited[name], part);
       }
       if (errno == ENOSPC || errno == ENOMEM) {
         exhausted = true;
-        return nullptr;
+        return;
       }
-      if (folder == "/") return nullptr;
+      if (folder == "/") return;
       name = base_of(folder);
       folder = parent_of(folder);
     }
   }
 
-  void arm(std::uint32_t i) {
-    for (const std::string& path : paths[i]) {
-      std::string name;
-      if (path.size() > 1 && path.back() == '/') {
-        Folder* folder = arm_folder(path.substr(0, path.size() - 1), name);
-        if (folder != nullptr) add_unique(name.empty() ? folder->any : folder->by_name[name], i);
-        continue;
-      }
-      name = base_of(path);
-      if (Folder* folder = arm_folder(parent_of(path), name)) add_unique(folder->by_name[name], i);
+  // What came out of some events.
+  struct Found {
+    std::set<std::pair<const Service*, std::uint32_t>> touched;
+    std::set<Part> rearm;
+
+    template <class Items>
+    void touch(const Service* service, const Items& items) {
+      for (const Place::Item& item : items) touched.emplace(service, item.resource);
     }
-  }
+    void touch_all(const std::vector<Part>& parts) {
+      for (const Part& part : parts) touch(part.service, part.place->items);
+    }
+    void rearm_all(const std::vector<Part>& parts) { rearm.insert(parts.begin(), parts.end()); }
+    // All that is watched in this folder and below.
+    void rearm_below(const Service& service, const std::string& folder) {
+      auto it = std::ranges::lower_bound(service.places, folder, {}, &Place::folder);
+      for (; it != service.places.end() && it->folder.starts_with(folder); ++it)
+        rearm.insert({&service, &*it});
+    }
+  };
 
-  void collect(const Folder& folder, std::set<std::uint32_t>& out) {
-    out.insert(folder.any.begin(), folder.any.end());
-    for (const auto& [name, list] : folder.by_name) out.insert(list.begin(), list.end());
-  }
-
-  void handle(const inotify_event& event, std::set<std::uint32_t>& touched,
-              std::set<std::uint32_t>& rearm, Drift& drift) {
+  void handle(const inotify_event& event, Found& found, Drift& drift) {
     if ((event.mask & IN_Q_OVERFLOW) != 0) {
       drift.everything = true;
       drift.warning =
@@ -102,44 +164,47 @@ struct Watch::Impl {
     if (it == folders.end()) return;
     Folder& folder = it->second;
     if ((event.mask & (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED)) != 0) {
-      collect(folder, touched);
-      collect(folder, rearm);
+      folder.awaited.emplace("", std::move(folder.parts));
+      for (const auto& [name, parts] : folder.awaited) {
+        found.touch_all(parts);
+        found.rearm_all(parts);
+      }
       if ((event.mask & IN_MOVE_SELF) != 0) ::inotify_rm_watch(inotify.get(), event.wd);
       std::erase_if(numbers, [&](const auto& item) { return item.second == event.wd; });
       folders.erase(it);
       return;
     }
     const std::string name = event.len > 0 ? std::string(event.name) : std::string();
-    const auto listed = folder.by_name.find(name);
-    if (listed != folder.by_name.end()) {
-      touched.insert(listed->second.begin(), listed->second.end());
-      if ((event.mask & IN_ISDIR) != 0) rearm.insert(listed->second.begin(), listed->second.end());
+    const bool is_folder = (event.mask & IN_ISDIR) != 0;
+    for (const Part& part : folder.parts) {
+      if (!name.empty()) found.touch(part.service, part.place->called(name));
+      if (!name.ends_with(".consort-new")) found.touch(part.service, part.place->called(""));
+      const std::string& parent = part.place->folder;
+      if (is_folder) found.rearm_below(*part.service, (parent == "/" ? "" : parent) + "/" + name);
     }
-    if (!name.ends_with(".consort-new")) {
-      touched.insert(folder.any.begin(), folder.any.end());
-      if ((event.mask & IN_ISDIR) != 0) rearm.insert(folder.any.begin(), folder.any.end());
-    }
+    const auto awaited = folder.awaited.find(name);
+    if (awaited == folder.awaited.end()) return;
+    found.touch_all(awaited->second);
+    if (!is_folder) return;
+    found.rearm_all(awaited->second);
+    folder.awaited.erase(awaited);
   }
 
   void read_events(Drift& drift) {
     alignas(inotify_event) std::array<char, 65536> buffer{};
-    std::set<std::uint32_t> touched;
-    std::set<std::uint32_t> rearm;
+    Found found;
     const std::lock_guard lock(mutex);
     ssize_t n = 0;
     while ((n = ::read(inotify.get(), buffer.data(), buffer.size())) > 0) {
       for (ssize_t at = 0; at < n;) {
         const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
         at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
-        handle(*event, touched, rearm, drift);
+        handle(*event, found, drift);
       }
     }
-    for (const std::uint32_t i : rearm) {
-      if (i < paths.size()) arm(i);
-    }
-    for (const std::uint32_t i : touched) {
-      if (i < names.size()) drift.resources.insert(names[i]);
-    }
+    for (const Part& part : found.rearm) arm(part);
+    for (const auto& [service, number] : found.touched)
+      drift.resources[service->name].insert(service->resources[number]);
     report_exhaustion(drift);
   }
 
@@ -187,22 +252,30 @@ Result<std::unique_ptr<Watch>> Watch::create(Callback callback) {
   return std::unique_ptr<Watch>(new Watch(std::move(impl)));
 }
 
-void Watch::set(const std::map<std::string, std::vector<std::string>>& paths) {
+void Watch::set(const std::string& service,
+                const std::map<std::string, std::vector<std::string>>& paths) {
+  Service made = make_service(service, paths);
   const std::lock_guard lock(impl_->mutex);
-  const auto old = std::move(impl_->numbers);
-  impl_->numbers.clear();
-  impl_->folders.clear();
-  impl_->names.clear();
-  impl_->paths.clear();
-  for (const auto& [name, list] : paths) {
-    impl_->names.push_back(name);
-    impl_->paths.push_back(list);
+  Service& kept = impl_->services[service];
+  if (kept != made) {
+    const auto is_old = [&](const Part& part) { return part.service == &kept; };
+    for (auto& [wd, folder] : impl_->folders) {
+      std::erase_if(folder.parts, is_old);
+      for (auto& [name, parts] : folder.awaited) std::erase_if(parts, is_old);
+      std::erase_if(folder.awaited, [](const auto& item) { return item.second.empty(); });
+    }
+    kept = std::move(made);
   }
-  for (std::uint32_t i = 0; i < impl_->names.size(); ++i) impl_->arm(i);
+  for (const Place& place : kept.places) impl_->arm({&kept, &place});
   // Adding a watch twice gives the same number, so only what is no longer wanted goes.
-  for (const auto& [folder, wd] : old) {
-    if (!impl_->folders.contains(wd)) ::inotify_rm_watch(impl_->inotify.get(), wd);
-  }
+  std::erase_if(impl_->numbers, [&](const auto& item) {
+    const auto it = impl_->folders.find(item.second);
+    if (it == impl_->folders.end()) return true;
+    if (!it->second.parts.empty() || !it->second.awaited.empty()) return false;
+    ::inotify_rm_watch(impl_->inotify.get(), item.second);
+    impl_->folders.erase(it);
+    return true;
+  });
   if (impl_->exhausted) impl_->nudge();
 }
 

@@ -15,7 +15,7 @@
 namespace consort::agent {
 
 struct Drift {
-  std::set<std::string> resources;
+  std::map<std::string, std::set<std::string>> resources;  // by service
   bool everything = false;  // events were lost or watches ran out: one full pass
   std::string warning;      // says why, when `everything`
 };
@@ -29,9 +29,11 @@ class Watch {
   Watch(const Watch&) = delete;
   Watch& operator=(const Watch&) = delete;
 
-  // Replaces what is watched: resource → host paths. "dir/" means everything directly inside. A
-  // path need not exist: its nearest folder is watched until it does. Returns when all is armed.
-  void set(const std::map<std::string, std::vector<std::string>>& paths);
+  // Replaces what is watched for this service: resource → host paths. "dir/" means everything
+  // directly inside. A path need not exist: its nearest folder is watched until it does. Returns
+  // when all is armed.
+  void set(const std::string& service,
+           const std::map<std::string, std::vector<std::string>>& paths);
 
  private:
   struct Impl;

@@ -15,7 +15,7 @@ class Mailbox {
  public:
   void put(const Drift& drift) {
     const std::lock_guard lock(mutex_);
-    seen_.insert(drift.resources.begin(), drift.resources.end());
+    for (const auto& [service, names] : drift.resources) seen_.insert(names.begin(), names.end());
     changed_.notify_all();
   }
   bool wait_for(const std::string& name) {
@@ -38,7 +38,8 @@ TEST(Watch, TellsEditsReplacementsRemovalsAndModes) {
   Mailbox mail;
   auto watch = Watch::create([&](const Drift& drift) { mail.put(drift); }).value();
   host.put("/etc/x", "1");
-  watch->set({{"x", {host.at("/etc/x").string()}}, {"other", {host.at("/etc/other").string()}}});
+  watch->set("s",
+             {{"x", {host.at("/etc/x").string()}}, {"other", {host.at("/etc/other").string()}}});
   const std::vector<std::function<void()>> deeds = {
       [&] {
         [[maybe_unused]] const int r = ::truncate(host.at("/etc/x").c_str(), 0);
@@ -59,7 +60,7 @@ TEST(Watch, FollowsAPathWhoseFoldersComeAndGo) {
   HostFolder host;
   Mailbox mail;
   auto watch = Watch::create([&](const Drift& drift) { mail.put(drift); }).value();
-  watch->set({{"deep", {host.at("/srv/a/b/file").string()}}});
+  watch->set("s", {{"deep", {host.at("/srv/a/b/file").string()}}});
   for (int round = 0; round < 2; ++round) {
     fs::create_directories(host.at("/srv"));
     ASSERT_TRUE(mail.wait_for("deep"));
@@ -67,14 +68,14 @@ TEST(Watch, FollowsAPathWhoseFoldersComeAndGo) {
     mail.clear();
     // The folders may have been made faster than they could be watched: an edit is seen once all is
     // armed.
-    watch->set({{"deep", {host.at("/srv/a/b/file").string()}}});
+    watch->set("s", {{"deep", {host.at("/srv/a/b/file").string()}}});
     host.put("/srv/a/b/file", "y");
     ASSERT_TRUE(mail.wait_for("deep"));
     mail.clear();
     fs::remove_all(host.at("/srv"));
     ASSERT_TRUE(mail.wait_for("deep"));
     mail.clear();
-    watch->set({{"deep", {host.at("/srv/a/b/file").string()}}});
+    watch->set("s", {{"deep", {host.at("/srv/a/b/file").string()}}});
   }
 }
 
@@ -95,7 +96,7 @@ TEST(Watch, WhenTheKernelDropsEventsEverythingIsToLookAt) {
                  changed.notify_all();
                  changed.wait(lock, [&] { return go_on; });
                }).value();
-  watch->set({{"etc", {host.at("/etc").string() + "/"}}});
+  watch->set("s", {{"etc", {host.at("/etc").string() + "/"}}});
   // Given a watcher that is busy with one event while more come than the kernel keeps,
   host.put("/etc/first", "x");
   const auto patience = std::chrono::seconds(20);
@@ -123,10 +124,10 @@ TEST(Watch, DriftIsRepairedAtOnce) {
   auto watch = Watch::create([&](const Drift& drift) {
                  const std::lock_guard lock(mutex);
                  PassOptions options;
-                 options.only = drift.resources;
+                 options.only = drift.resources.at("s");
                  [[maybe_unused]] const PassReport report = host.converger->pass(options);
                }).value();
-  watch->set(host.converger->watches());
+  watch->set("s", host.converger->watches());
   host.put("/etc/x", "wrong");
   const auto begun = std::chrono::steady_clock::now();
   while (host.get("/etc/x") != "right")
