@@ -2,15 +2,34 @@
 // of another. Thread-safe.
 #pragma once
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace consort::agent {
 
-using PathSet = std::set<std::string>;
+// Sorted, and packed for hosts with many files.
+class PathSet {
+ public:
+  PathSet() = default;
+  explicit PathSet(std::vector<std::string> paths);
+  [[nodiscard]] bool empty() const { return begins_.empty(); }
+  [[nodiscard]] bool contains(std::string_view path) const;
+  // Those below this one, of whatever depth.
+  [[nodiscard]] std::vector<std::string_view> below(const std::string& path) const;
+  [[nodiscard]] bool has_below(const std::string& path) const;
+
+ private:
+  [[nodiscard]] std::vector<std::uint32_t>::const_iterator first_from(std::string_view path) const;
+  [[nodiscard]] std::string_view at(std::uint32_t begin) const { return text_.c_str() + begin; }
+
+  std::string text_;  // one after the other, each with a NUL
+  std::vector<std::uint32_t> begins_;
+};
 
 // The path itself or something below it is in the set.
 [[nodiscard]] bool touches(const PathSet& paths, const std::string& path);

@@ -18,7 +18,6 @@ using Resources = std::vector<std::unique_ptr<Resource>>;
 class GraphBuilder {
  public:
   explicit GraphBuilder(const Resources& resources) : resources_(resources) {
-    graph_.claimed = std::make_shared<PathSet>();
     graph_.needs.resize(resources.size());
   }
 
@@ -37,15 +36,17 @@ class GraphBuilder {
 
  private:
   Status register_claims() {
+    std::vector<std::string> claimed;
     for (std::uint32_t i = 0; i < resources_.size(); ++i) {
       for (std::string& key : resources_[i]->claims()) {
         const auto [it, fresh] = claims_.emplace(key, i);
         if (!fresh && resources_[it->second]->wish() != resources_[i]->wish())
           return contradiction(key, it->second, i, "with different wishes");
-        if (key.front() == '/') graph_.claimed->insert(std::move(key));
+        if (key.front() == '/') claimed.push_back(std::move(key));
       }
       for (std::string& key : resources_[i]->provides()) made_.emplace(std::move(key), i);
     }
+    graph_.claimed = std::make_shared<const PathSet>(std::move(claimed));
     return {};
   }
 
@@ -128,10 +129,7 @@ class GraphBuilder {
 
   // A daemon that is given a directory reads what is in it.
   void add_descendants(std::uint32_t i, const std::string& path) {
-    const std::string prefix = path + "/";
-    for (auto it = graph_.claimed->lower_bound(prefix);
-         it != graph_.claimed->end() && it->starts_with(prefix); ++it)
-      connect(i, *it);
+    for (const std::string_view key : graph_.claimed->below(path)) connect(i, std::string(key));
   }
 
   Status sort() {

@@ -16,7 +16,7 @@ struct Graph {
   std::vector<std::vector<std::uint32_t>>
       needs;                         // per resource, the resources that come before it, sorted
   std::vector<std::uint32_t> order;  // topological and stable
-  std::shared_ptr<PathSet> claimed;  // every path that a resource decides on; never null
+  std::shared_ptr<const PathSet> claimed;  // every path that a resource decides on; never null
 };
 
 // Errors: conflict when two resources claim one thing with different wishes (both named);

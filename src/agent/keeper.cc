@@ -77,14 +77,14 @@ Status Keeper::check(const Version& version) const {
 }
 
 Status Keeper::announce(const std::vector<Version>& versions) const {
-  auto paths = std::make_shared<PathSet>();
+  std::vector<std::string> paths;
   for (const Version& version : versions) {
     for (const auto& [name, spec] : TRY(specs_of(version, DaemonPart::without))) {
       for (std::string& claim : TRY(parse_resource(name, spec, workshop_.host.root))->claims())
-        if (claim.starts_with('/')) paths->insert(std::move(claim));
+        if (claim.starts_with('/')) paths.push_back(std::move(claim));
     }
   }
-  workshop_.claims->set(service_, std::move(paths));
+  workshop_.claims->set(service_, std::make_shared<const PathSet>(std::move(paths)));
   return {};
 }
 

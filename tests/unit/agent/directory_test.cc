@@ -87,7 +87,8 @@ TEST_F(Tree, APurgeLeavesAloneWhatOtherServicesKeepAndWhatIsBeingWritten) {
   Claims claims;
   host.claims = &claims;
   host.reopen();
-  claims.set("other", std::make_shared<PathSet>(PathSet{"/opt/app/other/site.conf"}));
+  claims.set("other",
+             std::make_shared<PathSet>(std::vector<std::string>{"/opt/app/other/site.conf"}));
   host.put("/opt/app/other/site.conf", "theirs");
   host.put("/opt/app/.half.conf.consort-new", "in the middle of a write");
   host.put("/opt/app/litter", "x");
