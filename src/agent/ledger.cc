@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/text.h"
 
@@ -59,10 +61,10 @@ Status Ledger::load() {
         ++lines;
         const std::string name = line.string_or("name");
         if (line.bool_or("forgotten")) {
-          known_.erase(name);
+          if (Known* known = find(name)) known->forgotten = true;
           return;
         }
-        Known& known = known_[name];
+        Known& known = add(name);
         known.on_removal = removal_of(line);
         if (const auto wish = Digest::parse(line.string_or("wish"))) known.wish = *wish;
         const Json* before = line.find("before");
@@ -76,6 +78,7 @@ Status Ledger::load() {
     return fail_errno(errno, fmt::format("cannot mend the ledger {}", path_.string()));
   }
   end_ = static_cast<std::int64_t>(end);
+  tidy();
   return compact(lines);
 }
 
@@ -99,9 +102,9 @@ Result<std::set<Digest>> Ledger::backups_of(const fs::path& path) {
 Status Ledger::compact(std::size_t lines) {
   if (lines < 1000 || lines < 4 * known_.size()) return {};
   std::string text;
-  for (const auto& [name, known] : known_) {
-    const Entry entry = TRY(get(name));
-    Json line = Json::object({{"name", name},
+  for (const Known& known : known_) {
+    const Entry entry = TRY(get(known.name));
+    Json line = Json::object({{"name", known.name},
                               {"type", entry.type},
                               {"claim", entry.claim},
                               {"onRemoval", removal_name(known.on_removal)},
@@ -113,28 +116,52 @@ Status Ledger::compact(std::size_t lines) {
   return load();
 }
 
+const Ledger::Known* Ledger::find(std::string_view name) const {
+  const auto it = std::ranges::lower_bound(known_, name, {}, &Known::name);
+  return it == known_.end() || it->name != name || it->forgotten ? nullptr : &*it;
+}
+
+Ledger::Known* Ledger::find(std::string_view name) {
+  return const_cast<Known*>(std::as_const(*this).find(name));
+}
+
+// Names come in their order, or nearly so: little has to make room.
+Ledger::Known& Ledger::add(const std::string& name) {
+  const auto it = std::ranges::lower_bound(known_, name, {}, &Known::name);
+  Known fresh;
+  fresh.name = name;
+  if (it == known_.end() || it->name != name) return *known_.insert(it, std::move(fresh));
+  if (it->forgotten) *it = std::move(fresh);
+  return *it;
+}
+
+void Ledger::tidy() {
+  std::erase_if(known_, [](const Known& known) { return known.forgotten; });
+  known_.shrink_to_fit();
+}
+
 bool Ledger::has(const std::string& name) const {
   const std::lock_guard lock(mutex_);
-  return known_.contains(name);
+  return find(name) != nullptr;
 }
 
 bool Ledger::is_elsewhere(const Resource& resource, const std::string& claim) const {
   const std::lock_guard lock(mutex_);
-  const auto it = known_.find(resource.name());
-  return it != known_.end() && it->second.before_at >= 0 &&
-         it->second.place != place_of(resource.type(), claim);
+  const Known* known = find(resource.name());
+  return known != nullptr && known->before_at >= 0 &&
+         known->place != place_of(resource.type(), claim);
 }
 
 bool Ledger::applied(const Resource& resource) const {
   const std::lock_guard lock(mutex_);
-  const auto it = known_.find(resource.name());
-  return it != known_.end() && it->second.wish == resource.wish();
+  const Known* known = find(resource.name());
+  return known != nullptr && known->wish == resource.wish();
 }
 
 bool Ledger::lacks_before(const Resource& resource) const {
   const std::lock_guard lock(mutex_);
-  const auto it = known_.find(resource.name());
-  return it == known_.end() || (it->second.before_is_null && it->second.wish != resource.wish());
+  const Known* known = find(resource.name());
+  return known == nullptr || (known->before_is_null && known->wish != resource.wish());
 }
 
 // All of it or nothing: what a full disk took of a line would put every later line at another place
@@ -159,7 +186,7 @@ Status Ledger::intend(const Resource& resource, const std::string& claim, Json b
   const std::lock_guard lock(mutex_);
   const std::int64_t at = end_;
   TRYV(append(text));
-  Known& known = known_[resource.name()];
+  Known& known = add(resource.name());
   known.place = place_of(resource.type(), claim);
   known.before_at = at;
   known.before_length = static_cast<std::uint32_t>(text.size() - 1);
@@ -172,11 +199,12 @@ Status Ledger::intend(const Resource& resource, const std::string& claim, Json b
 
 Status Ledger::done(const Resource& resource, const std::string& claim) {
   const std::lock_guard lock(mutex_);
-  const auto it = known_.find(resource.name());
-  Known known = it == known_.end() ? Known{} : it->second;
+  const Known* found = find(resource.name());
+  Known known = found == nullptr ? Known{} : *found;
   const OnRemoval on_removal = resource.common().on_removal;
-  if (known.wish == resource.wish() && known.on_removal == on_removal && it != known_.end())
+  if (known.wish == resource.wish() && known.on_removal == on_removal && found != nullptr)
     return {};
+  known.name = resource.name();
   known.wish = resource.wish();
   known.on_removal = on_removal;
   Json line = Json::object({{"name", resource.name()},
@@ -196,7 +224,7 @@ Status Ledger::done(const Resource& resource, const std::string& claim) {
     TRYV(append(pending_ + text + "\n"));
     pending_.clear();
   }
-  known_.insert_or_assign(resource.name(), known);
+  add(resource.name()) = std::move(known);
   return {};
 }
 
@@ -206,21 +234,22 @@ Status Ledger::flush() {
   TRYV(append(pending_));
   pending_.clear();
   pending_.shrink_to_fit();  // after a first pass it is large
+  tidy();
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
   return {};
 }
 
 Result<Ledger::Entry> Ledger::get(const std::string& name) const {
-  const auto it = known_.find(name);
-  if (it == known_.end())
+  const Known* known = find(name);
+  if (known == nullptr)
     return fail(ErrorCode::not_found, fmt::format("Consort owns no resource '{}' here", name));
   Entry out;
   out.name = name;
-  out.wish = it->second.wish;
-  out.on_removal = it->second.on_removal;
-  if (it->second.before_at < 0) return out;
-  std::string text(it->second.before_length, '\0');
-  const ssize_t n = ::pread(fd_.get(), text.data(), text.size(), it->second.before_at);
+  out.wish = known->wish;
+  out.on_removal = known->on_removal;
+  if (known->before_at < 0) return out;
+  std::string text(known->before_length, '\0');
+  const ssize_t n = ::pread(fd_.get(), text.data(), text.size(), known->before_at);
   if (n != static_cast<ssize_t>(text.size()))
     return fail_errno(n < 0 ? errno : EIO, "cannot read the ledger");
   const Json line = TRY(parse_json(text, path_.string()));
@@ -233,7 +262,9 @@ Result<Ledger::Entry> Ledger::get(const std::string& name) const {
 std::vector<std::string> Ledger::names() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> out;
-  for (const auto& [name, known] : known_) out.push_back(name);
+  for (const Known& known : known_) {
+    if (!known.forgotten) out.push_back(known.name);
+  }
   return out;
 }
 
@@ -247,6 +278,7 @@ Status Ledger::put(const Entry& entry) {
   const std::string text = line.dump();
   const std::lock_guard lock(mutex_);
   Known known;
+  known.name = entry.name;
   known.wish = entry.wish;
   known.place = place_of(entry.type, entry.claim);
   known.before_at = end_ + static_cast<std::int64_t>(pending_.size());
@@ -255,17 +287,18 @@ Status Ledger::put(const Entry& entry) {
   known.before_is_null = entry.before.is_null();
   TRYV(append(pending_ + text + "\n"));
   pending_.clear();
-  known_.insert_or_assign(entry.name, known);
+  add(entry.name) = std::move(known);
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
   return {};
 }
 
 Status Ledger::forget(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  if (!known_.contains(name)) return {};
+  Known* known = find(name);
+  if (known == nullptr) return {};
   TRYV(append(pending_ + Json::object({{"name", name}, {"forgotten", true}}).dump() + "\n"));
   pending_.clear();
-  known_.erase(name);
+  known->forgotten = true;
   return {};
 }
 
