@@ -79,12 +79,12 @@ Status Converger::set_resources(const std::map<std::string, Json>& specs) {
   std::map<std::string_view, std::uint32_t> old;
   for (std::uint32_t i = 0; i < state_->resources.size(); ++i)
     old.emplace(state_->resources[i]->name(), i);
-  std::vector<std::vector<Evidence>> evidence(resources.size());
+  std::vector<Seen> seen(resources.size());
   std::vector<char> off(resources.size(), 0);
   for (std::uint32_t i = 0; i < resources.size(); ++i) {
     const auto it = old.find(resources[i]->name());
     if (it != old.end() && state_->resources[it->second]->wish() == resources[i]->wish())
-      evidence[i] = std::move(state_->evidence[it->second]);
+      seen[i] = std::move(state_->seen[it->second]);
     const Selector* when = resources[i]->common().when.get();
     off[i] = when != nullptr && !when->matches(state_->options.labels) ? 1 : 0;
   }
@@ -92,7 +92,7 @@ Status Converger::set_resources(const std::map<std::string, Json>& specs) {
     state_->options.claims->set(state_->options.name, graph.claimed);
   state_->resources = std::move(resources);
   state_->graph = std::move(graph);
-  state_->evidence = std::move(evidence);
+  state_->seen = std::move(seen);
   state_->recorded.assign(state_->resources.size(), 0);
   state_->guarded_off = std::move(off);
   return {};

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "agent/converge.h"
@@ -14,6 +15,13 @@
 #include "agent/remembering_files.h"
 
 namespace consort::agent {
+
+// What a resource was seen as when it was right; empty: unknown. Most are one path, which they know
+// themselves.
+struct Seen {
+  std::optional<Stamp> own;                             // of its place()
+  std::unique_ptr<const std::vector<Evidence>> listed;  // of all others
+};
 
 struct ConvergerState {
   explicit ConvergerState(ConvergerOptions o) : options(std::move(o)) {}
@@ -27,9 +35,9 @@ struct ConvergerState {
 
   std::vector<std::unique_ptr<Resource>> resources;
   Graph graph;
-  std::vector<char> guarded_off;                // `when` is false
-  std::vector<std::vector<Evidence>> evidence;  // per resource; empty: unknown
-  std::vector<char> recorded;                   // the ledger knows that it is as wished
+  std::vector<char> guarded_off;  // `when` is false
+  std::vector<Seen> seen;         // per resource
+  std::vector<char> recorded;     // the ledger knows that it is as wished
   std::map<std::string, Flapping> flapping;
   std::mutex flapping_mutex;
   std::pair<Stamp, Stamp> account_stamps;
@@ -64,24 +72,30 @@ struct ConvergerState {
     return enforcement_of(resource) == Enforcement::enforce;
   }
   [[nodiscard]] bool known_good(std::uint32_t i) const {
-    if (evidence[i].empty()) return false;
-    return std::all_of(evidence[i].begin(), evidence[i].end(),
-                       [&](const Evidence& item) { return files->stamp(item.path) == item.stamp; });
+    const auto& [own, listed] = seen[i];
+    if (own) return files->stamp(resources[i]->place()) == *own;
+    return listed != nullptr && std::ranges::all_of(*listed, [&](const Evidence& item) {
+             return files->stamp(item.path) == item.stamp;
+           });
   }
-  void remember(std::uint32_t i, std::vector<Evidence> seen) {
-    const bool solid = std::all_of(seen.begin(), seen.end(), [](const Evidence& item) {
-      return HostFiles::trustworthy(item.stamp);
-    });
-    if (!solid) seen.clear();
-    seen.shrink_to_fit();
-    evidence[i] = std::move(seen);
+  void remember(std::uint32_t i, std::vector<Evidence> evidence) {
+    seen[i] = {};
+    const bool solid = std::ranges::all_of(
+        evidence, [](const Evidence& item) { return HostFiles::trustworthy(item.stamp); });
+    if (!solid || evidence.empty()) return;
+    if (evidence.size() == 1 && evidence.front().path == resources[i]->place()) {
+      seen[i].own = evidence.front().stamp;
+    } else {
+      evidence.shrink_to_fit();
+      seen[i].listed = std::make_unique<const std::vector<Evidence>>(std::move(evidence));
+    }
   }
   // A user that got another uid makes files wrong that nobody touched.
   void forget_if_accounts_changed() {
     accounts->refresh();
     const std::pair stamps(files->stamp("/etc/passwd"), files->stamp("/etc/group"));
     if (stamps != account_stamps) {
-      for (auto& item : evidence) item.clear();
+      for (Seen& item : seen) item = {};
     }
     account_stamps = stamps;
   }

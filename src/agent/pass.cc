@@ -218,7 +218,7 @@ class Pass {
       if (Status status = context_.originals->keep_daemon(context_, resource.name()); !status)
         return fail_with(item, status.error());
     }
-    if (!context_.dry_run()) state_.evidence[i].clear();
+    if (!context_.dry_run()) state_.seen[i] = {};
     auto applied = resource.apply(context_, verdict);
     if (!applied) return fail_with(item, applied.error());
     item.outcome = applied->changed ? Outcome::repaired : Outcome::kept;

@@ -105,9 +105,20 @@ Result<std::unique_ptr<Resource>> parse_resource(const std::string& name, const 
   (*resource)->type_ = type->name;
   // Whatever its author says: what it holds is shown to nobody.
   if ((*resource)->holds_secrets()) common.sensitive = true;
-  (*resource)->common_ = std::move(common);
+  if (common != CommonFields())
+    (*resource)->common_ = std::make_unique<const CommonFields>(std::move(common));
   (*resource)->wish_ = wish_of(spec);
   return resource;
+}
+
+const CommonFields& Resource::common() const {
+  static const CommonFields none;
+  return common_ ? *common_ : none;
+}
+
+const std::string& Resource::place() const {
+  static const std::string none;
+  return none;
 }
 
 std::optional<mode_t> read_mode(JsonReader& reader, std::string_view key) {

@@ -47,6 +47,7 @@ struct CommonFields {
   bool sensitive = false;
   OnRemoval on_removal = OnRemoval::keep;
   OnChange on_change = OnChange::restart;
+  friend bool operator==(const CommonFields&, const CommonFields&) = default;
 };
 
 // What a resource works with. All references outlive the pass; everything is thread-safe.
@@ -115,7 +116,7 @@ class Resource {
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] std::string_view type() const { return type_; }
-  [[nodiscard]] const CommonFields& common() const { return common_; }
+  [[nodiscard]] const CommonFields& common() const;
   // The digest of what is wished for, without the common fields.
   [[nodiscard]] const Digest& wish() const { return wish_; }
 
@@ -127,6 +128,8 @@ class Resource {
     return {};
   }
 
+  // The path that it is about, where there is one and it keeps it; else "".
+  [[nodiscard]] virtual const std::string& place() const;
   // Keys are paths ("/etc/x"), "user:NAME", "group:NAME", "daemon:NAME".
   // What it alone decides on: two resources with one claim and different wishes contradict each
   // other.
@@ -155,7 +158,7 @@ class Resource {
                                                           const fs::path& root);
   std::string name_;
   std::string_view type_;
-  CommonFields common_;
+  std::unique_ptr<const CommonFields> common_;  // null: it says nothing of them, like most
   Digest wish_;
 };
 

@@ -20,9 +20,9 @@ class FileResource final : public Resource {
   [[nodiscard]] Result<Verdict> examine(const Context& context) const override {
     Verdict verdict;
     const Filled content = TRY(filled(context));
-    const bool compares_bytes = has_content_ && !once_ && content_.source.empty();
+    const bool compares_bytes = has_content_ && !once_ && source() == nullptr;
     const HostFiles::Sight sight =
-        compares_bytes ? TRY(context.files.look_and_read(path_, content->bytes.size()))
+        compares_bytes ? TRY(context.files.look_and_read(path_, content.bytes().size()))
                        : HostFiles::Sight{TRY(context.files.look(path_)), std::nullopt};
     const Entry& entry = sight.entry;
     if (absent_) return examine_absence(entry);
@@ -36,16 +36,16 @@ class FileResource final : public Resource {
     }
     const Metadata meta = TRY(ownership_.resolve(context.accounts));
     if (entry.kind == EntryKind::file) {
-      if (has_content_ && !once_ && sight.bytes != content->bytes)
-        TRYV(compare_content(context, *content, entry, verdict));
+      if (has_content_ && !once_ && sight.bytes != content.bytes())
+        TRYV(compare_content(context, content.bytes(), entry, verdict));
       compare_metadata(meta, entry, verdict);
     } else if (entry.kind == EntryKind::absent) {
       verdict.add("file", "absent", "present");
     }
     if (verdict.state == Verdict::State::right) {
       verdict.evidence.push_back({path_, entry.stamp});
-      if (!content_.source.empty() && source_path_)
-        verdict.evidence.push_back({*source_path_, context.files.stamp(*source_path_)});
+      if (const std::string* path = source_path())
+        verdict.evidence.push_back({*path, context.files.stamp(*path)});
     }
     return verdict;
   }
@@ -73,12 +73,12 @@ class FileResource final : public Resource {
         out.notes.push_back("what was in the way is now " + TRY(context.files.set_aside(path_)));
     }
     HostFiles::Validate validate;
-    if (!validate_.empty()) {
+    if (rare_ && !rare_->validate.empty()) {
       validate = [&](const fs::path& finished) { return run_validation(context, finished); };
-      if (context.dry_run()) out.commands.push_back(quote_argv(validate_));
+      if (context.dry_run()) out.commands.push_back(quote_argv(rare_->validate));
     }
-    const Filled content = TRY(filled(context));
-    auto note = context.files.write(path_, *content, meta, validate);
+    Filled content = TRY(filled(context));
+    auto note = context.files.write(path_, content.to_write(source()), meta, validate);
     if (!note) return explain(context, std::move(note).error());
     if (!note->empty()) out.notes.push_back(std::move(*note));
     return out;
@@ -87,11 +87,12 @@ class FileResource final : public Resource {
   [[nodiscard]] std::vector<std::string> watch(const Context& /*context*/) const override {
     return {path_};
   }
+  [[nodiscard]] const std::string& place() const override { return path_; }
   [[nodiscard]] std::vector<std::string> claims() const override { return {path_}; }
   [[nodiscard]] std::vector<std::string> uses() const override {
     std::vector<std::string> out;
     ownership_.add_uses(out);
-    if (source_path_) out.push_back(*source_path_);
+    if (const std::string* path = source_path()) out.push_back(*path);
     return out;
   }
   [[nodiscard]] bool wants_absence() const override { return absent_; }
@@ -103,9 +104,11 @@ class FileResource final : public Resource {
     without.backups = nullptr;
     return capture_path(without, path_);
   }
-  [[nodiscard]] bool holds_secrets() const override { return !secret_content_.empty(); }
+  [[nodiscard]] bool holds_secrets() const override {
+    return rare_ && !rare_->secret_content.empty();
+  }
   [[nodiscard]] Result<std::optional<Digest>> configuration() const override {
-    if (content_.source.empty()) return std::optional(wish());
+    if (source() == nullptr) return std::optional(wish());
     return std::optional(Digest::of(wish().str() + TRY(source_digest()).str()));
   }
 
@@ -145,29 +148,55 @@ class FileResource final : public Resource {
     site::Encoder encoder = site::Encoder::plain;
   };
 
-  // The content with its secrets, wiped when it is no longer needed; without secrets it is that of
-  // the resource itself.
+  // What few files say, apart: hosts have many files.
+  struct Rare {
+    std::optional<fs::path> source;          // the content is this file's
+    std::optional<std::string> source_path;  // as a path of the host, when it is below the root
+    std::vector<Part> secret_content;
+    std::vector<std::string> validate;
+    // Of the source:
+    std::mutex mutex;
+    std::string hashed_stamp;
+    Digest hashed;
+  };
+  Rare& rare() {
+    if (!rare_) rare_ = std::make_unique<Rare>();
+    return *rare_;
+  }
+  [[nodiscard]] const fs::path* source() const {
+    return rare_ && rare_->source ? &*rare_->source : nullptr;
+  }
+  [[nodiscard]] const std::string* source_path() const {
+    return rare_ && rare_->source_path ? &*rare_->source_path : nullptr;
+  }
+
+  // The content: with its secrets, wiped when it is no longer needed, or the bytes of the resource
+  // itself.
   class Filled {
    public:
-    explicit Filled(const Content& content) : content_(&content) {}
-    explicit Filled(std::string bytes) : own_(std::make_unique<Content>()), content_(own_.get()) {
-      own_->bytes = std::move(bytes);
-    }
+    explicit Filled(const std::string& bytes) : bytes_(&bytes) {}
+    explicit Filled(Content secret)
+        : own_(std::make_unique<Content>(std::move(secret))), bytes_(&own_->bytes) {}
     Filled(Filled&&) = default;
     Filled& operator=(Filled&&) = delete;
     ~Filled() {
       if (own_) crypto::wipe(own_->bytes);
     }
-    const Content& operator*() const { return *content_; }
-    const Content* operator->() const { return content_; }
+    [[nodiscard]] const std::string& bytes() const { return *bytes_; }
+    // Null: these bytes, not another file's.
+    [[nodiscard]] const Content& to_write(const fs::path* source) {
+      if (!own_) own_ = std::make_unique<Content>(Content{*bytes_, source ? *source : fs::path()});
+      return *own_;
+    }
 
    private:
     std::unique_ptr<Content> own_;
-    const Content* content_;
+    const std::string* bytes_;
   };
 
   [[nodiscard]] Result<Filled> filled(const Context& context) const {
     if (!holds_secrets()) return Filled(content_);
+    const std::vector<Part>& parts = rare_->secret_content;
     if (context.secrets == nullptr)
       return fail(ErrorCode::unsupported,
                   fmt::format("{} holds a secret, and there are none here", path_))
@@ -175,7 +204,7 @@ class FileResource final : public Resource {
     // A string that grew would leave copies behind.
     std::vector<crypto::SecretBytes> values;
     std::size_t size = 0;
-    for (const Part& part : secret_content_) {
+    for (const Part& part : parts) {
       if (part.secret.name.empty()) {
         values.emplace_back();
         size += part.text.size();
@@ -190,10 +219,9 @@ class FileResource final : public Resource {
     std::string bytes;
     bytes.reserve(size);
     for (std::size_t i = 0; i < values.size(); ++i)
-      bytes.append(secret_content_[i].secret.name.empty()
-                       ? std::string_view(secret_content_[i].text)
-                       : values[i].reveal());
-    return Filled(std::move(bytes));
+      bytes.append(parts[i].secret.name.empty() ? std::string_view(parts[i].text)
+                                                : values[i].reveal());
+    return Filled(Content{std::move(bytes), {}});
   }
 
   // [ { text } | { secret, version, service, encode } … ]: what the keeper makes of a content with
@@ -209,20 +237,21 @@ class FileResource final : public Resource {
       part.encoder =
           static_cast<site::Encoder>(read_choice(one, "encode", {"plain", "json", "shell"}));
       if (Status status = one.finish(); !status) reader.note(std::move(status).error());
-      secret_content_.push_back(std::move(part));
+      rare().secret_content.push_back(std::move(part));
     }
   }
 
-  Status compare_content(const Context& context, const Content& content, const Entry& entry,
+  Status compare_content(const Context& context, const std::string& content, const Entry& entry,
                          Verdict& verdict) const {
     if (holds_secrets()) {
       verdict.add("content", "(sensitive)", "(sensitive)");
       return {};
     }
-    const std::uint64_t size = TRY(content.size());
+    const std::uint64_t size =
+        source() == nullptr ? content.size() : TRY(Content{{}, *source()}.size());
     if (size == entry.stamp.size) {
-      if (content_.source.empty()) {
-        if (TRY(context.files.read(path_, kDefaultReadLimit)) == content_.bytes) return {};
+      if (source() == nullptr) {
+        if (TRY(context.files.read(path_, kDefaultReadLimit)) == content) return {};
       } else if (TRY(context.files.digest(path_)) == TRY(source_digest())) {
         return {};
       }
@@ -233,8 +262,8 @@ class FileResource final : public Resource {
     const bool tainted = context.secrets != nullptr && context.secrets->is_tainted(path_);
     if (small && !common().sensitive && !tainted) {
       const auto before = context.files.read(path_, kLargestDiffedFile);
-      const auto after = content_.source.empty() ? Result<std::string>(content_.bytes)
-                                                 : read_file(content_.source, kLargestDiffedFile);
+      const auto after = source() == nullptr ? Result<std::string>(content)
+                                             : read_file(*source(), kLargestDiffedFile);
       const bool text = before && after && before->find('\0') == std::string::npos &&
                         after->find('\0') == std::string::npos;
       if (text) diff = unified_diff(*before, *after);
@@ -246,18 +275,18 @@ class FileResource final : public Resource {
 
   // Hashing a large artifact once is enough as long as it is untouched.
   [[nodiscard]] Result<Digest> source_digest() const {
-    const std::string stamp = file_stamp(content_.source);
-    const std::lock_guard lock(hashed_->mutex);
-    if (hashed_->stamp != stamp) {
-      hashed_->digest = TRY(content_.digest());
-      hashed_->stamp = stamp;
+    const std::string stamp = file_stamp(*source());
+    const std::lock_guard lock(rare_->mutex);
+    if (rare_->hashed_stamp != stamp) {
+      rare_->hashed = TRY((Content{{}, *source()}.digest()));
+      rare_->hashed_stamp = stamp;
     }
-    return hashed_->digest;
+    return rare_->hashed;
   }
 
   [[nodiscard]] Status run_validation(const Context& context, const fs::path& finished) const {
     ProcessSpec spec;
-    for (const std::string& word : validate_) {
+    for (const std::string& word : rare_->validate) {
       std::string expanded = word;
       constexpr std::string_view kNew = "${new}";
       for (std::size_t at = expanded.find(kNew); at != std::string::npos;
@@ -276,28 +305,18 @@ class FileResource final : public Resource {
     return fail(
                ErrorCode::refused,
                fmt::format("the new content of {} is not valid: {} ended with status {}{}{}", path_,
-                           validate_[0], outcome.status, output.empty() ? "" : ": ", output))
+                           rare_->validate[0], outcome.status, output.empty() ? "" : ": ", output))
         .hint("the old file is untouched; correct the content");
   }
 
   std::string path_;
-  Content content_;
-  std::vector<Part> secret_content_;
-  std::optional<std::string>
-      source_path_;  // the source as a path of the host, when it is below the root
+  std::string content_;
   Ownership ownership_;
-  std::vector<std::string> validate_;
+  std::unique_ptr<Rare> rare_;
   bool absent_ = false;
   bool has_content_ = false;
   bool once_ = false;
   bool force_ = false;
-  // Of the source; apart, because most files have none, and hosts have many files.
-  struct Hashed {
-    std::mutex mutex;
-    std::string stamp;
-    Digest digest;
-  };
-  std::unique_ptr<Hashed> hashed_;
 };
 
 }  // namespace
@@ -316,18 +335,17 @@ Result<std::unique_ptr<Resource>> parse_file(JsonReader& reader, const fs::path&
         ErrorCode::invalid_input,
         fmt::format("{}: a file that shall be absent has no content", reader.path_of("ensure"))));
   }
-  if (content) out->content_.bytes = *content;
+  if (content) out->content_ = *content;
   if (source) {
-    out->hashed_ = std::make_unique<FileResource::Hashed>();
-    out->content_.source = *source;
+    out->rare().source = *source;
     auto path = normal_path(*source, "/");
     if (!path) {
       reader.note(
           std::move(path.error()).context(fmt::format("reading {}", reader.path_of("source"))));
     } else if (root == "/") {
-      out->source_path_ = *path;
+      out->rare().source_path = *path;
     } else if (auto inside = normal_path(*source, root); inside && *inside != *path) {
-      out->source_path_ = *inside;
+      out->rare().source_path = *inside;
     }
   }
   out->read_secret_content(reader);
@@ -340,7 +358,8 @@ Result<std::unique_ptr<Resource>> parse_file(JsonReader& reader, const fs::path&
   out->ownership_ = Ownership::read(reader);
   if (out->holds_secrets() && !out->ownership_.mode) out->ownership_.mode = 0600;
   out->once_ = read_choice(reader, "replace", {"always", "once"}) == 1;
-  out->validate_ = reader.strings("validate");
+  if (auto validate = reader.strings("validate"); !validate.empty())
+    out->rare().validate = std::move(validate);
   out->force_ = reader.boolean("force", false);
   return out;
 }

@@ -59,6 +59,7 @@ class SymlinkResource final : public Resource {
   [[nodiscard]] std::vector<std::string> watch(const Context& /*context*/) const override {
     return {path_};
   }
+  [[nodiscard]] const std::string& place() const override { return path_; }
   [[nodiscard]] std::vector<std::string> claims() const override { return {path_}; }
   [[nodiscard]] bool wants_absence() const override { return absent_; }
   [[nodiscard]] Result<Json> capture(const Context& context) const override {
