@@ -413,25 +413,30 @@ void Caretaker::clean_up(const ServicePtr& service) {
   std::set<Digest> keep;
   if (instance.applied) keep.insert(instance.applied->manifest);
   const bool is_over = !instance.owed;
-  work_.submit(service->name, [this, service, keep, is_over]() mutable {
+  work_.submit(service->name, [this, service, keep, is_over] {
     if (is_over && service->keeper) {
       if (const Status status = service->keeper->forget_way_back(); !status)
         log_warn("{}", status.error().message());
     }
-    const auto kept = shop_.kept.load(service->name);
-    if (!kept) return;
-    if (!keep.empty() && kept->previous) keep.insert(*kept->previous);
-    std::vector<Version> versions;
-    for (const Digest& digest : keep) {
-      if (auto manifest = plan::get_manifest(shop_.store, digest))
-        versions.push_back({digest, std::move(*manifest)});
-    }
-    const ServiceFiles files(shop_.host, service->name);
-    if (const Status status = files.keep_only(versions); !status)
-      log_warn("{}", status.error().message());
-    if (shop_.secrets) shop_.secrets->forget_below_removed(files.folder() / "versions");
+    keep_versions(*service, keep);
+    // Not beside it: both read whole manifests.
+    loop_.post([this] { collect(); });
   });
-  collect();
+}
+
+void Caretaker::keep_versions(const Service& service, std::set<Digest> keep) const {
+  const auto kept = shop_.kept.load(service.name);
+  if (!kept) return;
+  if (!keep.empty() && kept->previous) keep.insert(*kept->previous);
+  std::vector<Version> versions;
+  for (const Digest& digest : keep) {
+    if (auto manifest = plan::get_manifest(shop_.store, digest))
+      versions.push_back({digest, std::move(*manifest)});
+  }
+  const ServiceFiles files(shop_.host, service.name);
+  if (const Status status = files.keep_only(versions); !status)
+    log_warn("{}", status.error().message());
+  if (shop_.secrets) shop_.secrets->forget_below_removed(files.folder() / "versions");
 }
 
 // Those that no manifest needs which is in use, or which there may be a way back to. What was

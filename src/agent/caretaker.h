@@ -119,6 +119,7 @@ class Caretaker {
   void stepped(const PerformStep& work, const transition::StepResult& result);
   void ended(Service& service, const Instance& instance);
   void clean_up(const ServicePtr& service);
+  void keep_versions(const Service& service, std::set<Digest> keep) const;
   void collect();
   void forget_secrets(const std::set<Digest>& roots);
 

@@ -325,7 +325,7 @@ Result<std::unique_ptr<Resource>> parse_file(JsonReader& reader, const fs::path&
   auto out = std::make_unique<FileResource>();
   out->path_ = read_path(reader, "path", root);
   out->absent_ = read_choice(reader, "ensure", {"present", "absent"}) == 1;
-  const auto content = reader.optional_string("content");
+  auto content = reader.optional_string("content");
   const auto source = reader.optional_string("source");
   if (content && source)
     reader.note(fail(ErrorCode::invalid_input, fmt::format("{}: give content or source, not both",
@@ -335,7 +335,7 @@ Result<std::unique_ptr<Resource>> parse_file(JsonReader& reader, const fs::path&
         ErrorCode::invalid_input,
         fmt::format("{}: a file that shall be absent has no content", reader.path_of("ensure"))));
   }
-  if (content) out->content_ = *content;
+  if (content) out->content_ = std::move(*content);
   if (source) {
     out->rare().source = *source;
     auto path = normal_path(*source, "/");
