@@ -1,45 +1,42 @@
 #include "agent/claims.h"
 
 #include <algorithm>
+#include <ranges>
 
 namespace consort::agent {
 
 PathSet::PathSet(std::vector<std::string> paths) {
   std::sort(paths.begin(), paths.end());
   paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
-  std::size_t size = 0;
-  for (const std::string& path : paths) size += path.size() + 1;
-  text_.reserve(size);
-  begins_.reserve(paths.size());
-  for (const std::string& path : paths) {
-    begins_.push_back(static_cast<std::uint32_t>(text_.size()));
-    text_.append(path).push_back('\0');
-  }
+  for (const std::string& path : paths) paths_.add(path);
+  paths_.shrink_to_fit();
 }
 
-std::vector<std::uint32_t>::const_iterator PathSet::first_from(std::string_view path) const {
-  return std::ranges::lower_bound(begins_, path, {},
-                                  [&](std::uint32_t begin) { return at(begin); });
+std::size_t PathSet::first_from(std::string_view path) const {
+  const auto numbers = std::views::iota(std::size_t{0}, paths_.size());
+  const auto it =
+      std::ranges::lower_bound(numbers, path, {}, [&](std::size_t i) { return paths_[i]; });
+  return static_cast<std::size_t>(it - numbers.begin());
 }
 
 bool PathSet::contains(std::string_view path) const {
-  const auto it = first_from(path);
-  return it != begins_.end() && at(*it) == path;
+  const std::size_t i = first_from(path);
+  return i < paths_.size() && paths_[i] == path;
 }
 
 // Not next to the path itself: "conf.d.readme" sorts between "conf.d" and "conf.d/site.conf".
 std::vector<std::string_view> PathSet::below(const std::string& path) const {
   std::vector<std::string_view> out;
   const std::string prefix = path + "/";
-  for (auto it = first_from(prefix); it != begins_.end() && at(*it).starts_with(prefix); ++it)
-    out.push_back(at(*it));
+  for (std::size_t i = first_from(prefix); i < paths_.size() && paths_[i].starts_with(prefix); ++i)
+    out.push_back(paths_[i]);
   return out;
 }
 
 bool PathSet::has_below(const std::string& path) const {
   const std::string prefix = path + "/";
-  const auto it = first_from(prefix);
-  return it != begins_.end() && at(*it).starts_with(prefix);
+  const std::size_t i = first_from(prefix);
+  return i < paths_.size() && paths_[i].starts_with(prefix);
 }
 
 bool touches(const PathSet& paths, const std::string& path) {

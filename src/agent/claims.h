@@ -2,7 +2,6 @@
 // of another. Thread-safe.
 #pragma once
 
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -10,25 +9,25 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/packed_texts.h"
+
 namespace consort::agent {
 
-// Sorted, and packed for hosts with many files.
 class PathSet {
  public:
   PathSet() = default;
   explicit PathSet(std::vector<std::string> paths);
-  [[nodiscard]] bool empty() const { return begins_.empty(); }
+  [[nodiscard]] bool empty() const { return paths_.size() == 0; }
   [[nodiscard]] bool contains(std::string_view path) const;
   // Those below this one, of whatever depth.
   [[nodiscard]] std::vector<std::string_view> below(const std::string& path) const;
   [[nodiscard]] bool has_below(const std::string& path) const;
 
  private:
-  [[nodiscard]] std::vector<std::uint32_t>::const_iterator first_from(std::string_view path) const;
-  [[nodiscard]] std::string_view at(std::uint32_t begin) const { return text_.c_str() + begin; }
+  // The number of the first one that does not sort before it.
+  [[nodiscard]] std::size_t first_from(std::string_view path) const;
 
-  std::string text_;  // one after the other, each with a NUL
-  std::vector<std::uint32_t> begins_;
+  PackedTexts paths_;  // sorted
 };
 
 // The path itself or something below it is in the set.

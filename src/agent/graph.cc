@@ -18,19 +18,19 @@ using Resources = std::vector<std::unique_ptr<Resource>>;
 class GraphBuilder {
  public:
   explicit GraphBuilder(const Resources& resources) : resources_(resources) {
-    graph_.needs.resize(resources.size());
+    needs_.resize(resources.size());
   }
 
   Result<Graph> build() {
     TRYV(register_claims());
     TRYV(add_explicit());
     for (std::uint32_t i = 0; i < resources_.size(); ++i) TRYV(add_implied(i));
-    for (auto& needs : graph_.needs) {
+    for (auto& needs : needs_) {
       std::sort(needs.begin(), needs.end());
       needs.erase(std::unique(needs.begin(), needs.end()), needs.end());
-      needs.shrink_to_fit();
     }
     TRYV(sort());
+    graph_.needs = Needs(needs_);
     return std::move(graph_);
   }
 
@@ -79,7 +79,7 @@ class GraphBuilder {
   }
 
   void add(std::uint32_t from, std::uint32_t to) {
-    if (from != to) graph_.needs[from].push_back(to);
+    if (from != to) needs_[from].push_back(to);
   }
 
   Status add_implied(std::uint32_t i) {
@@ -137,8 +137,8 @@ class GraphBuilder {
     std::vector<std::uint32_t> open(count);
     std::vector<std::vector<std::uint32_t>> dependents(count);
     for (std::uint32_t i = 0; i < count; ++i) {
-      open[i] = static_cast<std::uint32_t>(graph_.needs[i].size());
-      for (const std::uint32_t need : graph_.needs[i]) dependents[need].push_back(i);
+      open[i] = static_cast<std::uint32_t>(needs_[i].size());
+      for (const std::uint32_t need : needs_[i]) dependents[need].push_back(i);
     }
     std::priority_queue<std::uint32_t, std::vector<std::uint32_t>, std::greater<>> ready;
     for (std::uint32_t i = 0; i < count; ++i) {
@@ -165,7 +165,7 @@ class GraphBuilder {
         open.begin());
     while (std::find(path.begin(), path.end(), at) == path.end()) {
       path.push_back(at);
-      at = *std::find_if(graph_.needs[at].begin(), graph_.needs[at].end(), left);
+      at = *std::find_if(needs_[at].begin(), needs_[at].end(), left);
     }
     path.erase(path.begin(), std::find(path.begin(), path.end(), at));
     path.push_back(at);
@@ -179,11 +179,22 @@ class GraphBuilder {
 
   const Resources& resources_;
   Graph graph_;
+  std::vector<std::vector<std::uint32_t>> needs_;
   std::unordered_map<std::string, std::uint32_t> claims_;
   std::unordered_map<std::string, std::uint32_t> made_;
 };
 
 }  // namespace
+
+Needs::Needs(const std::vector<std::vector<std::uint32_t>>& lists) {
+  begins_.reserve(lists.size() + 1);
+  for (const auto& list : lists) {
+    begins_.push_back(static_cast<std::uint32_t>(all_.size()));
+    all_.insert(all_.end(), list.begin(), list.end());
+  }
+  begins_.push_back(static_cast<std::uint32_t>(all_.size()));
+  all_.shrink_to_fit();
+}
 
 Result<Graph> build_graph(const std::vector<std::unique_ptr<Resource>>& resources) {
   return GraphBuilder(resources).build();

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -12,10 +12,24 @@
 
 namespace consort::agent {
 
+// Per resource, the resources that come before it, sorted. In one list for all, for hosts with many
+// files, which need none.
+class Needs {
+ public:
+  Needs() = default;
+  explicit Needs(const std::vector<std::vector<std::uint32_t>>& lists);
+  [[nodiscard]] std::span<const std::uint32_t> operator[](std::uint32_t i) const {
+    return std::span(all_).subspan(begins_[i], begins_[i + 1] - begins_[i]);
+  }
+
+ private:
+  std::vector<std::uint32_t> all_;
+  std::vector<std::uint32_t> begins_;  // and one end
+};
+
 struct Graph {
-  std::vector<std::vector<std::uint32_t>>
-      needs;                         // per resource, the resources that come before it, sorted
-  std::vector<std::uint32_t> order;  // topological and stable
+  Needs needs;
+  std::vector<std::uint32_t> order;        // topological and stable
   std::shared_ptr<const PathSet> claimed;  // every path that a resource decides on; never null
 };
 

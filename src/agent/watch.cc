@@ -15,6 +15,7 @@
 #include <unordered_map>
 
 #include "agent/host_files.h"
+#include "agent/packed_texts.h"
 
 namespace consort::agent {
 namespace {
@@ -42,7 +43,7 @@ struct Place {
 
 struct Service {
   std::string name;
-  std::vector<std::string> resources;
+  PackedTexts resources;
   std::vector<Place> places;  // sorted
   friend bool operator==(const Service&, const Service&) = default;
 };
@@ -71,7 +72,7 @@ Service make_service(const std::string& name,
   std::map<std::string, std::vector<Place::Item>> places;
   for (const auto& [resource, list] : paths) {
     const auto number = static_cast<std::uint32_t>(out.resources.size());
-    out.resources.push_back(resource);
+    out.resources.add(resource);
     for (const std::string& path : list) {
       const bool inside = path.size() > 1 && path.back() == '/';
       places[inside ? path.substr(0, path.size() - 1) : parent_of(path)].push_back(
@@ -204,7 +205,7 @@ struct Watch::Impl {
     }
     for (const Part& part : found.rearm) arm(part);
     for (const auto& [service, number] : found.touched)
-      drift.resources[service->name].insert(service->resources[number]);
+      drift.resources[service->name].emplace(service->resources[number]);
     report_exhaustion(drift);
   }
 
