@@ -5,6 +5,7 @@
 #include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <signal.h>
@@ -314,7 +315,10 @@ class PlainServer {
       const Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
       SSL* const ssl = SSL_new(context_);
       SSL_set_fd(ssl, fd.get());
-      if (SSL_accept(ssl) != 1) give_up("a handshake of the plain server failed");
+      // The client may have gone before the tickets are written: it has what it came for.
+      if (SSL_accept(ssl) != 1 && SSL_get_verify_result(ssl) != X509_V_OK)
+        give_up("a handshake of the plain server failed");
+      ERR_clear_error();
       SSL_free(ssl);
     }
   }
@@ -351,6 +355,7 @@ double plain_rate(const fs::path& folder, const Identities& identities) {
   must(write_file_atomic(folder / "server.key", identities.server.private_key_pem.reveal(), 0600));
   const PlainServer server(folder, identities.trust);
   say(fmt::format("{} × full, by OpenSSL alone", kHandshakes));
+  ::signal(SIGPIPE, SIG_IGN);
   std::vector<double> rates;
   for (int run = 0; run < 3; ++run) {
     const Clients clients = start_clients("full", server.port(), folder);

@@ -332,8 +332,8 @@ Caretaker::Finding Caretaker::examine(const Service& service, const Care& care) 
     out.exit_status = status->exit_status;
     if (!status->running && !has_done_its_work(*care.daemon, *status)) {
       // The supervisor starts again what it saw end; what ended unseen is started here.
-      out.revive =
-          ended_unseen(*status) || SystemClock().now() - status->since > kSupervisorPatience;
+      out.revive = ended_unseen(*status) || status->stopped ||
+                   SystemClock().now() - status->since > kSupervisorPatience;
       return sick(status->exit_status
                       ? fmt::format("its daemon does not run: it ended with status {}",
                                     *status->exit_status)

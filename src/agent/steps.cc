@@ -173,7 +173,11 @@ Result<StepResult> Steps::hook(const PerformStep& work, const fs::path& snapshot
   run.old_version = old_ ? &*old_ : nullptr;
   run.new_version = new_ ? &*new_ : nullptr;
   run.snapshot = snapshot;
-  return run_hook(shop_, service_, run);
+  StepResult result = run_hook(shop_, service_, run);
+  // What is wrong with it cannot be put right by the version that comes.
+  if (result.status != StepStatus::ok && work.order.owner == Owner::old_manifest && new_)
+    result.message += " (a hook of the version that is here, not of the one that comes)";
+  return result;
 }
 
 // --- before the change

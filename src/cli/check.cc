@@ -41,7 +41,7 @@ Result<int> refuse(const Arguments& arguments, Error first, const std::vector<Er
     tell(mistakes);
     print(fmt::format("{}: {}\n", paint(Colour::red, "broken"), count(mistakes.size(), "mistake")));
   }
-  return error_exit_status(mistakes.front().code());
+  return kError;
 }
 
 // What is wrong with single services, and then with how they are together.
@@ -64,18 +64,6 @@ std::vector<Error> mistakes_together(const plan::Compiled& compiled) {
   }
   if (auto claims = plan::check_claims(compiled.generation, compiled.manifests); !claims)
     out.push_back(std::move(claims).error());
-  return out;
-}
-
-// What is allowed, and most likely not meant.
-std::vector<std::string> warnings_about(const plan::Generation& generation) {
-  std::map<std::string_view, std::string_view> first;
-  std::vector<std::string> out;
-  for (const auto& [name, host] : generation.hosts) {
-    const auto [it, made] = first.try_emplace(host.address, name);
-    if (!made)
-      out.push_back(fmt::format("{} and {} have one address: {}", it->second, name, host.address));
-  }
   return out;
 }
 
@@ -108,10 +96,9 @@ Result<int> run(const Arguments& arguments) {
   mistakes = mistakes_of(compiled);
   const std::vector<Error> together = mistakes_together(compiled);
   mistakes.insert(mistakes.end(), together.begin(), together.end());
-  const int status = mistakes.empty()                ? kOk
-                     : !together.empty()             ? error_exit_status(together.front().code())
-                     : arguments.has("--keep-going") ? kPartial
-                                                     : error_exit_status(mistakes.front().code());
+  const int status = mistakes.empty()                                    ? kOk
+                     : together.empty() && arguments.has("--keep-going") ? kPartial
+                                                                         : kError;
   const std::vector<std::string> warnings = warnings_about(generation);
   if (arguments.json()) {
     Json broken = Json::object();
@@ -128,8 +115,7 @@ Result<int> run(const Arguments& arguments) {
     return status;
   }
   tell(mistakes);
-  for (const std::string& warning : warnings)
-    print_to_stderr(fmt::format("{} {}\n", paint_for_stderr(Colour::yellow, "warning:"), warning));
+  tell_warnings(generation);
   std::size_t instances = 0;
   for (const auto& [name, service] : generation.services) instances += service.hosts.size();
   std::string totals =

@@ -278,4 +278,20 @@ std::string url_encode(std::string_view text) {
   return out;
 }
 
+std::vector<std::string> warnings_about(const plan::Generation& generation) {
+  std::map<std::string_view, std::string_view> first;
+  std::vector<std::string> out;
+  for (const auto& [name, host] : generation.hosts) {
+    const auto [it, made] = first.try_emplace(host.address, name);
+    if (!made)
+      out.push_back(fmt::format("{} and {} have one address: {}", it->second, name, host.address));
+  }
+  return out;
+}
+
+void tell_warnings(const plan::Generation& generation) {
+  for (const std::string& warning : warnings_about(generation))
+    print_to_stderr(fmt::format("{} {}\n", paint_for_stderr(Colour::yellow, "warning:"), warning));
+}
+
 }  // namespace consort::cli

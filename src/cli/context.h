@@ -71,4 +71,8 @@ struct UploadReport {
 
 [[nodiscard]] const Option& site_option();
 
+// What is allowed, and most likely not meant.
+[[nodiscard]] std::vector<std::string> warnings_about(const plan::Generation& generation);
+void tell_warnings(const plan::Generation& generation);
+
 }  // namespace consort::cli

@@ -95,8 +95,12 @@ Result<Context> load_context(const std::string& name_or_path) {
   }
   if (!text) return fail(std::move(text).error());
   TRYV(check_private(file, "have the credential replaced if they might have read it"));
-  const Json json = TRY(parse_json(*text, file.string()));
-  auto context = context_from_json(json);
+  const auto json = parse_json(*text, file.string());
+  // Not an excerpt of it: it may be a token.
+  if (!json || !json->is_object())
+    return fail(ErrorCode::invalid_input, fmt::format("{} is no file of a context", file.string()))
+        .hint("a token becomes one with: consort login URL --token-file FILE");
+  auto context = context_from_json(*json);
   if (!context) return fail(std::move(context).error().context("in " + file.string()));
   return context;
 }

@@ -269,6 +269,7 @@ Result<int> run_plan(const Arguments& arguments) {
     print(out.dump() + "\n");
   } else {
     tell_broken(prepared.compiled.broken);
+    tell_warnings(compiled);
     show_plan(arguments, plan);
     if (arguments.has("--unsigned")) warn_of_signed_hosts(client);
   }
@@ -278,8 +279,11 @@ Result<int> run_plan(const Arguments& arguments) {
 Result<int> run_deploy(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Prepared prepared = TRY(prepare(arguments, &client));
-  if (!arguments.json()) tell_broken(prepared.compiled.broken);
   const plan::Generation& compiled = prepared.compiled.generation;
+  if (!arguments.json()) {
+    tell_broken(prepared.compiled.broken);
+    tell_warnings(compiled);
+  }
   Signer signer{TRY(chosen_trust_for(client, arguments, compiled.site)), &compiled, 0,
                 secret_versions(prepared.compiled)};
   TRY(upload(client, prepared, Upload::manifests));

@@ -183,8 +183,8 @@ Status check_known_key(const Shell& shell, const crypto::CertificateRequest& req
   return fail(ErrorCode::unauthenticated,
               fmt::format("no host '{}' is known by this key", request.identity.name))
       .hint(
-          "show the certificate that is to be renewed; or join anew with a token of: consort token "
-          "create");
+          "show the certificate that is to be renewed; or join anew: remove the folder identity in "
+          "the agent's data, and give it a token of: consort token create");
 }
 
 Result<Issue> renewed(const Shell& shell, const AuthorityFolder& folder, const access::Known& who,

@@ -260,7 +260,8 @@ std::vector<plan::Need> Core::shrinking(const DeployRequest& request) const {
                    fmt::format("host class {} shrinks from {} to {} hosts (gone: {})", name,
                                before.size(), after->second.size(), join(gone, ", ")),
                    "if that is meant, say --allow-shrink; the hosts that are gone keep what they "
-                   "run until `consort host remove`"});
+                   "run, and nobody looks after it: stop their agents, then forget them with "
+                   "`consort host remove`"});
   }
   return out;
 }

@@ -1,6 +1,7 @@
 // What differs between two manifests, for people: paths, diffs, one reason.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "base/text.h"
@@ -11,11 +12,30 @@ namespace {
 
 constexpr std::size_t kMostChanges = 200;
 
-std::string brief(const Json& json) {
+constexpr std::size_t kBrief = 80;
+
+std::string text_of(const Json& json) {
   if (json.is_null()) return "nothing";
   std::string text = json.is_string() ? json.as_string() : json.dump();
-  if (text.starts_with("sha256:")) return text.substr(0, 19);
-  return beginning_of(std::move(text), 80);
+  return text.starts_with("sha256:") ? text.substr(0, 19) : text;
+}
+
+std::string brief(const Json& json) { return beginning_of(text_of(json), kBrief); }
+
+// Of long texts, the places where they differ.
+std::string brief_change(const Json& before, const Json& after) {
+  constexpr std::size_t kLead = 20;
+  const std::string old_text = text_of(before);
+  const std::string new_text = text_of(after);
+  const auto [old_end, new_end] =
+      std::mismatch(old_text.begin(), old_text.end(), new_text.begin(), new_text.end());
+  auto begin = static_cast<std::size_t>(old_end - old_text.begin());
+  const bool fits = old_text.size() <= kBrief && new_text.size() <= kBrief;
+  begin = fits || begin <= kLead ? 0 : begin - kLead;
+  while (begin > 0 && (static_cast<unsigned char>(old_text[begin]) & 0xc0U) == 0x80U) --begin;
+  const std::string_view left_out = begin > 0 ? "…" : "";
+  return fmt::format("{}{} → {}{}", left_out, beginning_of(old_text.substr(begin), kBrief),
+                     left_out, beginning_of(new_text.substr(begin), kBrief));
 }
 
 void compare(const std::string& service, const std::string& path, const Json& before,
@@ -41,7 +61,7 @@ void compare(const std::string& service, const std::string& path, const Json& be
   if (long_text && before.is_string() && after.is_string()) {
     out.push_back({service, path, unified_diff(before.as_string(), after.as_string())});
   } else {
-    out.push_back({service, path, fmt::format("{} → {}", brief(before), brief(after))});
+    out.push_back({service, path, brief_change(before, after)});
   }
 }
 

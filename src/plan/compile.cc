@@ -370,7 +370,8 @@ class Secrets {
         .hint(has_source(name)
                   ? fmt::format("consort secret sync {}", name)
                   : fmt::format("consort secret reseal {}; or, if its recovery key is gone, give "
-                                "the value again: consort secret set {}",
+                                "the value again: consort secret set {}. A host that has not "
+                                "joined has no key yet: consort host list",
                                 name, name));
   }
 

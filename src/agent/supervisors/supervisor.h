@@ -72,6 +72,7 @@ struct DaemonStatus {
   bool ready = false;  // running, and for readiness `notify` it has said so
   // Somebody watches over it and goes by its restart policy.
   bool supervised = false;
+  bool stopped = false;  // by somebody's order: the supervisor leaves it so
   pid_t pid = 0;
   Instant since{};                 // of the present state
   std::optional<int> exit_status;  // of the last end: status, or 128 + signal

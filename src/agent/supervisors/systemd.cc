@@ -23,6 +23,8 @@
 namespace consort::agent {
 namespace {
 
+// Between an end and the start after it a unit is inactive for less.
+constexpr Duration kMoment(500);
 constexpr const char* kService = "org.freedesktop.systemd1";
 constexpr const char* kManagerPath = "/org/freedesktop/systemd1";
 constexpr const char* kManager = "org.freedesktop.systemd1.Manager";
@@ -174,6 +176,7 @@ class SystemdSupervisor final : public Supervisor {
     const auto exit_status = property<std::int32_t>(unit, kServiceUnit, "ExecMainStatus", 'i');
     // Between an end and the start after it a unit is inactive for a moment.
     out.supervised = active != "failed" && (active != "inactive" || code != 0);
+    out.stopped = active == "inactive" && code != 0 && SystemClock().now() - out.since > kMoment;
     if (code != 0) out.exit_status = code == CLD_EXITED ? exit_status : 128 + exit_status;
     out.config_digest = out.running
                             ? running_digest(name)

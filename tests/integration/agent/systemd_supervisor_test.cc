@@ -13,6 +13,7 @@
 #include "agent/facts.h"
 #include "agent/supervisors/process_facts.h"
 #include "agent/supervisors/systemd.h"
+#include "fixtures/eventually.h"
 
 namespace consort::agent {
 namespace {
@@ -164,6 +165,21 @@ TEST_F(SystemdSupervisorTest, DaemonsBehindAGuardedPortWaitForTheRulesAtABootWhe
   for (const std::string& daemon : {name(), beside})
     EXPECT_FALSE(fs::exists(drop_in(daemon).parent_path()));
   EXPECT_EQ(status().pid, first);
+}
+
+// systemd leaves it so: whoever keeps it must not wait for a restart.
+TEST_F(SystemdSupervisorTest, WhatSomebodyStopsIsToldAsStopped) {
+  ASSERT_TRUE(supervisor->ensure(sleeper()));
+  EXPECT_FALSE(status().stopped);
+  ProcessSpec stop;
+  stop.argv = {"systemctl", "stop", fmt::format("consort-{}.service", name())};
+  stop.timeout = seconds(30);
+  ASSERT_TRUE(run_process(stop).value().ok());
+  EXPECT_TRUE(tests::eventually([&] { return status().stopped; }));
+  EXPECT_FALSE(status().running);
+  ASSERT_TRUE(supervisor->ensure(sleeper()));
+  EXPECT_TRUE(status().running);
+  EXPECT_FALSE(status().stopped);
 }
 
 TEST_F(SystemdSupervisorTest, StopEndsIt) {

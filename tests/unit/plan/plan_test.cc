@@ -155,5 +155,20 @@ TEST(Plan, WhatASensitiveResourceSaysIsNeverShown) {
   EXPECT_THAT(moved, ::testing::Contains(::testing::Field(&Change::diff, "/k → /elsewhere")));
 }
 
+TEST(ManifestChanges, OfLongTextsThePlacesAreShownWhereTheyDiffer) {
+  Manifest before;
+  before.service = "app";
+  const std::string long_word(200, 'x');
+  before.daemon = Json::object(
+      {{"argv", Json::array_of(std::vector<std::string>{"/bin/app", long_word, "7001"})}});
+  Manifest after = before;
+  (*after.daemon)["argv"] = Json::array_of(std::vector<std::string>{"/bin/app", long_word, "7002"});
+  const std::vector<Change> changes = manifest_changes(before, after);
+  ASSERT_EQ(changes.size(), 1U);
+  EXPECT_EQ(changes[0].path, "daemon.argv");
+  EXPECT_EQ(changes[0].diff, "…" + std::string(14, 'x') + "\",\"7001\"] → …" +
+                                 std::string(14, 'x') + "\",\"7002\"]");
+}
+
 }  // namespace
 }  // namespace consort::plan
