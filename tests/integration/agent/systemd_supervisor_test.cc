@@ -13,6 +13,7 @@
 #include "agent/facts.h"
 #include "agent/supervisors/process_facts.h"
 #include "agent/supervisors/systemd.h"
+#include "base/process.h"
 #include "fixtures/eventually.h"
 
 namespace consort::agent {
