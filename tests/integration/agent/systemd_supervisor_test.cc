@@ -168,19 +168,21 @@ TEST_F(SystemdSupervisorTest, DaemonsBehindAGuardedPortWaitForTheRulesAtABootWhe
   EXPECT_EQ(status().pid, first);
 }
 
-// systemd leaves it so: whoever keeps it must not wait for a restart.
-TEST_F(SystemdSupervisorTest, WhatSomebodyStopsIsToldAsStopped) {
+// systemd leaves it so: whoever keeps it must not wait for a restart. A unit that nothing refers to
+// is forgotten with how it ended.
+TEST_F(SystemdSupervisorTest, WhatSomebodyStopsIsNotTakenForWhatIsStartedAgain) {
+  const auto waits_for_nobody = [&] { return !status().stopped && !ended_unseen(status()); };
   ASSERT_TRUE(supervisor->ensure(sleeper()));
-  EXPECT_FALSE(status().stopped);
+  EXPECT_TRUE(waits_for_nobody());
   ProcessSpec stop;
   stop.argv = {"systemctl", "stop", fmt::format("consort-{}.service", name())};
   stop.timeout = seconds(30);
   ASSERT_TRUE(run_process(stop).value().ok());
-  EXPECT_TRUE(tests::eventually([&] { return status().stopped; }));
+  EXPECT_TRUE(tests::eventually([&] { return !waits_for_nobody(); }));
   EXPECT_FALSE(status().running);
   ASSERT_TRUE(supervisor->ensure(sleeper()));
   EXPECT_TRUE(status().running);
-  EXPECT_FALSE(status().stopped);
+  EXPECT_TRUE(waits_for_nobody());
 }
 
 TEST_F(SystemdSupervisorTest, StopEndsIt) {
