@@ -201,7 +201,8 @@ Status Keeper::start(const fs::path& self, const Keep& order) const {
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  for (int tries = 0; tries < 1000; ++tries) {
+  // Half a minute: the machine may be busy.
+  for (int tries = 0; tries < 6000; ++tries) {
     if (running()) return {};
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
