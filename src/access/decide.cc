@@ -171,11 +171,13 @@ std::vector<std::string> uncovered(const Grants& grants, const Subject& subject)
 Decision for_deployer(const ActionRow& row, const Principal& who, const Grants& grants,
                       const Subject& subject) {
   const auto lacking = [&](std::string_view scope, std::string_view services) {
-    return refuse(fmt::format("{} needs the role deployer{}; you are {}", doing_text(row, subject),
-                              scope, grants_text(grants)),
-                  fmt::format("an admin can give it: consort operator grant {} --role deployer "
-                              "--service '{}'",
-                              who.name, services));
+    return refuse(
+        fmt::format("{} needs the role deployer{}; you are {}", doing_text(row, subject), scope,
+                    grants_text(grants)),
+        fmt::format("an admin can give it: consort operator grant {} --role deployer "
+                    "--service '{}'{}",
+                    who.name, services,
+                    grants.empty() ? "" : ", with what you have already: it replaces that"));
   };
   if (covers_site(grants)) return allow(grants_text(grants));
   switch (row.on) {
@@ -209,10 +211,10 @@ Decision for_deployer(const ActionRow& row, const Principal& who, const Grants& 
 Decision for_operator(const ActionRow& row, const Principal& who, const Grants& grants,
                       const Subject& subject) {
   const auto lacking = [&](std::string_view role) {
-    return refuse(
-        fmt::format("{} needs the role {}; you are {}", doing_text(row, subject), role,
-                    grants_text(grants)),
-        fmt::format("an admin can give it: consort operator grant {} --role {}", who.name, role));
+    return refuse(fmt::format("{} needs the role {}; you are {}", doing_text(row, subject), role,
+                              grants_text(grants)),
+                  fmt::format("an admin can give it: consort operator grant {} --role {}{}",
+                              who.name, role, grants.empty() ? "" : "; it replaces what you have"));
   };
   switch (row.least) {
     case Least::anyone:

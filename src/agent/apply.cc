@@ -58,6 +58,7 @@ Result<std::map<std::string, Json>> read_specs(const Json& document) {
 
 Json apply_report_to_json(const ApplyReport& report) {
   Json out = report_to_json(report.pass);
+  out["reverted"] = Json::array_of(report.reverted);
   out["leftovers"] = Json::array_of(report.leftovers);
   return out;
 }
@@ -87,7 +88,10 @@ Result<ApplyReport> apply_document(const Json& document, const ApplyOptions& opt
   converge.backups = &backups;
   std::unique_ptr<Supervisor> own;
   converge.supervisor = options.supervisor;
-  if (converge.supervisor == nullptr && needs_supervisor(specs)) {
+  // Also where a daemon of an earlier document is to be stopped.
+  const bool has_run_daemons =
+      fs::exists(converge.state_folder / "units") || fs::exists(converge.state_folder / "daemons");
+  if (converge.supervisor == nullptr && (needs_supervisor(specs) || has_run_daemons)) {
     const bool systemd = systemd_is_running() && options.root == "/";
     own = systemd
               ? TRY(make_systemd_supervisor({converge.state_folder / "units"}))
@@ -102,6 +106,15 @@ Result<ApplyReport> apply_document(const Json& document, const ApplyOptions& opt
   pass.rehearsal = options.rehearsal;
   pass.list_kept = true;
   report.pass = converger->pass(pass);
+  if (options.rehearsal == Rehearsal::no) {
+    const std::vector<std::string> due = converger->leftovers(OnRemoval::revert);
+    if (!due.empty()) {
+      ReleaseReport released = TRY(converger->release({due.begin(), due.end()}));
+      report.reverted = std::move(released.reverted);
+      for (std::string& warning : released.warnings)
+        report.pass.warnings.push_back("could not be undone: " + warning);
+    }
+  }
   report.leftovers = converger->leftovers();
   return report;
 }

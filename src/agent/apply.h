@@ -26,10 +26,11 @@ struct ApplyOptions {
 
 struct ApplyReport {
   PassReport pass;
+  std::vector<std::string> reverted;   // no longer named, and undone: onRemoval said so
   std::vector<std::string> leftovers;  // owned from earlier documents, no longer named; left alone
   // As `consort apply` exits: 0 kept, 2 repaired, 4 some failed, 6 both. (A bad document is an
   // Error: 1.)
-  [[nodiscard]] int exit_status() const { return pass.exit_status(); }
+  [[nodiscard]] int exit_status() const { return pass.exit_status() | (reverted.empty() ? 0 : 2); }
 };
 
 [[nodiscard]] Json apply_report_to_json(const ApplyReport& report);

@@ -235,6 +235,15 @@ std::vector<std::string> Converger::leftovers() const {
   return out;
 }
 
+std::vector<std::string> Converger::leftovers(OnRemoval on_removal) const {
+  std::vector<std::string> out = leftovers();
+  std::erase_if(out, [&](const std::string& name) {
+    const auto entry = state_->ledger->get(name);
+    return !entry || entry->on_removal != on_removal;
+  });
+  return out;
+}
+
 std::map<std::string, std::vector<std::string>> Converger::watches() const {
   std::map<std::string, std::vector<std::string>> out;
   const Context context = state_->context(nullptr, nullptr);

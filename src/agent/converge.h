@@ -32,7 +32,8 @@ struct ConvergerOptions {
   ProcessRunner* runner = nullptr;  // null: the system's
   const Clock* clock = nullptr;     // null: the system's
   SecretSource* secrets = nullptr;  // null: files with secrets fail; must outlive the converger
-  Claims* claims = nullptr;         // of the host, where this set is known by `name`
+  const objects::ObjectStore* artifacts = nullptr;  // what services unpack; must outlive it, too
+  Claims* claims = nullptr;  // of the host, where this set is known by `name`
   std::string name;
   Enforcement enforcement = Enforcement::enforce;
   unsigned workers = 2;
@@ -96,6 +97,8 @@ class Converger {
   [[nodiscard]] std::set<std::string> moved() const;
   // What the ledger owns that is no longer in the set.
   [[nodiscard]] std::vector<std::string> leftovers() const;
+  // … and what of it says so.
+  [[nodiscard]] std::vector<std::string> leftovers(OnRemoval on_removal) const;
 
   // Host paths to watch, per resource (see watch.h).
   [[nodiscard]] std::map<std::string, std::vector<std::string>> watches() const;

@@ -62,7 +62,8 @@ struct ConvergerState {
                    graph.claimed.get(),
                    options.claims,
                    originals,
-                   options.secrets};
+                   options.secrets,
+                   options.artifacts};
   }
 
   [[nodiscard]] Enforcement enforcement_of(const Resource& resource) const {

@@ -139,8 +139,8 @@ class HookProcess {
     std::vector<std::string> out;
     if (!hook_.program.is_none()) {
       const fs::path program = files_.folder() / "hooks" / hook_.program.brief();
-      std::error_code ec;
-      if (!fs::exists(program, ec)) {
+      const auto there = read_file(program);
+      if (!there || Digest::of(*there) != hook_.program) {
         TRYV(make_folders(program.parent_path(), 0755));
         TRYV(shop_.store.materialise(hook_.program, program, 0700));
       }

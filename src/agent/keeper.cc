@@ -21,6 +21,7 @@ Result<std::unique_ptr<Keeper>> Keeper::create(Workshop& workshop, const std::st
   options.own_folder = workshop.host.data;
   options.state_folder = workshop.host.data / "state/converge" / service;
   options.backups = &workshop.backups;
+  options.artifacts = &workshop.store;
   options.supervisor = workshop.supervisor.get();
   options.secrets = workshop.secrets.get();
   options.claims = workshop.claims.get();
@@ -57,6 +58,13 @@ Result<Json> Keeper::daemon_spec(const Version& version) const {
   return spec;
 }
 
+Json Keeper::artifact_spec(const plan::Artifact& artifact) const {
+  return Json::object({{"type", "artifact"},
+                       {"path", files_.artifact(artifact.digest).string()},
+                       {"kind", artifact.kind == plan::Artifact::Kind::tree ? "tree" : "file"},
+                       {"digest", artifact.digest.str()}});
+}
+
 Result<std::map<std::string, Json>> Keeper::specs_of(const Version& version,
                                                      DaemonPart daemon) const {
   std::map<std::string, Json> out;
@@ -65,6 +73,8 @@ Result<std::map<std::string, Json>> Keeper::specs_of(const Version& version,
     if (filled.string_or("type") == "daemon") let_write(filled, files_);
     out.emplace(name_of(name), with_names_on_host(service_, std::move(filled)));
   }
+  for (const auto& [name, artifact] : version.manifest.artifacts)
+    out.emplace(name_on_host(service_, "artifact:" + name), artifact_spec(artifact));
   if (daemon == DaemonPart::with && version.manifest.daemon)
     out.emplace(service_, TRY(daemon_spec(version)));
   return out;

@@ -72,6 +72,7 @@ class Keeper {
         originals_(workshop.host.data / "state/originals" / service_, files_.folder()) {}
   [[nodiscard]] Result<std::map<std::string, Json>> specs_of(const Version& version,
                                                              DaemonPart daemon) const;
+  [[nodiscard]] Json artifact_spec(const plan::Artifact& artifact) const;
   [[nodiscard]] Result<Json> daemon_spec(const Version& version) const;
   void note_release(const ReleaseReport& report);
 

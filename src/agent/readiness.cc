@@ -136,7 +136,9 @@ Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec) {
                         text));
       return fail(ErrorCode::timeout, fmt::format("{} was not ready within {}{}", spec.name,
                                                   human_duration(spec.readiness.timeout), text))
-          .hint(fmt::format("consort logs {}", spec.name));
+          .hint(fmt::format("what it printed: journalctl -u consort-{}, or daemons/{}/log in the "
+                            "agent's folder",
+                            spec.name, spec.name));
     }
     // There is no event for "a port is open": short pauses at first, a quarter of a second later.
     std::this_thread::sleep_for(std::min(pause, Duration(left_of(end) + 1)));

@@ -6,6 +6,7 @@
 #include <array>
 
 #include "agent/originals.h"
+#include "agent/resources/artifact.h"
 #include "agent/resources/command.h"
 #include "agent/resources/daemon.h"
 #include "agent/resources/directory.h"
@@ -59,6 +60,8 @@ Digest wish_of(const Json& spec) {
 
 const std::vector<ResourceType>& resource_types() {
   static const std::vector<ResourceType> types = {
+      {"artifact", "what a service has brought along, as it was deployed", &parse_artifact,
+       nullptr},
       {"command", "runs a program when its guards or inputs say so", &parse_command, nullptr},
       {"daemon", "keeps a program running with its configuration", &parse_daemon, &revert_daemon},
       {"directory", "a directory, its metadata and, from a tree, its content", &parse_directory,
@@ -90,7 +93,10 @@ Result<std::unique_ptr<Resource>> parse_resource(const std::string& name, const 
   if (type == nullptr) {
     TRYV(reader.finish(UnknownMembers::ignore));
     std::vector<std::string_view> names;
-    for (const ResourceType& known : resource_types()) names.push_back(known.name);
+    for (const ResourceType& known : resource_types()) {
+      // Nobody writes it: it comes of the service's artifacts.
+      if (known.parse != &parse_artifact) names.push_back(known.name);
+    }
     const std::string meant = closest(type_name, names);
     return fail(ErrorCode::invalid_input,
                 fmt::format("{}.type: there is no resource type '{}'", path, type_name))

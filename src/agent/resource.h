@@ -65,6 +65,7 @@ struct Context {
   const Claims* claims = nullptr;
   Originals* originals = nullptr;   // null: there is no way back that would ask for them
   SecretSource* secrets = nullptr;  // null: files with secrets fail and say so
+  const objects::ObjectStore* artifacts = nullptr;  // what was deployed; null: there is nothing
 
   [[nodiscard]] bool dry_run() const { return overlay != nullptr; }
   // Keeps the content of a file that is about to go. No store, no file, or one that has held a

@@ -94,6 +94,21 @@ Status ServiceFiles::unpack(const objects::ObjectStore& store, const Version& ve
   return {};
 }
 
+Result<bool> ServiceFiles::mend(const objects::ObjectStore& store,
+                                const plan::Artifact& artifact) const {
+  const fs::path path = this->artifact(artifact.digest);
+  objects::Tree tree;
+  if (artifact.kind == plan::Artifact::Kind::tree) {
+    tree = TRY(objects::get_tree(store, artifact.digest));
+  } else {
+    tree[path.filename().string()] = {objects::TreeEntry::Kind::file, 0755, artifact.digest, 0, ""};
+  }
+  const fs::path folder = artifact.kind == plan::Artifact::Kind::tree ? path : path.parent_path();
+  const objects::TreeDifferences differences = TRY(objects::tree_differences(tree, folder));
+  TRYV(objects::mend_tree(store, tree, folder, differences));
+  return !differences.empty();
+}
+
 Status ServiceFiles::hand_over(const Version& version) const {
   if (::geteuid() != 0 || !version.manifest.daemon) return {};
   const std::string user = version.manifest.daemon->string_or("user");

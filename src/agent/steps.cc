@@ -4,6 +4,7 @@
 #include <sys/statvfs.h>
 
 #include <algorithm>
+#include <set>
 #include <thread>
 
 #include "agent/history.h"
@@ -176,7 +177,12 @@ Result<StepResult> Steps::hook(const PerformStep& work, const fs::path& snapshot
   StepResult result = run_hook(shop_, service_, run);
   // What is wrong with it cannot be put right by the version that comes.
   if (result.status != StepStatus::ok && work.order.owner == Owner::old_manifest && new_)
-    result.message += " (a hook of the version that is here, not of the one that comes)";
+    result.message += fmt::format(
+        " (a hook of the version that is here, not of the one that comes){}",
+        work.order.step == Step::drain
+            ? "; hint: to leave it all the same, deploy a version whose drain hook says "
+              "onFailure: 'continue'"
+            : "");
   return result;
 }
 
@@ -196,6 +202,23 @@ Status Steps::fetch(const transition::Transition& t) {
     const Version version{digest, TRY(plan::get_manifest(shop_.store, digest))};
     TRYV(fetch_secrets(version));
     TRYV(files_.unpack(shop_.store, version));
+    TRYV(mend_artifacts(t, version));
+  }
+  return {};
+}
+
+// What an earlier version has left unpacked may have been changed since: nobody kept it. What the
+// version that is here has in common with this one is kept with its resources.
+Status Steps::mend_artifacts(const transition::Transition& t, const Version& version) {
+  std::set<Digest> kept;
+  if (t.from) {
+    const plan::Manifest here = TRY(plan::get_manifest(shop_.store, t.from->manifest));
+    for (const auto& [name, artifact] : here.artifacts) kept.insert(artifact.digest);
+  }
+  for (const auto& [name, artifact] : version.manifest.artifacts) {
+    if (kept.contains(artifact.digest) || !TRY(files_.mend(shop_.store, artifact))) continue;
+    shop_.note(make_event(SystemClock().now(), "repaired", service_, "artifact:" + name,
+                          "what was unpacked earlier was no longer as deployed"));
   }
   return {};
 }

@@ -29,6 +29,7 @@ class Steps {
 
   [[nodiscard]] Status fetch(const transition::Transition& transition);
   [[nodiscard]] Status fetch_secrets(const Version& version);
+  [[nodiscard]] Status mend_artifacts(const transition::Transition& t, const Version& version);
   [[nodiscard]] Status preflight(const transition::Transition& transition);
   [[nodiscard]] Status check_data(const transition::Transition& transition);
   // Errors: io, when fewer than `needed` bytes are free.

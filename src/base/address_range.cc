@@ -85,6 +85,9 @@ bool is_address_or_name(std::string_view text) {
   const auto range = AddressRange::parse(text);
   if (range) return range->is_one_address() && text.find('/') == std::string_view::npos;
   if (text.empty() || text.size() > kLongestName) return false;
+  // A mistyped address; what resolves names would take "10.1" for 10.0.0.1.
+  const std::string_view last = text.substr(text.rfind('.') + 1);
+  if (last.find_first_not_of("0123456789") == std::string_view::npos) return false;
   for (const std::string& label : split(text, '.')) {
     const auto good = [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; };
     if (label.empty() || label.size() > kLongestLabel || label.front() == '-' ||

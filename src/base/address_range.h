@@ -34,7 +34,7 @@ class AddressRange {
 };
 
 // What a host may be reached by: one IP address, or a DNS name (RFC 1123, and '_' as host names of
-// the site have it).
+// the site have it). No name ends with a number: that is an address which is wrong.
 [[nodiscard]] bool is_address_or_name(std::string_view text);
 
 // Sorted, without those that lie inside others: no two overlap.

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 #include "fleet/fleet.h"
@@ -14,13 +15,20 @@ namespace {
 Result<int> run(const Arguments& arguments) {
   const Json document = TRY(site::evaluate_document(arguments.word(0)));
   agent::ApplyOptions options;
-  options.root = arguments.value("--root", "/");
+  // Where it stands now: daemons have a working folder of their own.
+  options.root = fs::absolute(arguments.value("--root", "/")).lexically_normal();
   options.rehearsal = arguments.has("--dry-run") ? agent::Rehearsal::dry_run : agent::Rehearsal::no;
-  options.state_folder = arguments.value("--state");
+  if (arguments.has("--state"))
+    options.state_folder = fs::absolute(arguments.value("--state")).lexically_normal();
   const agent::ApplyReport report = TRY(agent::apply_document(document, options));
   if (arguments.json()) {
     print(agent::apply_report_to_json(report).dump() + "\n");
   } else {
+    for (const std::string& name : report.reverted)
+      print(fmt::format("undone {}: the file no longer names it\n", name));
+    if (!report.leftovers.empty())
+      print(fmt::format("left alone, for the file no longer names them: {}\n",
+                        join(report.leftovers, ", ")));
     print(agent::render_report(report.pass));
   }
   return report.exit_status();
@@ -32,6 +40,8 @@ Command apply_command() {
   return {
       "apply",
       "Converge one file of resources on this machine, without any controller.",
+      "What an earlier run made and the file no longer names is undone where it said onRemoval: "
+      "'revert' (a daemon is stopped), and left alone otherwise. "
       "Exit status 0: all kept; 2: repaired; 4: some failed; 6: both; 1: bad input.",
       {{"FILE", "{ resources: { name: { type, … } } }, Jsonnet or JSON.", Positional::Count::one}},
       {{"--dry-run", "", "Say what would be done, change nothing."},

@@ -12,7 +12,7 @@
 namespace consort::cli {
 
 // What a value is called says what it names, and so what completes it: FILE, DIR, FOLDER, HOST,
-// SERVICE, CLASS, ROLLOUT, GENERATION; "HOST|SERVICE" is either.
+// SERVICE, CLASS, ROLLOUT, GENERATION, OPERATOR, SECRET, TOKEN, CONTEXT; "HOST|SERVICE" is either.
 struct Option {
   std::string_view name;        // "--site"
   std::string_view value = "";  // what its value is called: "FILE"; "" for a flag

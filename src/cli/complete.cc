@@ -152,7 +152,11 @@ Result<std::vector<Candidate>> ask_controller(const Context& context, std::strin
     return newest_first(names_in(TRY(list("/v1/rollouts", "rollouts")), "id", "result"));
   if (kind == "GENERATION")
     return newest_first(names_in(TRY(list("/v1/generations", "generations")), "number", "message"));
+  if (kind == "OPERATOR") return names_in(TRY(list("/v1/operators", "operators")), "name", "may");
+  if (kind == "SECRET") return names_in(TRY(list("/v1/secrets", "secrets")), "name", "");
+  if (kind == "TOKEN") return names_in(TRY(list("/v1/tokens", "tokens")), "id", "names");
   std::vector<Candidate> out;
+  if (kind != "SERVICE" && kind != "CLASS") return out;
   const Json services = TRY(list("/v1/status", "services"));
   if (!services.is_object()) return out;
   for (const auto& [name, service] : services.as_object()) {
@@ -170,6 +174,15 @@ std::vector<Candidate> lab_hosts() {
   if (!lab) return out;
   for (const platform::LabHost& host : lab->hosts()) out.push_back({host.spec.name, ""});
   out.push_back({"controller", ""});
+  return out;
+}
+
+std::vector<Candidate> contexts() {
+  std::vector<Candidate> out;
+  for (const std::string& name : context_names().value_or(std::vector<std::string>{})) {
+    const auto context = load_context(name);
+    out.push_back({name, context ? context->controller : ""});
+  }
   return out;
 }
 
@@ -207,6 +220,7 @@ Result<int> run_complete(const Arguments& arguments) {
   const auto context = chosen_context(typed);
   const Completion completion = complete(words, [&](std::string_view kind) {
     if (kind == "LABHOST") return lab_hosts();
+    if (kind == "CONTEXT") return contexts();
     if (!context || !*context) return std::vector<Candidate>{};
     return ask_controller(**context, kind).value_or(std::vector<Candidate>{});
   });

@@ -98,7 +98,8 @@ Failure told_of_missing(Error error, std::size_t count) {
 
 const Option& site_option() {
   static const Option option{"--site", "FILE",
-                             "The site file; default ./site.jsonnet or ./site.json."};
+                             "The site file, or the folder of a site.jsonnet or site.json; "
+                             "default: the current folder."};
   return option;
 }
 
@@ -136,12 +137,14 @@ Result<http::Client> controller_client(const Arguments& arguments) {
 }
 
 Result<fs::path> site_file(const Arguments& arguments) {
-  if (arguments.has("--site")) return fs::path(arguments.value("--site"));
+  const fs::path named = arguments.value("--site");
   std::error_code ec;
+  if (!named.empty() && !fs::is_directory(named, ec)) return named;
   for (const std::string_view name : {"site.jsonnet", "site.json"}) {
-    if (fs::exists(name, ec)) return fs::path(name);
+    if (fs::exists(named / name, ec)) return named / name;
   }
-  return fail(ErrorCode::not_found, "there is no site.jsonnet here")
+  return fail(ErrorCode::not_found, fmt::format("there is no site.jsonnet {}",
+                                                named.empty() ? "here" : "in " + named.string()))
       .hint("name the site with --site FILE, or begin with: consort init");
 }
 

@@ -20,7 +20,8 @@ namespace consort::cli {
 // Error usage when no controller is named.
 [[nodiscard]] Result<http::Client> controller_client(const Arguments& arguments);
 
-// --site, or ./site.jsonnet, or ./site.json. Error not_found with the remedy.
+// --site (a file, or a folder with one of the two that follow), or ./site.jsonnet, or ./site.json.
+// Error not_found with the remedy.
 [[nodiscard]] Result<fs::path> site_file(const Arguments& arguments);
 
 // "name@machine", for the record.

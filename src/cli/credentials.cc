@@ -87,10 +87,14 @@ Result<Context> load_context(const std::string& name_or_path) {
   const fs::path file = is_path ? fs::path(name_or_path) : TRY(file_of(name_or_path));
   auto text = read_file(file, kContextBytes);
   if (!text && text.error().code() == ErrorCode::not_found) {
-    if (is_path) return fail(std::move(text).error());
+    if (is_path)
+      return fail(std::move(text).error().context("for the credential of a controller"))
+          .hint(
+              "CONSORT_CONTEXT or --context names it; a name without '/' is one of: consort "
+              "context list");
     const std::vector<std::string> names = TRY(context_names());
     return fail(ErrorCode::not_found, fmt::format("there is no context '{}'", name_or_path))
-        .hint(names.empty() ? "log in first: consort login URL --token-file FILE"
+        .hint(names.empty() ? "there is none yet; log in: consort login URL --token-file FILE"
                             : fmt::format("there are: {}", join(names, ", ")));
   }
   if (!text) return fail(std::move(text).error());
@@ -209,7 +213,11 @@ Result<http::Client> client_of(const Context& context, http::ClientOptions optio
 Result<std::string> fetch_authority(const std::string& url, const std::string& token) {
   if (!url.starts_with("https://"))
     return fail(ErrorCode::invalid_input, fmt::format("{} is not an https:// address", url))
-        .hint("credentials never travel in the clear; a controller with --insecure wants none");
+        .hint(url.find("://") == std::string::npos
+                  ? fmt::format("write https://{}{}", url,
+                                url.find(':') == std::string::npos ? ":8440" : "")
+                  : "credentials never travel in the clear; a controller with --insecure wants "
+                    "none");
   const access::OperatorTokenText parsed = TRY(access::OperatorTokenText::parse(token));
   http::ClientTlsOptions tls;
   tls.pinned_root = parsed.ca;

@@ -300,8 +300,10 @@ Result<int> run_deploy(const Arguments& arguments) {
 
 Result<int> run_rollback(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
+  // 0: the one before the current one.
   const std::string to = arguments.value("--to", "0");
-  if (to.find_first_not_of("0123456789") != std::string::npos || to.size() > 12)
+  const bool is_number = to.find_first_not_of("0123456789") == std::string::npos && to.size() <= 12;
+  if (!is_number || (arguments.has("--to") && to.find_first_not_of('0') == std::string::npos))
     return fail(ErrorCode::usage, fmt::format("--to {}: not the number of a generation", to))
         .hint("see them with: consort history");
   const plan::Generation candidate =

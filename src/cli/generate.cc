@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "access/decide.h"
 #include "base/files.h"
@@ -220,9 +221,12 @@ std::string man_page(const Command* command) {
   }
   std::string name = command->name;
   std::replace(name.begin(), name.end(), ' ', '-');
+  std::string title = name;
+  std::transform(title.begin(), title.end(), title.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
   std::string out = fmt::format(
       ".TH CONSORT-{} 1\n.SH NAME\nconsort\\-{} \\- {}\n.SH SYNOPSIS\n{}\n.SH DESCRIPTION\n{}\n",
-      name, troff(name), troff(command->summary), troff(usage_line(*command)),
+      title, troff(name), troff(command->summary), troff(usage_line(*command)),
       troff(command->description.empty() ? command->summary : command->description));
   out += ".SH OPTIONS\n";
   for (const Positional& word : command->words)

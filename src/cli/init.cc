@@ -48,7 +48,7 @@ Result<int> run(const Arguments& arguments) {
   std::error_code ec;
   for (const std::string_view file : {"site.jsonnet", "hosts.yaml"}) {
     if (fs::exists(folder / file, ec))
-      return fail(ErrorCode::refused, fmt::format("{} is there already", (folder / file).string()))
+      return fail(ErrorCode::conflict, fmt::format("{} is there already", (folder / file).string()))
           .hint("choose another folder: consort init FOLDER");
   }
   std::string name = fs::absolute(folder, ec).lexically_normal().filename().string();

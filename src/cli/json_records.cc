@@ -27,6 +27,8 @@ std::vector<JsonRecord> records_of_changes() {
         {"leaving", "list of string",
          "Hosts that no inventory names any more: a deploy of the whole site forgets them."},
         {"unreachable", "list of string", "Hosts that it touches and that do not answer now."},
+        {"sick", "list of string",
+         "Instances of its services that are unhealthy now, and why; they count against budgets."},
         {"kept", "map of int", "By service: instances that need nothing."},
         {"policy", "policy", "How it would be rolled out."},
         {"budgets", "map of list of string", "By host: the budgets whose slot it needs."},

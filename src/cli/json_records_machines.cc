@@ -17,6 +17,8 @@ std::vector<JsonRecord> records_of_machines() {
         {"warnings", "list of string", ""},
         {"elapsed", "string", "Duration."},
         {"exitStatus", "int", ""},
+        {"reverted", "list of string",
+         "What this file no longer names and onRemoval: 'revert' has undone."},
         {"leftovers", "list of string",
          "What an earlier run owned and this file no longer names."}}},
       {"resource",

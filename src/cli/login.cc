@@ -205,7 +205,7 @@ Command context_use_command() {
   return {"context use",
           "Choose the controller that commands go to.",
           "One command only: --context NAME, or CONSORT_CONTEXT.",
-          {{"NAME", "The context.", Positional::Count::one}},
+          {{"CONTEXT", "Its name.", Positional::Count::one}},
           {},
           run_use};
 }
@@ -218,7 +218,7 @@ Command context_renew_command() {
           "Get a new certificate in place of the context's certificate or token.",
           "With a new key. A certificate is good for a year; one that was got with a token which "
           "ends, until that end. The old one stays good until it ends or is revoked.",
-          {{"NAME", "The context; default: the current one.", Positional::Count::optional}},
+          {{"CONTEXT", "Its name; default: the current one.", Positional::Count::optional}},
           {},
           run_renew};
 }
@@ -226,7 +226,7 @@ Command context_remove_command() {
   return {"context remove",
           "Remove a credential from this machine.",
           "",
-          {{"NAME", "The context.", Positional::Count::one}},
+          {{"CONTEXT", "Its name.", Positional::Count::one}},
           {},
           run_remove};
 }

@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "base/time.h"
 #include "cli/context.h"
+#include "cli/layout.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 
@@ -114,9 +115,10 @@ Result<int> run_list(const Arguments& arguments) {
     const Json::Array& credentials = one.find("credentials")->as_array();
     if (credentials.empty()) rows.push_back({name, may, "none", "-", "-"});
     for (const Json& credential : credentials) {
-      rows.push_back(
-          {name, may, credential.string_or("kind") + " " + credential.string_or("id").substr(0, 16),
-           credential.string_or("lastUsed", "never"), credential.string_or("expires", "never")});
+      rows.push_back({name, may,
+                      credential.string_or("kind") + " " + credential.string_or("id").substr(0, 16),
+                      shown_time(credential.string_or("lastUsed", "never")),
+                      shown_time(credential.string_or("expires", "never"))});
       name = may = "";
     }
   }
@@ -176,8 +178,13 @@ Result<int> run_revoke(const Arguments& arguments) {
 
 const std::vector<Option>& grant_options() {
   static const std::vector<Option> out = {
-      {"--role", "ROLE", "viewer (looks), deployer (of services), or admin; default viewer."},
-      {"--service", "NAME", "Which services a deployer may change; shop-* is a pattern.", true},
+      {"--role",
+       "ROLE",
+       "viewer (looks), deployer (of services), or admin; default viewer.",
+       false,
+       "",
+       {"viewer", "deployer", "admin"}},
+      {"--service", "SERVICE", "Which services a deployer may change; shop-* is a pattern.", true},
       {"--owner", "OWNER", "… or those of this owner.", true}};
   return out;
 }
@@ -206,7 +213,7 @@ Command operator_token_command() {
   return {"operator token",
           "Make another token for an operator.",
           "",
-          {{"NAME", "Who.", Positional::Count::one}},
+          {{"OPERATOR", "Who.", Positional::Count::one}},
           {{"--ttl", "DURATION", "How long it is valid; default: for ever."},
            {"--token-file", "FILE", "Where to write it (mode 0600), instead of showing it."}},
           run_token};
@@ -215,7 +222,7 @@ Command operator_grant_command() {
   return {"operator grant",
           "Change what an operator may do.",
           "Replaces what was granted before.",
-          {{"NAME", "Who.", Positional::Count::one}},
+          {{"OPERATOR", "Who.", Positional::Count::one}},
           grant_options(),
           run_grant};
 }
@@ -227,7 +234,7 @@ Command operator_revoke_command() {
   return {"operator revoke",
           "Let an operator in no more, or take one token or certificate away.",
           "",
-          {{"NAME", "Who.", Positional::Count::one}},
+          {{"OPERATOR", "Who.", Positional::Count::one}},
           {{"--token", "ID", "Only this token."},
            {"--certificate", "SERIAL",
             "Only this certificate; as much of its serial as `operator list` shows is enough."}},

@@ -12,6 +12,7 @@ namespace consort::cli {
 namespace {
 
 constexpr std::size_t kShownHosts = 6;
+constexpr std::size_t kShownSick = 6;
 
 std::string coloured(plan::Action action) {
   const std::string name(plan::action_name(action));
@@ -133,6 +134,10 @@ std::string render_plan(const plan::Plan& plan, Detail detail, std::size_t width
     say(Colour::dim, "detached (in no inventory any more, left alone): ", text);
   if (!plan.unreachable.empty())
     say(Colour::red, "cannot be reached now: ", join(plan.unreachable, ", "));
+  for (std::size_t i = 0; i < plan.sick.size() && i < kShownSick; ++i)
+    say(Colour::red, "unhealthy now: ", plan.sick[i]);
+  if (plan.sick.size() > kShownSick)
+    say(Colour::red, "unhealthy now: ", fmt::format("{} more", plan.sick.size() - kShownSick));
   out += wrap(plan::plan_totals(plan), width, 0, "  ") + "\n";
   for (const plan::Need& need : plan.needs) {
     say(Colour::yellow,

@@ -66,7 +66,8 @@ Result<std::set<std::string>> roots_of(const plan::Generation& generation,
   const std::string guess = did_you_mean(name, names);
   return fail(ErrorCode::not_found,
               fmt::format("'{}' is no service, host or host class of this site", name))
-      .hint(guess.empty() ? "" : fmt::format("did you mean '{}'?", guess));
+      .hint(guess.empty() ? "see the site's services and hosts with: consort graph"
+                          : fmt::format("did you mean '{}'?", guess));
 }
 
 struct Sum {

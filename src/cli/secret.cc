@@ -5,6 +5,7 @@
 #include "base/text.h"
 #include "cli/context.h"
 #include "cli/credentials.h"
+#include "cli/layout.h"
 #include "cli/rows.h"
 #include "cli/secret_sealing.h"
 #include "cli/secret_value.h"
@@ -123,8 +124,8 @@ Result<int> run_list(const Arguments& arguments) {
     for (const Json& secret : secrets->as_array())
       rows.push_back({secret.string_or("name"), std::to_string(secret.int_or("version")),
                       join(names(secret, "services"), ","),
-                      std::to_string(names(secret, "hosts").size()), secret.string_or("at"),
-                      secret.string_or("by")});
+                      std::to_string(names(secret, "hosts").size()),
+                      shown_time(secret.string_or("at")), secret.string_or("by")});
   }
   print(rows.size() > 1 ? table(rows)
                         : "there is no secret; set one with: consort secret set NAME\n");
@@ -158,7 +159,7 @@ std::vector<Option> sealing_options(std::vector<Option> more) {
 }
 
 const Positional& name_word() {
-  static const Positional out{"NAME", "Its name: ${secret.NAME} in the content of a file.",
+  static const Positional out{"SECRET", "Its name, as in ${secret.NAME} in the content of a file.",
                               Positional::Count::one};
   return out;
 }

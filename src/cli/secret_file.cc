@@ -61,7 +61,7 @@ Command secret_encrypt_command() {
           "The value is sealed on this machine to your recovery key and those of other operators; "
           "each of them brings it to the controller with `consort secret sync`. It is bound to its "
           "name.",
-          {{"NAME", "The name of the secret.", Positional::Count::one}},
+          {{"SECRET", "The name of the secret.", Positional::Count::one}},
           {{"--file", "FILE", "Where the value is; - is standard input."},
            exact_option(),
            recipient_option(),

@@ -252,7 +252,7 @@ Command secret_sync_command() {
           "machine, compares each value with the newest version, and seals a new version only "
           "where it differs, or the same anew where hosts, services or operators came later. What "
           "fails does not stop the others; exit status 1 then. Nothing of a value is shown.",
-          {{"NAME", "Only these; default: all that the site declares.", Positional::Count::many}},
+          {{"SECRET", "Only these; default: all that the site declares.", Positional::Count::many}},
           {site_option(),
            recipient_option(),
            {"--dry-run", "", "Say what would be done, change nothing."}},

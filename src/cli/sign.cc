@@ -91,8 +91,12 @@ Result<Proposal> proposal_from_json(const Json& json) {
 }
 
 Result<Proposal> read_proposal(const fs::path& file) {
+  const auto text = read_file(file, kProposalBytes);
+  if (!text)
+    return fail(Error(text.error()))
+        .hint("a proposal is written by: consort deploy --propose FILE");
   const auto read = [&]() -> Result<Proposal> {
-    return proposal_from_json(TRY(parse_json(TRY(read_file(file, kProposalBytes)), file.string())));
+    return proposal_from_json(TRY(parse_json(*text, file.string())));
   };
   auto proposal = read();
   if (!proposal) return fail(std::move(proposal).error().context("in " + file.string()));

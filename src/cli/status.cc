@@ -1,15 +1,10 @@
-// consort status, history, logs, host …: what is there, what has happened.
+// consort status, history, host …: what is there, and how it came to be.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <chrono>
-#include <thread>
-#include <utility>
 
 #include "base/text.h"
 #include "cli/context.h"
-#include "cli/events.h"
 #include "cli/host_view.h"
 #include "cli/keys.h"
 #include "cli/layout.h"
@@ -35,6 +30,9 @@ std::string health_text(const Json& row) {
 }
 
 void print_instances(const Json& status) {
+  const std::string_view other = status.find("rollouts")->as_array().empty()
+                                     ? "not the current manifest"
+                                     : "of the rollout that is under way";
   std::vector<std::vector<std::string>> rows = {
       {"SERVICE", "VERSION", "HOST", "STATE", "MANIFEST", "NOTE"}};
   bool notes = false;
@@ -45,7 +43,7 @@ void print_instances(const Json& status) {
       if (note.empty() && instance.string_or("mode") == "running" &&
           instance.string_or("health") == "unknown" && instance.bool_or("reachable"))
         note = "its agent has just started, and looks at it";
-      if (!instance.bool_or("current") && note.empty()) note = "not the current manifest";
+      if (!instance.bool_or("current") && note.empty()) note = other;
       // Also what only its host says.
       if (!instance.bool_or("placed", true))
         note = "nothing places it here" + (note.empty() ? "" : "; " + note);
@@ -165,90 +163,6 @@ Result<int> run_history(const Arguments& arguments) {
   return kOk;
 }
 
-// What the options leave.
-bool fits(const Arguments& arguments, const Json& event) {
-  constexpr std::array<std::string_view, 3> keys = {"host", "service", "rollout"};
-  return std::all_of(keys.begin(), keys.end(), [&](std::string_view key) {
-    const std::string flag = "--" + std::string(key);
-    return !arguments.has(flag) || event.string_or(key) == arguments.value(flag);
-  });
-}
-
-std::string log_query(const Arguments& arguments) {
-  std::string out;
-  for (const std::string_view key : {"host", "service", "rollout"}) {
-    const std::string flag = "--" + std::string(key);
-    if (arguments.has(flag))
-      out +=
-          fmt::format("{}{}={}", out.empty() ? "?" : "&", key, url_encode(arguments.value(flag)));
-  }
-  return out;
-}
-
-// Nothing may be remembered of what is there; of what is not there nothing ever will be.
-Status check_names(http::Client& client, const Arguments& arguments) {
-  const auto exists = [&](const std::string& path) -> Result<bool> {
-    const http::Response answer = TRY(client.get(path));
-    if (answer.status == 404) return false;
-    return answer.ok() ? Result<bool>(true) : fail(http::error_of(answer));
-  };
-  const auto unknown = [](std::string_view what, const std::string& name, std::string_view list) {
-    return fail(ErrorCode::not_found, fmt::format("there is no {} '{}'", what, name))
-        .hint(fmt::format("see them with: {}", list));
-  };
-  const std::string host = arguments.value("--host");
-  if (!host.empty() && !TRY(exists("/v1/hosts/" + url_encode(host))))
-    return unknown("host", host, "consort host list");
-  const std::string rollout = arguments.value("--rollout");
-  if (!rollout.empty() && !TRY(exists("/v1/rollouts/" + url_encode(rollout))))
-    return unknown("rollout", rollout, "consort rollout list");
-  const std::string service = arguments.value("--service");
-  if (!service.empty() &&
-      TRY(client.get_json("/v1/status")).find("services")->find(service) == nullptr)
-    return unknown("service", service, "consort status");
-  return {};
-}
-
-Result<int> run_logs(const Arguments& arguments) {
-  http::Client client = TRY(controller_client(arguments));
-  const std::string query = log_query(arguments);
-  const Json log = TRY(client.get_json("/v1/log" + query));
-  const Json::Array& events = log.find("events")->as_array();
-  if (events.empty() && !query.empty()) {
-    TRYV(check_names(client, arguments));
-    print_to_stderr("nothing of that is remembered\n");
-  }
-  EventPrinter printer(Where::service_and_host, output_width());
-  const auto show = [&](const Json& event) {
-    print(arguments.json() ? event.dump() + "\n" : printer.render(event));
-  };
-  for (const Json& event : events) printer.measure(event);
-  std::int64_t last = 0;
-  for (const Json& event : events) {
-    show(event);
-    last = event.int_or("number");
-  }
-  if (!arguments.has("--follow")) return kOk;
-  bool complained = false;
-  while (true) {
-    const Status ended = client.stream_events("/v1/events?after=" + std::to_string(last),
-                                              std::to_string(last), [&](const http::Event& event) {
-                                                complained = false;
-                                                const auto json = parse_json(event.data);
-                                                if (json)
-                                                  last = std::max(last, json->int_or("number"));
-                                                if (json && fits(arguments, *json)) show(*json);
-                                                return http::Client::Next::more;
-                                              });
-    const bool comes_back = ended || ended.error().code() == ErrorCode::unavailable ||
-                            ended.error().code() == ErrorCode::timeout;
-    if (!comes_back) return tl::unexpected<Error>(ended.error());
-    if (!ended && !std::exchange(complained, true))
-      print_to_stderr("the controller does not answer; trying again …\n");
-    std::this_thread::sleep_for(std::chrono::milliseconds(ended ? 200 : 1000));
-  }
-}
-
 Result<int> run_host_list(const Arguments& arguments) {
   http::Client client = TRY(controller_client(arguments));
   const Json hosts = TRY(client.get_json("/v1/hosts"));
@@ -337,20 +251,6 @@ Command status_command() {
 Command history_command() {
   return {"history",  "Show the generations and the rollouts that made them.", "", {}, {},
           run_history};
-}
-Command logs_command() {
-  return {"logs",
-          "Show what has happened: rollout steps, repairs, hosts coming and going.",
-          "",
-          {},
-          {{"--host", "HOST", "Only of this host."},
-           {"--service", "SERVICE", "Only of this service."},
-           {"--rollout", "ROLLOUT", "Only of this rollout."},
-           {"--follow", "", "Go on with what happens from now on.", false, "-f"}},
-          run_logs,
-          false,
-          false,
-          "consort logs --service shop --follow"};
 }
 Command host_list_command() {
   return {"host list", "List the hosts that have joined.", "", {}, {}, run_host_list};

@@ -87,7 +87,7 @@ const std::vector<Option>& global_options() {
   static const std::vector<Option> options = {
       {"--json", "", "One JSON record on stdout at the end; events as JSON lines on stderr."},
       {"--controller", "URL", "The controller; default $CONSORT_CONTROLLER, or the context's."},
-      {"--context", "NAME",
+      {"--context", "CONTEXT",
        "Whose credentials to use; default $CONSORT_CONTEXT, or the current one."},
       {"--no-color", "", "No colours, as with NO_COLOR=1."},
   };

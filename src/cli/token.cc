@@ -5,6 +5,7 @@
 #include "base/time.h"
 #include "cli/context.h"
 #include "cli/credentials.h"
+#include "cli/layout.h"
 #include "cli/rows.h"
 #include "cli/terminal.h"
 
@@ -71,7 +72,8 @@ Result<int> run_list(const Arguments& arguments) {
   for (const Json& token : answer.find("tokens")->as_array())
     rows.push_back({token.string_or("id"), token.string_or("names"),
                     token.string_or("hostClass", "-"), labels_text(token),
-                    std::to_string(token.int_or("usesLeft")), token.string_or("expires"),
+                    std::to_string(token.int_or("usesLeft")),
+                    shown_time(token.string_or("expires")),
                     token.bool_or("approve") ? "automatic" : "by hand", token.string_or("by")});
   print(rows.size() > 1 ? table(rows)
                         : "no join token is valid now; make one with: consort token create\n");

@@ -174,7 +174,7 @@ void add_history_routes(Gate& gate, Shell& shell) {
                if (it == shell.core().rollouts().end()) {
                  responder.send(Error(
                      fail(ErrorCode::not_found, fmt::format("no rollout '{}'", request.param("id")))
-                         .hint("see them with: consort history")));
+                         .hint("see them with: consort rollout list")));
                  return;
                }
                responder.send(http::Response::json(rollout::rollout_to_json(it->second)));

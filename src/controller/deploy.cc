@@ -469,6 +469,11 @@ Result<plan::Generation> Core::rollback_candidate(std::uint64_t number) const {
     number = back == generations_.end() ? base->parent : back->second.parent;
   }
   const auto it = generations_.find(number);
+  if (it == generations_.end() && number == 0 && base->rollback_of != 0)
+    return fail(ErrorCode::not_found,
+                fmt::format("generation {} is generation {} again, and there is none before that",
+                            base->number, base->rollback_of))
+        .hint("name one: consort rollback --to NUMBER; see them with: consort history");
   if (it == generations_.end()) {
     return fail(ErrorCode::not_found,
                 number == 0 ? std::string("there is no generation before the current one")
@@ -497,11 +502,14 @@ Status Core::control(const std::string& id, Control what, const std::string& by,
   const auto it = rollouts_.find(id);
   if (it == rollouts_.end())
     return fail(ErrorCode::not_found, fmt::format("no rollout '{}'", id))
-        .hint("see them with: consort history");
+        .hint("see them with: consort rollout list");
   rollout::Rollout& rollout = it->second;
   if (rollout.result != rollout::Result::open)
     return fail(ErrorCode::conflict, fmt::format("rollout {} has ended already: {}", id,
-                                                 rollout::result_name(rollout.result)));
+                                                 rollout::result_name(rollout.result)))
+        .hint(fmt::format("see what it did: consort rollout show {}", id));
+  // Said again: as it is already.
+  if (what != Control::abort && rollout.paused == (what == Control::pause)) return {};
   if (what == Control::abort) {
     rollout.abort = true;
     rollout.aborted_by = by;

@@ -76,9 +76,10 @@ Result<std::vector<Host>> from_site(const Json& inventory) {
 
 Status add_host(Fleet& fleet, Host host, const site::HostClass& host_class) {
   if (!is_name(host.name))
-    return fail(
-        ErrorCode::invalid_input,
-        fmt::format("hostClasses.{}: '{}' is not a good host name", host_class.name, host.name));
+    return fail(ErrorCode::invalid_input,
+                fmt::format("hostClasses.{}: '{}' is not a good host name", host_class.name,
+                            host.name))
+        .hint("letters, digits, '.', '_' and '-', beginning with a letter or digit; at most 63");
   // Without one it has its name.
   if (host.address != host.name && !is_address_or_name(host.address))
     return fail(ErrorCode::invalid_input,

@@ -32,6 +32,12 @@ Result<Host> host_from(const std::string& name, const Json& json, const std::str
       host.address = value.as_string();
     } else if (key == "labels" && value.is_object()) {
       for (const auto& [label, text] : value.as_object()) host.labels[label] = scalar_text(text);
+    } else if (key == "address" || key == "labels") {
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("{}: host {}: {} is {}, not {}", origin, name, key, value.type_name(),
+                              key == "address" ? "a text" : "an object"))
+          .hint(key == "address" ? "write address: 10.0.0.1 (in quotes where it is only a number)"
+                                 : "write labels: { rack: r7 }");
     } else if (key != "name") {
       return fail(ErrorCode::invalid_input,
                   fmt::format("{}: host {}: unknown field '{}'", origin, name, key))
@@ -215,7 +221,11 @@ Result<std::vector<Host>> hosts_from_json(const Json& json, const std::string& g
   if (json.is_array()) return host_list(json, origin);
   if (!json.is_object())
     return fail(ErrorCode::invalid_input,
-                fmt::format("{}: expected an object, found {}", origin, json.type_name()));
+                fmt::format("{}: {}", origin,
+                            json.is_null()
+                                ? "there is nothing in it"
+                                : "expected an object, found " + std::string(json.type_name())))
+        .hint("write hosts: { web1: { address: 10.0.0.1, labels: {…} } }");
   if (json.find("_meta") != nullptr) return from_ansible(json, group, origin);
   if (const Json* groups = json.find("groups"); groups != nullptr && groups->is_object()) {
     TRYV(check_only(json.as_object(), "groups", origin));
@@ -225,9 +235,16 @@ Result<std::vector<Host>> hosts_from_json(const Json& json, const std::string& g
     TRYV(check_only(json.as_object(), "hosts", origin));
     return host_list(*hosts, origin);
   }
+  // Ansible's own YAML form has groups at its top, with hosts, children or vars in each.
+  const bool is_ansible =
+      std::any_of(json.as_object().begin(), json.as_object().end(), [](const auto& member) {
+        return member.second.find("hosts") != nullptr || member.second.find("children") != nullptr;
+      });
   return fail(ErrorCode::invalid_input,
               fmt::format("{} has neither 'hosts' nor 'groups' nor Ansible's '_meta'", origin))
-      .hint("write hosts: { web1: { address: 10.0.0.1, labels: {…} } }");
+      .hint(is_ansible ? "this looks like an inventory of Ansible; take it as a program: "
+                         "c.inventory.exec(['ansible-inventory', '-i', 'FILE', '--list'])"
+                       : "write hosts: { web1: { address: 10.0.0.1, labels: {…} } }");
 }
 
 namespace {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -56,5 +57,17 @@ using Tree = std::map<std::string, TreeEntry>;
 // place. A crash leaves either nothing or the whole.
 [[nodiscard]] Status materialise_tree(const ObjectStore& store, const Digest& digest,
                                       const fs::path& folder);
+
+// What of the tree is not in `folder` as it says, by path, and how: "changed", "absent", "a
+// directory", "mode 0600". What is there besides counts for nothing. `is_free(path)` names entries
+// that others decide on; null: none. Never follows links; reads every file. Errors: io.
+using TreeDifferences = std::map<std::string, std::string>;
+[[nodiscard]] Result<TreeDifferences> tree_differences(
+    const Tree& tree, const fs::path& folder,
+    const std::function<bool(const std::string& path)>& is_free = nullptr);
+// Puts these entries in order, each in one step. What is in the place of an entry of another kind
+// goes. `folder` is made where it is absent. Errors: io, not_found, corrupt (the store).
+[[nodiscard]] Status mend_tree(const ObjectStore& store, const Tree& tree, const fs::path& folder,
+                               const TreeDifferences& differences);
 
 }  // namespace consort::objects

@@ -120,6 +120,10 @@ class ServiceCompiler {
     out.scope = spec.string_or("scope") == "service" || name == "contract" ? Hook::Scope::service
                                                                            : Hook::Scope::instance;
     out.while_running = spec.string_or("backup") == "running";
+    out.may_fail = spec.string_or("onFailure") == "continue";
+    if (out.may_fail && name != "drain")
+      return fail(ErrorCode::invalid_input,
+                  fmt::format("onFailure: 'continue' is for drain, not for {}", name));
     if (out.scope == Hook::Scope::service && name != "migrate" && name != "contract") {
       return fail(ErrorCode::invalid_input,
                   fmt::format("scope 'service' is for migrate and contract, not for {}", name));

@@ -26,7 +26,8 @@ Status check_scope(const PlanInput& input) {
       const std::string guess = did_you_mean(name, wanted.services);
       return fail(ErrorCode::not_found,
                   fmt::format("no service '{}' in site {}", name, wanted.site))
-          .hint(guess.empty() ? "" : fmt::format("did you mean '{}'?", guess));
+          .hint(guess.empty() ? "see the site's services with: consort graph"
+                              : fmt::format("did you mean '{}'?", guess));
     }
   }
   return {};

@@ -375,7 +375,7 @@ Result<std::map<std::string, int>> service_levels(
                   fmt::format("services need each other in a circle: {}", join(cycle, " → ")))
           .hint(
               "make one of these edges soft: move it from 'needs' to 'uses' (parameters without "
-              "order)");
+              "order), or leave an 'after' away");
     }
     // A bound for the recursion: a candidate comes from a client.
     if (path.size() >= kLongestChain)

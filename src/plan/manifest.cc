@@ -13,12 +13,15 @@ namespace consort::plan {
 namespace {
 
 Json hook_to_json(const Hook& hook) {
-  return Json::object({{"program", hook.program.is_none() ? Json() : Json(hook.program.str())},
-                       {"argv", Json::array_of(hook.argv)},
-                       {"timeout", format_duration(hook.timeout)},
-                       {"idempotent", hook.idempotent},
-                       {"scope", hook.scope == Hook::Scope::service ? "service" : "instance"},
-                       {"whileRunning", hook.while_running}});
+  Json out = Json::object({{"program", hook.program.is_none() ? Json() : Json(hook.program.str())},
+                           {"argv", Json::array_of(hook.argv)},
+                           {"timeout", format_duration(hook.timeout)},
+                           {"idempotent", hook.idempotent},
+                           {"scope", hook.scope == Hook::Scope::service ? "service" : "instance"},
+                           {"whileRunning", hook.while_running}});
+  // Without it a manifest is the same object as before there was this word.
+  if (hook.may_fail) out["mayFail"] = true;
+  return out;
 }
 
 Result<Hook> hook_from_json(const Json& json, const std::string& path) {
@@ -32,6 +35,7 @@ Result<Hook> hook_from_json(const Json& json, const std::string& path) {
   hook.scope = reader.string("scope", "instance") == "service" ? Hook::Scope::service
                                                                : Hook::Scope::instance;
   hook.while_running = reader.boolean("whileRunning", false);
+  hook.may_fail = reader.boolean("mayFail", false);
   if (hook.program.is_none() && hook.argv.empty())
     reader.note(fail(ErrorCode::invalid_input, path + ": neither program nor argv"));
   TRYV(reader.finish(UnknownMembers::ignore));

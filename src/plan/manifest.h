@@ -31,6 +31,7 @@ struct Hook {
   bool idempotent = true;
   Scope scope = Scope::instance;
   bool while_running = false;  // backup: 'running'
+  bool may_fail = false;       // of drain: onFailure: 'continue'
 };
 
 struct Manifest {

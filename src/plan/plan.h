@@ -101,7 +101,9 @@ struct Plan {
   // Hosts that no inventory names any more. A plan of the whole site forgets them.
   std::vector<std::string> leaving;
   std::vector<std::string>
-      unreachable;                  // hosts that the plan touches and that cannot be reached now
+      unreachable;  // hosts that the plan touches and that cannot be reached now
+  // Instances of its services that are unhealthy now: "web@web1: why". They count against budgets.
+  std::vector<std::string> sick;
   std::map<std::string, int> kept;  // service → instances that need nothing
   Policy policy;
   std::map<std::string, std::vector<std::string>> budgets;  // host → budgets whose slot it needs

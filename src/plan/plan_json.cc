@@ -155,6 +155,7 @@ Json plan_to_json(const Plan& plan) {
                        {"detached", Json::array_of(plan.detached)},
                        {"leaving", Json::array_of(plan.leaving)},
                        {"unreachable", Json::array_of(plan.unreachable)},
+                       {"sick", Json::array_of(plan.sick)},
                        {"kept", kept},
                        {"policy", policy_to_json(plan.policy)},
                        {"budgets", budgets},
@@ -198,6 +199,7 @@ Result<Plan> plan_from_json(const Json& json) {
   plan.detached = reader.strings("detached");
   plan.leaving = reader.strings("leaving");
   plan.unreachable = reader.strings("unreachable");
+  plan.sick = reader.strings("sick");
   for (const auto& [service, count] : reader.object("kept"))
     plan.kept[service] = static_cast<int>(count.is_int() ? count.as_int() : 0);
   if (const Json* policy = reader.any("policy"))

@@ -70,6 +70,24 @@ void add_hosts(Plan& plan, const PlanInput& input) {
     plan.class_sizes[name] = static_cast<std::int64_t>(hosts.size());
 }
 
+std::vector<std::string> sick_instances(const PlanInput& input) {
+  std::vector<std::string> out;
+  for (const auto& [name, service] : input.wanted->services) {
+    if ((!input.only.empty() && !input.only.contains(name)) || input.except.contains(name))
+      continue;
+    for (const std::string& host : service.hosts) {
+      const auto observed = input.observed->find(host);
+      if (observed == input.observed->end() || !observed->second.reachable) continue;
+      const auto it = observed->second.instances.find(name);
+      if (it == observed->second.instances.end() || it->second.health != Health::unhealthy)
+        continue;
+      const std::string& why = it->second.health_reason;
+      out.push_back(fmt::format("{}@{}{}", name, host, why.empty() ? "" : ": " + why));
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<Plan> make_plan(const PlanInput& input) {
@@ -103,6 +121,7 @@ Result<Plan> make_plan(const PlanInput& input) {
   plan.leaving = hosts_that_leave(input);
   plan.kept = std::move(difference.kept);
   plan.access = changes_of_access(input);
+  plan.sick = sick_instances(input);
   add_hosts(plan, input);
   plan.inputs = fingerprint(plan);
   return plan;

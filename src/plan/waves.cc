@@ -225,6 +225,24 @@ class Waves {
     add_wave(prefix + " · move away", std::move(steps));
   }
 
+  // What is unhealthy uses up the budget that all others would wait for, and mending it needs no
+  // slot.
+  [[nodiscard]] std::vector<std::string> sick_first(const std::set<std::string>& hosts,
+                                                    const std::vector<InstanceKey>& keys) const {
+    std::set<std::string> sick;
+    for (const InstanceKey& key : keys) {
+      const auto observed = in_.observed->find(key.host);
+      if (observed == in_.observed->end() || !observed->second.reachable) continue;
+      const auto it = observed->second.instances.find(key.service);
+      if (it != observed->second.instances.end() && it->second.health == Health::unhealthy)
+        sick.insert(key.host);
+    }
+    std::vector<std::string> out(hosts.begin(), hosts.end());
+    std::stable_partition(out.begin(), out.end(),
+                          [&](const std::string& host) { return sick.contains(host); });
+    return out;
+  }
+
   // Batches are counted per class. New instances protect nothing yet: they all come with the first
   // batch.
   void add_batches(const std::vector<InstanceKey>& keys, const std::string& prefix) {
@@ -241,7 +259,8 @@ class Waves {
       const std::vector<std::size_t> sizes =
           in_.backwards ? std::vector<std::size_t>{hosts.size()}
                         : batch_sizes(wanted_.policy.batches, total, hosts.size());
-      auto host = hosts.begin();
+      const std::vector<std::string> ordered = sick_first(hosts, keys);
+      auto host = ordered.begin();
       for (std::size_t b = 0; b < sizes.size(); ++b) {
         for (std::size_t n = 0; n < sizes[b]; ++n) batch_of[{host_class, *host++}] = b;
       }

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <thread>
 
 #include "base/digest.h"
@@ -78,7 +79,8 @@ Result<std::vector<std::pair<std::string, int>>> parse_classes(std::string_view 
     const bool number = !sides[1].empty() && sides[1].size() <= 3 &&
                         sides[1].find_first_not_of("0123456789") == std::string::npos;
     const int count = number ? std::stoi(sides[1]) : 0;
-    if (count < 1) return bad(fmt::format("'{}' is no number of hosts", sides[1]));
+    if (count < 1)
+      return bad(fmt::format("'{}' is no number of hosts from 1 to {}", sides[1], kMostHosts));
     for (const auto& [name, n] : out) {
       if (name == sides[0]) return bad(fmt::format("'{}' is there twice", name));
     }
@@ -379,6 +381,13 @@ std::vector<std::string> Lab::inside_argv(const std::vector<std::string>& argv) 
   std::vector<std::string> with = {"env", "CONSORT_CONTROLLER=" + controller_url(),
                                    "CONSORT_CONTEXT=" + credentials().string(),
                                    "CONSORT_LAB=" + identity_.folder.string()};
+  // What is typed as `consort` there is the program that made the lab, also where it is not
+  // installed.
+  if (identity_.self.is_absolute() && identity_.self.filename() == "consort") {
+    const char* path = std::getenv("PATH");
+    with.push_back("PATH=" + identity_.self.parent_path().string() + ":" +
+                   (path == nullptr || *path == '\0' ? "/usr/bin:/bin" : path));
+  }
   with.insert(with.end(), argv.begin(), argv.end());
   return platform_->inside_argv(with);
 }

@@ -46,6 +46,7 @@ Rollout begin(std::string id, plan::Plan plan, std::uint64_t generation, std::st
   out.started = now;
   out.generation = generation;
   out.plan = std::move(plan);
+  out.plan.sick.clear();  // of the moment in which it was planned
   out.forward.steps = std::move(out.plan.steps);
   out.forward.waves = std::move(out.plan.waves);
   out.plan.steps.clear();
@@ -103,9 +104,12 @@ bool says_exit_status(const plan::Outcome& outcome) {
 std::string outcome_text(const plan::Outcome& outcome) {
   const std::size_t hint = outcome.message.find("; hint: ");
   std::string out = outcome.message.substr(0, hint);
-  if (!outcome.step.empty()) out += " at step " + outcome.step;
+  // In brackets: what comes before may end with words of others.
+  std::vector<std::string> where;
+  if (!outcome.step.empty()) where.push_back("at step " + outcome.step);
   if (outcome.exit_status != 0 && !says_exit_status(outcome))
-    out += ", exit status " + std::to_string(outcome.exit_status);
+    where.push_back("exit status " + std::to_string(outcome.exit_status));
+  if (!where.empty()) out += " (" + join(where, ", ") + ")";
   return hint == std::string::npos ? out : out + outcome.message.substr(hint);
 }
 

@@ -142,12 +142,12 @@ void shorten_texts(Rollout& rollout, std::size_t most);
 // Whether its message ends with the exit status: it need not be told once more.
 [[nodiscard]] bool says_exit_status(const plan::Outcome& outcome);
 
-// "… at step start, exit status 1; hint: …": the agent ends its message with the hint, and a
+// "… (at step start, exit status 1); hint: …": the agent ends its message with the hint, and a
 // command that people copy is the last thing that they read.
 [[nodiscard]] std::string outcome_text(const plan::Outcome& outcome);
 
-// What went wrong first, in one line: "shop@web1: … at step start, exit status 1"; "" when nothing
-// did. Where the way back failed, too, what sent it back comes first.
+// What went wrong first, in one line: "shop@web1: … (at step start, exit status 1)"; "" when
+// nothing did. Where the way back failed, too, what sent it back comes first.
 [[nodiscard]] std::string first_failure(const Rollout& rollout);
 
 // What a rollout that has ended leaves to be caught up with, as steps of its last course: of a

@@ -159,7 +159,10 @@ void Advance::fail_soaking(const Step& step, StepPhase phase, const std::string&
 }
 
 void Advance::finish_step(const Step& step) {
-  set_phase(step, StepPhase::done, "step-done", activity(step));
+  const auto& outcome = run_of(step).outcome;
+  const bool is_remarkable = outcome && !outcome->message.empty();  // well, but for something
+  set_phase(step, StepPhase::done, "step-done",
+            activity(step) + (is_remarkable ? "; " + outcome->message : ""));
   const bool is_back = !step.to || step.to->mode == Mode::running;
   if (is_back && !step.duty) give_back_slot(step);
 }

@@ -74,6 +74,15 @@ std::string hint_for(std::string_view message) {
     return "large content belongs into an artifact, beside the site";
   if (message.find("Unknown variable: c") != std::string_view::npos)
     return "begin the file with: local c = import 'consort.libsonnet';";
+  constexpr std::string_view kCannotOpen = "cannot open ";
+  if (const std::size_t end = message.rfind(": No such file");
+      message.find(kCannotOpen) != std::string_view::npos && end != std::string_view::npos) {
+    const std::string_view path = message.substr(0, end);
+    const std::string name(path.substr(path.rfind('/') + 1));
+    const std::string guess = did_you_mean(name, std::vector<std::string>{"consort.libsonnet"});
+    return guess.empty() ? "paths are meant from the folder of the file that imports"
+                         : "did you mean 'consort.libsonnet'? It comes with Consort";
+  }
   return "";
 }
 

@@ -92,7 +92,7 @@ Status check_cycles(const Site& site) {
                   fmt::format("services need each other in a circle: {}", join(cycle, " → ")))
           .hint(
               "make one of these edges soft: move it from 'needs' to 'uses' (parameters without "
-              "order)");
+              "order), or leave an 'after' away");
     }
     marks[name] = Mark::open;
     path.push_back(name);

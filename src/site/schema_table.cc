@@ -127,6 +127,15 @@ const Schema kHook{
          nullptr,
          nullptr,
          {"running", "stopped"}},
+        {"onFailure",
+         Kind::string,
+         "Of the drain hook: `continue` goes on where it fails, also where the hook of the version "
+         "that is left fails, and says so; default revert. A snapshot of a running service still "
+         "needs it.",
+         false,
+         nullptr,
+         nullptr,
+         {"revert", "continue"}},
     },
     {"path", "argv"}};
 

@@ -72,6 +72,7 @@ Json transition_to_json(const Transition& t) {
                        {"to", t.to ? plan::instance_state_to_json(*t.to) : Json()},
                        {"downwards", t.downwards},
                        {"dataChanges", t.data_changes},
+                       {"drainMayFail", t.drain_may_fail},
                        {"duty", t.duty ? plan::duty_to_json(*t.duty) : Json()},
                        {"once", Json::array_of(t.once)},
                        {"forward", records_to_json(t.forward)},
@@ -82,6 +83,7 @@ Json transition_to_json(const Transition& t) {
                        {"unconfirmed", t.unconfirmed},
                        {"snapshot", t.snapshot},
                        {"lost", t.lost},
+                       {"passedOver", t.passed_over},
                        {"failure", failure_to_json(t.failure)},
                        {"backFailure", failure_to_json(t.back_failure)}});
 }
@@ -99,6 +101,7 @@ Result<Transition> transition_from_json(const Json& json) {
   if (const Json* duty = reader.any("duty")) t.duty = TRY(plan::duty_from_json(*duty, "duty"));
   t.downwards = reader.boolean("downwards", false);
   t.data_changes = reader.boolean("dataChanges", false);
+  t.drain_may_fail = reader.boolean("drainMayFail", false);
   t.once = reader.strings("once");
   t.forward = TRY(records_from_json(reader.array("forward")));
   t.back = TRY(records_from_json(reader.array("back")));
@@ -108,6 +111,7 @@ Result<Transition> transition_from_json(const Json& json) {
   t.unconfirmed = reader.boolean("unconfirmed", false);
   t.snapshot = reader.string("snapshot", "");
   t.lost = reader.string("lost", "");
+  t.passed_over = reader.string("passedOver", "");
   t.failure = failure_from_json(reader.any("failure"));
   t.back_failure = failure_from_json(reader.any("backFailure"));
   TRYV(reader.finish(UnknownMembers::ignore));

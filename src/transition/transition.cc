@@ -93,6 +93,7 @@ class Planner {
 
   Transition make() {
     note_hooks_that_run_once();
+    out_.drain_may_fail = may_drain_fail(in_.old_manifest) || may_drain_fail(in_.new_manifest);
     if (!in_.to) {
       if (in_.from) leave();
     } else if (!in_.from) {
@@ -110,6 +111,12 @@ class Planner {
   [[nodiscard]] const Manifest& after() const { return *in_.new_manifest; }
   [[nodiscard]] bool was(Mode mode) const { return in_.from && in_.from->mode == mode; }
   [[nodiscard]] bool will_be(Mode mode) const { return in_.to && in_.to->mode == mode; }
+
+  // Also the word of the version that comes: else one whose own hook is broken could not be left.
+  static bool may_drain_fail(const Manifest* manifest) {
+    const plan::Hook* drain = manifest == nullptr ? nullptr : manifest->hook("drain");
+    return drain != nullptr && drain->may_fail;
+  }
 
   void add(Step step) {
     StepRecord record;
@@ -193,6 +200,7 @@ class Planner {
     // started.
     const bool back_up_running = back_up && backup->while_running && !was(Mode::stopped) &&
                                  before().hook("drain") != nullptr;
+    if (back_up_running) out_.drain_may_fail = false;
     add(Step::fetch);
     add(Step::preflight);
     if (was(Mode::running) || back_up_running) add_hook(Step::drain, before());
@@ -327,12 +335,19 @@ Ended end_of(const Transition& transition) {
     end.applied = transition.from;
   }
   end.outcome.lost = transition.lost;
-  if (!transition.lost.empty())
-    end.outcome.message += (end.outcome.message.empty() ? "" : "; ") + transition.lost;
+  for (const std::string* text : {&transition.passed_over, &transition.lost}) {
+    if (!text->empty()) end.outcome.message += (end.outcome.message.empty() ? "" : "; ") + *text;
+  }
   return end;
 }
 
 void note_failure(Transition& transition, StepRecord& record, const StepResult& result) {
+  if (record.step == Step::drain && transition.drain_may_fail && !transition.walking_back) {
+    record.progress = Progress::done;
+    transition.passed_over =
+        fmt::format("drain failed and was passed over, as onFailure says: {}", result.message);
+    return;
+  }
   // Who asked to be tried again, and never came to an end, may have left anything; and a run that
   // failed cleanly says nothing about what an earlier run of the same step has left.
   const bool clean =

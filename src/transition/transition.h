@@ -7,6 +7,7 @@
 //
 // A failure before commit walks back: stop_new, restore | migrate_back, switch_back, start_old,
 // validate_old, undrain_old. After commit nothing is restored any more (DESIGN.md section 7).
+// A drain hook that fails is passed over where a version says onFailure: 'continue'.
 //
 // Crash rule: a step is journaled as `intent` before it runs. After a crash recover() decides
 // whether it may run again (with the same token) or whether the transition must walk back.
@@ -77,6 +78,7 @@ struct Transition {
   std::optional<plan::InstanceState> to;
   bool downwards = false;  // `from` is the newer manifest: its hooks know the way down
   bool data_changes = false;
+  bool drain_may_fail = false;  // one of its versions says so, and no snapshot relies on the fence
   std::optional<plan::Duty> duty;
   std::vector<std::string> once;  // names of steps whose hook says idempotent: false
   std::vector<StepRecord> forward;
@@ -85,8 +87,9 @@ struct Transition {
   bool mending = false;  // it finishes a way back that broke off, and nothing else
   bool committed = false;
   bool unconfirmed = false;
-  std::string snapshot;  // digest of the snapshot that `backup` made, or ""
-  std::string lost;      // what the way back could not bring back, as a sentence; or ""
+  std::string snapshot;     // digest of the snapshot that `backup` made, or ""
+  std::string lost;         // what the way back could not bring back, as a sentence; or ""
+  std::string passed_over;  // the drain hook that failed and might, as a sentence; or ""
   std::optional<Failure> failure;
   std::optional<Failure> back_failure;
 };

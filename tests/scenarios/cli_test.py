@@ -4,6 +4,8 @@ import os
 import pathlib
 import pty
 import select
+import shutil
+import signal
 import subprocess
 import time
 
@@ -128,6 +130,89 @@ class CommandLine(SharedScenario):
             os.close(theirs)
         self.assertEqual(self.generation(), before)
 
+    def drained(self, version, **drain):
+        """web, with a drain hook of its own."""
+        web = self.service("web", "w", version=version, drains=True)
+        web["hooks"]["drain"].update(drain)
+        return self.site({"w": ["h2"]}, {"web": web})
+
+    def test_a_version_whose_drain_hook_is_broken_can_be_left(self):
+        self.must_deploy(self.drained("v1"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        self.knob("web", "v1", "drain", 7)
+        failed = self.deploy(self.drained("v2"))
+        self.assertEqual(failed.status, 4, str(failed))
+        self.assertIn("a hook of the version that is here", failed.json["reason"])
+        # As the hint says.
+        self.assertIn("onFailure: 'continue'", failed.json["reason"])
+        done = self.deploy(self.drained("v2", onFailure="continue"))
+        self.assertEqual(done.status, 0, str(done))
+        told = [json.loads(line)["text"] for line in done.err.splitlines() if json.loads(line)["kind"] == "step-done"]
+        self.assertIn("drain failed and was passed over", told[-1])
+        self.assertEqual(self.instances()["web@h2"]["version"], "v2")
+
+    def test_who_stops_to_watch_is_told_how_to_stop_the_rollout(self):
+        self.must_deploy(self.pair("v1"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        self.knob("web", "v8", "validate", "hang")
+        web = self.service("web", "w", version="v8", needs=["db"])
+        site = self.site({"d": ["h1"], "w": ["h2"]}, {"db": self.service("db", "d", version="v1"), "web": web})
+        command = [CONSORT, "lab", "run", "--dir", str(self.lab), "--", CONSORT, "deploy", "--site", site, "--yes"]
+        watching = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, env=self.environment, text=True)
+        try:
+            self.wait_until("it is under way", lambda: self.consort("status", "--json").json["rollouts"])
+            [rollout] = [r["id"] for r in self.consort("status", "--json").json["rollouts"]]
+            shown = ""
+            os.set_blocking(watching.stderr.fileno(), False)
+
+            def sees_the_step():
+                nonlocal shown
+                shown += watching.stderr.read() or ""
+                return "web@h2" in shown
+
+            self.wait_until("it follows", sees_the_step)
+            os.set_blocking(watching.stderr.fileno(), True)
+            watching.send_signal(signal.SIGINT)
+            out, err = watching.communicate(timeout=30)
+        finally:
+            if watching.poll() is None:
+                watching.kill()
+                watching.communicate()
+        self.assertEqual(watching.returncode, 130, out + err)
+        self.assertIn(f"stop it with: consort rollout abort {rollout}", err)
+        self.assertEqual([r["id"] for r in self.consort("status", "--json").json["rollouts"]], [rollout], "it goes on")
+        self.no_knobs()
+        self.assertEqual(self.consort("rollout", "abort", rollout).status, 4)
+
+    def test_logs_begin_where_they_are_asked_to_and_follow_over_a_restart(self):
+        self.must_deploy(self.pair("v1"), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        kinds = lambda *options: [json.loads(line)["kind"] for line in self.consort("logs", "--json", *options).out.splitlines()]
+        everything = kinds()
+        self.assertEqual(kinds("--lines", "3"), everything[-3:])
+        self.assertEqual(kinds("--since", "1h", "-n", "100000"), everything)
+        self.assertEqual(kinds("--since", "2100-01-01T00:00:00Z"), [])
+        self.assert_says(self.consort("logs", "--since", "yesterday"), 64, "--since yesterday", "--since 10m")
+        self.assert_says(self.consort("logs", "--lines", "-1"), 64, "--lines -1")
+        self.assert_says(self.consort("logs", "--service", "nope"), 1, "there is no service 'nope'", "consort status")
+        command = [CONSORT, "lab", "run", "--dir", str(self.lab), "--", CONSORT, "logs", "--follow", "--lines", "0", "--json"]
+        following = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, env=self.environment, text=True)
+        try:
+            self.lab_verb("kill", "controller")
+            self.assert_says(self.consort("status"), 1, "consort lab start")
+            self.lab_verb("start", "controller")
+            self.wait_for_hosts()
+            self.must_deploy(self.pair("v6"), "--allow-outage")
+            seen = ""
+            os.set_blocking(following.stdout.fileno(), False)
+
+            def sees_the_end():
+                nonlocal seen
+                seen += following.stdout.read() or ""
+                return '"ended"' in seen
+
+            self.wait_until("what happens after the restart is shown", sees_the_end)
+        finally:
+            following.kill()
+            following.communicate()
+
     def test_a_host_that_is_cut_off_is_shown_so(self):
         shown = lambda: [line for line in self.run_consort("lab", "status", "--dir", str(self.lab)).out.splitlines() if line.startswith("h2 ")][0]
         self.assertTrue(shown().endswith("running"), shown())
@@ -173,6 +258,35 @@ class CommandLine(SharedScenario):
         [path] = list(self.lab.rglob("services/web/data/page"))
         path.write_text("spoilt")
         self.wait_until("the repair is told", lambda: events().count("repaired") == before + 1, 20)
+
+    def test_what_somebody_does_to_an_artifact_is_put_back(self):
+        app = self.folder / "app"
+        (app / "bin").mkdir(parents=True, exist_ok=True)
+        (app / "bin" / "shop").write_text("#!/bin/sh\n")
+        (app / "bin" / "shop").chmod(0o755)
+        (app / "read.me").write_text("hello\n")
+        brings = {"artifacts": {"app": {"folder": "app"}}}
+        self.must_deploy(self.pair("v1", **brings), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
+        [folder] = [path for path in (self.lab / "hosts" / "h2").rglob("services/web/artifacts/*") if path.is_dir()]
+        repairs = lambda: [e["text"] for e in self.consort("explain", "h2", "web", "--json").json["events"] if e["kind"] == "repaired" and e["resource"] == "artifact:app"]
+        (folder / "bin" / "shop").write_text("#!/bin/sh\n# evil\n")
+        (folder / "cache").write_text("of the program")
+        self.wait_until("the change is undone", lambda: repairs() and (folder / "bin" / "shop").read_text() == "#!/bin/sh\n")
+        self.assertIn("bin/shop: changed", repairs()[-1])
+        shutil.rmtree(folder)
+        self.wait_until("what is gone comes back", lambda: (folder / "read.me").exists() and (folder / "bin" / "shop").stat().st_mode & 0o777 == 0o755)
+        # What was done while no agent looked on is found at its start.
+        self.lab_verb("kill", "h2")
+        (folder / "read.me").write_text("bye\n")
+        self.lab_verb("start", "h2")
+        self.wait_for_hosts()
+        self.wait_until("it is found", lambda: (folder / "read.me").read_text() == "hello\n")
+        # What an earlier version has left is looked at before it is used again.
+        self.must_deploy(self.pair("v2"), "--allow-outage")
+        if folder.exists():
+            (folder / "read.me").write_text("bye\n")
+        self.must_deploy(self.pair("v3", **brings), "--allow-outage")
+        self.assertEqual((folder / "read.me").read_text(), "hello\n")
 
     def test_what_others_wrote_steers_nobodys_terminal(self):
         """Not their words are lost, only what a terminal would take for an order; programs get it as it is."""

@@ -164,8 +164,11 @@ class NativeSupervisor final : public Supervisor {
     if (!fd.valid()) return "";
     constexpr off_t kTail = 256 << 10;
     const off_t size = ::lseek(fd.get(), 0, SEEK_END);
-    ::lseek(fd.get(), size > kTail ? size - kTail : 0, SEEK_SET);
-    std::string text(static_cast<std::size_t>(std::min(size, kTail)), '\0');
+    off_t begin = log_begin(name);
+    if (begin > size) begin = 0;  // another file since
+    begin = std::max(begin, size - kTail);
+    ::lseek(fd.get(), begin, SEEK_SET);
+    std::string text(static_cast<std::size_t>(size - begin), '\0');
     const ssize_t n = ::read(fd.get(), text.data(), text.size());
     text.resize(static_cast<std::size_t>(std::max<ssize_t>(n, 0)));
     return last_lines(text, lines);
@@ -179,6 +182,18 @@ class NativeSupervisor final : public Supervisor {
  private:
   [[nodiscard]] fs::path folder_of(const std::string& name) const {
     return options_.state_folder / name;
+  }
+
+  void note_log_begin(const std::string& name) {
+    std::error_code ec;
+    const auto size = fs::file_size(folder_of(name) / "log", ec);
+    const std::lock_guard lock(mutex_);
+    log_begins_[name] = ec ? 0 : static_cast<off_t>(size);
+  }
+  [[nodiscard]] off_t log_begin(const std::string& name) {
+    const std::lock_guard lock(mutex_);
+    const auto it = log_begins_.find(name);
+    return it == log_begins_.end() ? 0 : it->second;
   }
 
   std::unique_lock<std::mutex> lock_daemon(const std::string& name) {
@@ -215,6 +230,7 @@ class NativeSupervisor final : public Supervisor {
     TRYV(stop_shim(folder, state, shim, spec.stop_timeout + kStopMargin));
     TRYV(write_file_atomic(folder / "spec.json", daemon_spec_to_json(spec).dump() + "\n", 0600));
     follow(spec.name);
+    note_log_begin(spec.name);
     if (Status started = spawn(spec.name, folder); !started) {
       const std::string words = last_words(log_tail(spec.name, 10));
       if (!words.empty()) started.error().add_context("while starting it" + words);
@@ -376,6 +392,7 @@ class NativeSupervisor final : public Supervisor {
   NativeOptions options_;
   std::mutex mutex_;
   std::map<std::string, std::mutex> daemon_locks_;
+  std::map<std::string, off_t> log_begins_;  // daemon → how long its log was when it was started
   std::map<int, std::string> watched_;
   std::map<std::string, std::shared_ptr<Fd>> shims_;
   StateChanged callback_;

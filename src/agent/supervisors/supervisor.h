@@ -107,6 +107,8 @@ class Supervisor {
   [[nodiscard]] virtual Result<DaemonStatus> status(const std::string& name) = 0;
   // Stops it and forgets it, its log too.
   [[nodiscard]] virtual Status remove(const std::string& name) = 0;
+  // The last lines that it wrote since ensure() started it; where another agent did that, the last
+  // of all. What the version before it said does not explain why this one fails.
   [[nodiscard]] virtual std::string log_tail(const std::string& name, std::size_t lines) = 0;
 
   // From the next boot on these rules are in force before such a daemon starts; nullopt: there are

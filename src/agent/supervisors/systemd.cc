@@ -11,6 +11,7 @@
 #include <array>
 #include <chrono>
 #include <ctime>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -25,6 +26,7 @@ namespace {
 
 // Between an end and the start after it a unit is inactive for less.
 constexpr Duration kMoment(500);
+constexpr int kMostReads = 5;
 constexpr const char* kService = "org.freedesktop.systemd1";
 constexpr const char* kManagerPath = "/org/freedesktop/systemd1";
 constexpr const char* kManager = "org.freedesktop.systemd1.Manager";
@@ -147,6 +149,7 @@ class SystemdSupervisor final : public Supervisor {
     if (active && running_digest(spec.name) == spec.config_digest) return EnsureOutcome::kept;
     // A unit that failed before may be started anew.
     [[maybe_unused]] const Status reset = call(bus_.get(), "ResetFailedUnit", "s", unit.c_str());
+    note_launch(spec.name);
     TRYV(run_job(active ? "RestartUnit" : "StartUnit", spec.name,
                  seconds(10) + spec.readiness.timeout + spec.stop_timeout));
     return active ? EnsureOutcome::restarted : EnsureOutcome::started;
@@ -158,8 +161,21 @@ class SystemdSupervisor final : public Supervisor {
     return run_job("StopUnit", name, timeout + seconds(10));
   }
 
+  // Its properties are read one by one, and one that ends and starts again changes between them:
+  // what was read before and after a change is no state that ever was.
   Result<DaemonStatus> status(const std::string& name) override {
     const std::lock_guard lock(mutex_);
+    const auto changed = [&] {
+      return property<std::uint64_t>(unit_name(name), kUnit, "StateChangeTimestampMonotonic", 't');
+    };
+    for (int tries = 1;; ++tries) {
+      const std::uint64_t before = changed();
+      DaemonStatus out = TRY(read_status(name));
+      if (changed() == before || tries == kMostReads) return out;
+    }
+  }
+
+  Result<DaemonStatus> read_status(const std::string& name) {
     const std::string unit = unit_name(name);
     DaemonStatus out;
     out.known = TRY(property_string(unit, kUnit, "LoadState")) == "loaded";
@@ -213,7 +229,7 @@ class SystemdSupervisor final : public Supervisor {
   }
 
   std::string log_tail(const std::string& name, std::size_t lines) override {
-    return log_of_unit(unit_name(name), lines);
+    return log_of_unit(unit_name(name), lines, launched_at(unit_name(name)));
   }
 
   void on_state_change(StateChanged callback) override {
@@ -310,7 +326,19 @@ class SystemdSupervisor final : public Supervisor {
     return changed;
   }
 
-  static std::string log_of_unit(const std::string& unit, std::size_t lines) {
+  void note_launch(const std::string& name) {
+    const std::lock_guard lock(launches_mutex_);
+    launches_[unit_name(name)] = SystemClock().now();
+  }
+  // The epoch: not by us.
+  [[nodiscard]] Instant launched_at(const std::string& unit) {
+    const std::lock_guard lock(launches_mutex_);
+    const auto it = launches_.find(unit);
+    return it == launches_.end() ? Instant{} : it->second;
+  }
+
+  // Of what was written since `begin`.
+  static std::string log_of_unit(const std::string& unit, std::size_t lines, Instant begin) {
     sd_journal* journal = nullptr;
     if (sd_journal_open(&journal, SD_JOURNAL_LOCAL_ONLY) < 0) return "";
     const std::unique_ptr<sd_journal, decltype(&sd_journal_close)> owned(journal,
@@ -321,6 +349,10 @@ class SystemdSupervisor final : public Supervisor {
     while (out.size() < lines && sd_journal_previous(journal) > 0) {
       const void* data = nullptr;
       std::size_t size = 0;
+      std::uint64_t written = 0;
+      if (sd_journal_get_realtime_usec(journal, &written) >= 0 &&
+          static_cast<std::int64_t>(written / 1000) < to_millis(begin))
+        break;
       constexpr std::string_view kKey = "MESSAGE=";
       if (sd_journal_get_data(journal, "MESSAGE", &data, &size) < 0 || size < kKey.size()) continue;
       out.emplace_back(static_cast<const char*>(data) + kKey.size(), size - kKey.size());
@@ -449,7 +481,7 @@ class SystemdSupervisor final : public Supervisor {
     const std::string result = ended_[path];
     if (result == "done") return {};
     return fail(ErrorCode::io, fmt::format("{} of {} ended as '{}'{}", method, unit, result,
-                                           last_words(log_of_unit(unit, 10))))
+                                           last_words(log_of_unit(unit, 10, launched_at(unit)))))
         .hint(fmt::format("systemctl status {}", unit));
   }
 
@@ -484,6 +516,8 @@ class SystemdSupervisor final : public Supervisor {
   Ended ended_;
   Bus signal_bus_;  // of the watching thread
   std::set<std::string> changed_;
+  std::mutex launches_mutex_;
+  std::map<std::string, Instant> launches_;  // unit → when ensure() told systemd to start it
   std::mutex callback_mutex_;
   StateChanged callback_;
   Fd wake_;

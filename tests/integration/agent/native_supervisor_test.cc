@@ -223,6 +223,16 @@ TEST_F(NativeSupervisorTest, AServiceCannotGetAFileOfRootsAsItsOwn) {
   }
 }
 
+TEST_F(NativeSupervisorTest, TheTailIsOfTheDaemonThatWasStartedLast) {
+  ASSERT_TRUE(supervisor->ensure(shell("web", "echo of the old one; exec sleep 1000")));
+  ASSERT_TRUE(eventually([&] { return supervisor->log_tail("web", 5) == "of the old one"; }));
+  DaemonSpec spec = shell("web", "echo of the new one; exec sleep 1000");
+  spec.config_digest = Digest::of("another");
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(eventually([&] { return !supervisor->log_tail("web", 5).empty(); }));
+  EXPECT_EQ(supervisor->log_tail("web", 5), "of the new one");
+}
+
 TEST_F(NativeSupervisorTest, StartsKeepsAndRestartsByConfigurationDigest) {
   DaemonSpec spec = shell("web", "echo hello; exec sleep 1000");
   EXPECT_EQ(supervisor->ensure(spec).value(), EnsureOutcome::started);

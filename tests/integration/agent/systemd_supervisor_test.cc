@@ -76,6 +76,18 @@ TEST_F(SystemdSupervisorTest, StartsKeepsAndRestartsByConfigurationDigest) {
       fmt::format("/etc/systemd/system/multi-user.target.wants/consort-{}.service", name())));
 }
 
+TEST_F(SystemdSupervisorTest, TheTailIsOfTheDaemonThatWasStartedLast) {
+  DaemonSpec spec = sleeper();
+  const auto started = supervisor->ensure(spec);
+  ASSERT_TRUE(started) << text_of(started);
+  ASSERT_TRUE(tests::eventually([&] { return !supervisor->log_tail(name(), 5).empty(); }));
+  spec.argv[2] = "echo of the new one; exec sleep 1000";
+  spec.config_digest = Digest::of("two");
+  ASSERT_TRUE(supervisor->ensure(spec));
+  ASSERT_TRUE(tests::eventually([&] { return !supervisor->log_tail(name(), 5).empty(); }));
+  EXPECT_EQ(supervisor->log_tail(name(), 5), "of the new one");
+}
+
 TEST_F(SystemdSupervisorTest, SystemdRestartsAndWeAreTold) {
   std::mutex mutex;
   std::condition_variable changed;

@@ -20,6 +20,7 @@ Hook draw_hook() {
   out.idempotent = draw_chance(50);
   out.scope = draw_chance(50) ? Hook::Scope::service : Hook::Scope::instance;
   out.while_running = draw_chance(50);
+  out.may_fail = draw_chance(50);
   return out;
 }
 

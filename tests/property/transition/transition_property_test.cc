@@ -25,6 +25,7 @@ Manifest manifest(const std::string& version, std::int64_t data_version, bool on
     out.hooks[name].argv = {name};
     out.hooks[name].idempotent = !(once && name == "migrate");
     out.hooks[name].while_running = name == "backup" && draw_chance(50);
+    out.hooks[name].may_fail = name == "drain" && draw_chance(50);
   }
   return out;
 }

@@ -31,6 +31,34 @@ TEST(Apply, ConvergesADocumentAndItsExitStatusTellsTheTruth) {
             std::vector<std::string>{"motd"});
 }
 
+TEST(Apply, WhatIsNoLongerNamedIsUndoneWhereItSaysSo) {
+  HostFolder host;
+  host.put("/etc/motd", "as before\n");
+  ApplyOptions options;
+  options.root = host.root();
+  const auto apply = [&](const char* text) {
+    return apply_document(parse_json(text).value(), options).value();
+  };
+  EXPECT_EQ(apply(R"({"resources":{
+      "motd":{"type":"file","path":"/etc/motd","content":"mine","onRemoval":"revert"},
+      "kept":{"type":"file","path":"/etc/kept","content":"mine"}}})")
+                .exit_status(),
+            2);
+  // A dry run undoes nothing,
+  options.rehearsal = Rehearsal::dry_run;
+  EXPECT_THAT(apply(R"({"resources":{}})").reverted, ::testing::IsEmpty());
+  EXPECT_EQ(host.get("/etc/motd"), "mine");
+  // and what has been undone is told once.
+  options.rehearsal = Rehearsal::no;
+  const ApplyReport report = apply(R"({"resources":{}})");
+  EXPECT_EQ(report.reverted, std::vector<std::string>{"motd"});
+  EXPECT_EQ(report.leftovers, std::vector<std::string>{"kept"});
+  EXPECT_EQ(report.exit_status(), 2);
+  EXPECT_EQ(host.get("/etc/motd"), "as before\n");
+  EXPECT_EQ(host.get("/etc/kept"), "mine");
+  EXPECT_EQ(apply(R"({"resources":{}})").exit_status(), 0);
+}
+
 TEST(Apply, ABadDocumentIsAnErrorAndChangesNothing) {
   HostFolder host;
   ApplyOptions options;

@@ -41,7 +41,8 @@ TEST(AddressRange, AHostIsReachedByOneAddressOrAName) {
        {std::string(), std::string("1.1.1.1; reboot"), std::string("10.0.0.7\n"),
         std::string("10.0.0.7\0x", 10), std::string("10.0.0.0/8"), std::string("10.0.0.7/32"),
         std::string("-a"), std::string("a-"), std::string("a..b"), std::string("a."),
-        std::string("fe80::1%eth0"), std::string("\x1b[31m"), label, std::string(300, '.')})
+        std::string("fe80::1%eth0"), std::string("\x1b[31m"), label, std::string(300, '.'),
+        std::string("10.0.0.256"), std::string("10.0.0"), std::string("7")})
     EXPECT_FALSE(is_address_or_name(text)) << text;
   EXPECT_THAT(canonical(std::string("10.0.0.7\0x", 10)), HasSubstr("is no IP address"));
 }

@@ -20,6 +20,10 @@ struct Fleet {
     if (kind == "SERVICE") return {{"shop", "sells"}, {"db", ""}};
     if (kind == "ROLLOUT") return {{"r000002", "reverted"}, {"r000001", "done"}};
     if (kind == "GENERATION") return {{"2", ""}, {"1", "first"}};
+    if (kind == "OPERATOR") return {{"ann", "deployer of shop"}};
+    if (kind == "SECRET") return {{"db-password", ""}};
+    if (kind == "TOKEN") return {{"gfjtz8ed2h", "web-*"}};
+    if (kind == "CONTEXT") return {{"work", "https://controller.example:8440"}};
     if (kind == "LABHOST") return {{"lab1", ""}, {"controller", ""}};
     return {};
   }
@@ -47,6 +51,11 @@ TEST(Complete, NamesOfWhatIsThereByWhatTheTableCallsThem) {
   EXPECT_THAT(offered({"explain", "web1", "shop", ""}), IsEmpty());
   EXPECT_THAT(offered({"rollout", "show", ""}), ElementsAre("r000002", "r000001"));
   EXPECT_THAT(offered({"rollback", "--yes", "--to", ""}), ElementsAre("2", "1"));
+  EXPECT_THAT(offered({"operator", "grant", ""}), ElementsAre("ann"));
+  EXPECT_THAT(offered({"secret", "rotate", ""}), ElementsAre("db-password"));
+  EXPECT_THAT(offered({"token", "revoke", ""}), ElementsAre("gfjtz8ed2h"));
+  EXPECT_THAT(offered({"context", "use", ""}), ElementsAre("work"));
+  EXPECT_THAT(offered({"status", "--context", ""}), ElementsAre("work"));
   EXPECT_THAT(offered({"lab", "kill", "--dir", "x", ""}), ElementsAre("lab1", "controller"));
 }
 
@@ -55,6 +64,8 @@ TEST(Complete, OptionsAndTheirChoices) {
       offered({"deploy", "--allow"}),
       ElementsAre("--allow-outage", "--allow-unsafe-removal", "--allow-shrink", "--allow-rename"));
   EXPECT_THAT(offered({"lab", "up", "--platform", ""}), ElementsAre("nspawn", "process"));
+  EXPECT_THAT(offered({"operator", "create", "ann", "--role", ""}),
+              ElementsAre("viewer", "deployer", "admin"));
   EXPECT_THAT(offered({"completions", ""}), ElementsAre("bash", "zsh", "fish"));
   EXPECT_THAT(offered({"deploy", "-m", ""}), IsEmpty()) << "any text";
 }

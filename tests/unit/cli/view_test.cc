@@ -1,4 +1,5 @@
 // What people see of plans, rollouts and events, at 60 columns and in a pipe.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -83,6 +84,15 @@ TEST(PlanView, APlanOfHostsThatLeaveIsNotCalledNothing) {
   EXPECT_THAT(text, ::testing::HasSubstr("\n2 hosts leave the inventory, 2 kept, 1 detached\n"));
 }
 
+TEST(PlanView, WhatIsUnhealthyIsToldAndThoseBeyondAFewAreCounted) {
+  plan::Plan plan;
+  for (int i = 1; i <= 8; ++i) plan.sick.push_back(fmt::format("web@web{}: no answer", i));
+  const std::string text = render_plan(plan, Detail::brief, kPipe);
+  EXPECT_THAT(text, ::testing::HasSubstr("unhealthy now: web@web6: no answer\n"));
+  EXPECT_THAT(text, ::testing::Not(::testing::HasSubstr("web7")));
+  EXPECT_THAT(text, ::testing::HasSubstr("unhealthy now: 2 more\n"));
+}
+
 TEST(PlanView, WhatNoWordPermitsIsNamedButNoOptionIs) {
   plan::Plan plan = plan_with_outage();
   plan.needs = {{"", "web2 cannot be reached", "bring it back"}};
@@ -106,7 +116,7 @@ TEST(RolloutView, AnOpenRolloutTellsWhyItWaitsAndHowToGoOn) {
 
 TEST(RolloutView, TheReasonOfAFailureIsOneLine) {
   EXPECT_THAT(rollout::first_failure(reverted()),
-              ::testing::EndsWith(": the validate hook failed at step validate, exit status 3"));
+              ::testing::EndsWith(": the validate hook failed (at step validate, exit status 3)"));
   EXPECT_EQ(
       rollout::first_failure(rollout::begin("r1", plan_with_outage(), 1, "operator", "", kNoon)),
       "");
@@ -118,7 +128,7 @@ TEST(RolloutView, AnExitStatusThatTheMessageEndsWithIsToldOnce) {
   outcome.exit_status = 7;
   outcome.message = "the hook validate ended with status 7";
   EXPECT_EQ(rollout::outcome_text(outcome),
-            "the hook validate ended with status 7 at step validate");
+            "the hook validate ended with status 7 (at step validate)");
 }
 
 TEST(RolloutView, WhatWasSaidAgainAndAgainStandsThereOnce) {
@@ -134,13 +144,13 @@ TEST(RolloutView, WhatWasSaidAgainAndAgainStandsThereOnce) {
         "starting\noh no\nline 3 is bad\noh no\nline 3 is bad\noh no\nline 3 is bad\n";
   }
   EXPECT_EQ(render_failures(open, kPipe),
-            "✗ shop@web1: shop ended with status 4 at step start\n"
+            "✗ shop@web1: shop ended with status 4 (at step start)\n"
             "  │ starting\n"
             "  │ oh no\n"
             "  │ line 3 is bad\n"
             "  │ (these 2 lines, 3 times in all)\n"
             "  next: consort explain web1 shop\n"
-            "✗ shop@web2: shop ended with status 4 at step start\n"
+            "✗ shop@web2: shop ended with status 4 (at step start)\n"
             "  │ the same as shop@web1\n"
             "  next: consort explain web2 shop\n");
 }
@@ -161,7 +171,7 @@ TEST(RolloutView, OnlyTheLastWordsThemselvesAreLeftToTheTail) {
   // then all that the tail does not say is said.
   EXPECT_THAT(render_failures(open, kPipe),
               ::testing::HasSubstr("shop ended with status 4; and the way back failed at stop: "
-                                   "shop does not end; its data are lost at step start\n"));
+                                   "shop does not end; its data are lost (at step start)\n"));
   // And words that the tail does not have stay.
   run.outcome->tail = "something else\n";
   EXPECT_THAT(render_failures(open, kPipe), ::testing::HasSubstr("its last words: bad; very bad"));
@@ -171,8 +181,9 @@ TEST(RolloutView, AHintStandsAtTheEndSoThatItCanBeCopied) {
   plan::Outcome outcome;
   outcome.step = "fetch";
   outcome.message = "version 2 is not sealed for web1; hint: consort secret reseal tls-key";
-  EXPECT_EQ(rollout::outcome_text(outcome),
-            "version 2 is not sealed for web1 at step fetch; hint: consort secret reseal tls-key");
+  EXPECT_EQ(
+      rollout::outcome_text(outcome),
+      "version 2 is not sealed for web1 (at step fetch); hint: consort secret reseal tls-key");
 }
 
 TEST(RolloutView, TheRecordHasTimesAndNulls) {

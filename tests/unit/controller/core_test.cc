@@ -197,9 +197,15 @@ TEST_F(ControllerCore, WhilePausedNothingIsStartedAndResumingGoesOn) {
   settle();
   EXPECT_EQ(result_of(*id), Result::open);
   EXPECT_EQ(version_on("w3", "app"), "v1");
+  // Said again, it changes nothing and is not told again.
+  const std::size_t before = told.size();
+  ASSERT_TRUE(control(*id, Core::Control::pause));
+  EXPECT_EQ(told.size(), before);
   ASSERT_TRUE(control(*id, Core::Control::resume));
   settle();
   EXPECT_EQ(result_of(*id), Result::done);
+  EXPECT_THAT(render_error(control(*id, Core::Control::resume).error()),
+              HasSubstr("consort rollout show " + *id));
 }
 
 TEST_F(ControllerCore, AnAbortedRolloutGoesBackAndChangesNoGeneration) {

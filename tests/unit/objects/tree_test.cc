@@ -134,5 +134,54 @@ TEST_F(TreeTest, UnsafeOrUnknownContentIsRefused) {
   }
 }
 
+TEST_F(TreeTest, WhatSomebodyHasChangedIsFoundAndPutBack) {
+  const auto digest = put_folder(store_, make_shop("shop")).value();
+  const Tree tree = get_tree(store_, digest).value();
+  const fs::path out = folder_.path() / "out";
+  ASSERT_TRUE(materialise_tree(store_, digest, out));
+  EXPECT_THAT(tree_differences(tree, out).value(), ::testing::IsEmpty());
+  // Given a folder that became a link to a place of others, and more,
+  const fs::path others = folder_.path() / "others";
+  ASSERT_TRUE(make_folders(others));
+  ASSERT_TRUE(write_file_atomic(others / "shop", "of others"));
+  fs::remove_all(out / "bin");
+  fs::create_symlink(others, out / "bin");
+  fs::remove(out / "current");
+  ASSERT_TRUE(make_folders(out / "current/in the way"));
+  ASSERT_TRUE(write_file_atomic(out / "read me", "HELLO", 0640));
+  ASSERT_EQ(::chmod((out / "größe.txt").c_str(), 0666), 0);
+  fs::remove(out / "empty");
+  ASSERT_TRUE(write_file_atomic(out / "cache", "of the program"));
+  const TreeDifferences differences = tree_differences(tree, out).value();
+  EXPECT_EQ(differences, (TreeDifferences{{"bin", "a symlink"},
+                                          {"bin/shop", "absent"},
+                                          {"current", "a directory"},
+                                          {"empty", "absent"},
+                                          {"größe.txt", "mode 0666"},
+                                          {"read me", "changed"}}));
+  EXPECT_EQ(tree_differences(tree, out, [](const std::string& path) { return path != "empty"; })
+                .value()
+                .size(),
+            1U);
+  // then it is as it was, but for what is there besides; and what is of others is untouched.
+  ASSERT_TRUE(mend_tree(store_, tree, out, differences));
+  EXPECT_THAT(tree_differences(tree, out).value(), ::testing::IsEmpty());
+  EXPECT_EQ(mode_of(out / "bin/shop"), 0755U);
+  EXPECT_EQ(read_file(out / "cache").value(), "of the program");
+  EXPECT_EQ(read_file(others / "shop").value(), "of others");
+  // The same where all of it is gone, or is a link itself,
+  fs::remove_all(out);
+  for (const bool is_link : {false, true}) {
+    if (is_link) fs::create_symlink(others, out);
+    const TreeDifferences all = tree_differences(tree, out).value();
+    EXPECT_EQ(all.size(), tree.size());
+    ASSERT_TRUE(mend_tree(store_, tree, out, all));
+    EXPECT_THAT(tree_differences(tree, out).value(), ::testing::IsEmpty());
+    EXPECT_FALSE(fs::is_symlink(out));
+    fs::remove_all(out);
+  }
+  EXPECT_EQ(read_file(others / "shop").value(), "of others");
+}
+
 }  // namespace
 }  // namespace consort::objects

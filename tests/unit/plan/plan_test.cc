@@ -85,6 +85,29 @@ TEST(Plan, S29_OnlyTouchesWhatIsAskedFor) {
   EXPECT_EQ(story(*plan), "upgrade b@h1");
 }
 
+TEST(Plan, TellsWhatIsUnhealthyNowAlsoWhereNothingChanges) {
+  Model site = two_hosts();
+  site.service("a", "a", "v1").service("b", "a", "v1");
+  Planning planning{.before = &site, .after = &site, .observed = site.running()};
+  EXPECT_THAT(planning.plan().value().sick, ::testing::IsEmpty());
+  plan::Observed& observed = *planning.observed;
+  for (const char* service : {"a", "b"}) {
+    observed.at("h1").instances.at(service).health = Health::unhealthy;
+    observed.at("h1").instances.at(service).health_reason = "its daemon does not run";
+  }
+  const std::vector<std::string> both = {"a@h1: its daemon does not run",
+                                         "b@h1: its daemon does not run"};
+  const Plan plan = planning.plan().value();
+  EXPECT_TRUE(plan.empty());
+  EXPECT_EQ(plan.sick, both);
+  EXPECT_EQ(plan_from_json(plan_to_json(plan)).value().sick, both);
+  planning.only = {"b"};
+  EXPECT_EQ(planning.plan().value().sick, std::vector<std::string>{both[1]});
+  // What a host said that does not answer now is no news.
+  observed.at("h1").reachable = false;
+  EXPECT_THAT(planning.plan().value().sick, ::testing::IsEmpty());
+}
+
 TEST(Plan, OnlyAnUnknownServiceIsAnErrorWithAGuess) {
   Model site = two_hosts();
   site.service("shop", "a", "v1");
@@ -101,6 +124,28 @@ TEST(Plan, S21_BatchesExactly) {
               ::testing::ElementsAre(1, 2, 7));
   EXPECT_THAT(batch_sizes(twenty, 3, 3), ::testing::ElementsAre(1, 1, 1));
   EXPECT_THAT(batch_sizes(twenty, 11, 11), ::testing::ElementsAre(2, 2, 2, 2, 2, 1));
+}
+
+TEST(Plan, WhatIsUnhealthyIsInTheFirstBatch) {
+  const auto site = [](const std::string& version) {
+    Model model;
+    for (const char* host : {"w1", "w2", "w3", "w4"}) model.host(host, "web");
+    model.service("shop", "web", version);
+    model.generation.policy.batches = {{1, false}, {100, true}};
+    return model;
+  };
+  const Model before = site("v1");
+  const Model after = site("v2");
+  Planning planning{.before = &before, .after = &after, .observed = before.running()};
+  EXPECT_EQ(story(planning.plan().value()),
+            "upgrade shop@w1 | upgrade shop@w2, upgrade shop@w3, upgrade shop@w4");
+  planning.observed->at("w3").instances.at("shop").health = Health::unhealthy;
+  EXPECT_EQ(story(planning.plan().value()),
+            "upgrade shop@w3 | upgrade shop@w1, upgrade shop@w2, upgrade shop@w4");
+  // Of one that does not answer nothing is known, and it would hold up the first batch.
+  planning.observed->at("w3").reachable = false;
+  EXPECT_EQ(story(planning.plan().value()),
+            "upgrade shop@w1 | upgrade shop@w2, upgrade shop@w3, upgrade shop@w4");
 }
 
 TEST(Plan, ReadsBackWhatItWrites) {

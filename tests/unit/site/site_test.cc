@@ -284,6 +284,8 @@ TEST_F(SiteTest, AHugeSourceIsRefused) {
 
 TEST_F(SiteTest, AMissingImportNamesThePath) {
   EXPECT_THAT(error_of("import 'team/shop.libsonnet'"), HasSubstr("team/shop.libsonnet"));
+  EXPECT_THAT(error_of("import 'consort.libsonet'"),
+              HasSubstr("did you mean 'consort.libsonnet'?"));
 }
 
 TEST_F(SiteTest, AStaticFieldMayNotDependOnTheFleet) {

@@ -150,6 +150,35 @@ TEST_F(TransitionTest, WithoutASnapshotTheNewVersionMigratesDown) {
             "switch_back start_old validate_old undrain_old");
 }
 
+TEST_F(TransitionTest, ADrainThatMayFailIsPassedOverAndToldOf) {
+  // The version that comes says so: else one whose hook is broken could not be left,
+  v2.hooks["drain"].may_fail = true;
+  const Walk on = walk(begin(upgrade()), {{"drain", StepStatus::dirty}});
+  EXPECT_EQ(
+      on.steps,
+      "fetch preflight drain stop backup migrate switch start validate confirm commit undrain");
+  EXPECT_EQ(on.end.outcome.result, Outcome::Result::done);
+  EXPECT_EQ(on.end.outcome.message,
+            "drain failed and was passed over, as onFailure says: did not work");
+  // and a way back undrains what a half drain has left.
+  const Walk back =
+      walk(begin(upgrade()), {{"drain", StepStatus::failed}, {"validate", StepStatus::failed}});
+  EXPECT_THAT(back.steps, ::testing::EndsWith("validate_old undrain_old"));
+  EXPECT_EQ(back.end.outcome.step, "validate");
+  // A snapshot of a running service relies on the fence, whatever is said,
+  v1.hooks["backup"].while_running = true;
+  EXPECT_EQ(walk(begin(upgrade()), {{"drain", StepStatus::failed}}).steps,
+            "fetch preflight drain undrain_old");
+  // and without the word nothing is passed over: not the hook of a service that goes for good.
+  Begin removal = upgrade();
+  removal.to.reset();
+  removal.new_manifest = nullptr;
+  EXPECT_EQ(walk(begin(removal), {{"drain", StepStatus::failed}}).steps, "drain undrain_old");
+  v1.hooks["drain"].may_fail = true;
+  EXPECT_EQ(walk(begin(removal), {{"drain", StepStatus::failed}}).steps,
+            "drain stop remove commit");
+}
+
 TEST_F(TransitionTest, AFailureBeforeAnythingWasTouchedNeedsNoWayBack) {
   const Walk back = walk(begin(upgrade()), {{"preflight", StepStatus::failed}});
   EXPECT_EQ(back.steps, "fetch preflight");
