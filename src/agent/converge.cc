@@ -70,6 +70,23 @@ bool Converger::decides_on(const std::string& claim) const {
   return false;
 }
 
+namespace {
+
+// What is wished for in another way, or not at all any more, has no history.
+void forget_flapping(ConvergerState& state, const std::vector<std::unique_ptr<Resource>>& resources,
+                     const std::map<std::string_view, std::uint32_t>& old) {
+  std::map<std::string, Flapping> kept;
+  for (const auto& resource : resources) {
+    const auto it = old.find(resource->name());
+    const bool same = it != old.end() && state.resources[it->second]->wish() == resource->wish();
+    if (auto node = state.flapping.extract(resource->name()); same && !node.empty())
+      kept.insert(std::move(node));
+  }
+  state.flapping = std::move(kept);
+}
+
+}  // namespace
+
 Status Converger::set_resources(const std::map<std::string, Json>& specs) {
   std::vector<std::unique_ptr<Resource>> resources;
   resources.reserve(specs.size());
@@ -88,6 +105,7 @@ Status Converger::set_resources(const std::map<std::string, Json>& specs) {
     const Selector* when = resources[i]->common().when.get();
     off[i] = when != nullptr && !when->matches(state_->options.labels) ? 1 : 0;
   }
+  forget_flapping(*state_, resources, old);
   if (state_->options.claims != nullptr)
     state_->options.claims->set(state_->options.name, graph.claimed);
   state_->resources = std::move(resources);

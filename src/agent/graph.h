@@ -29,8 +29,9 @@ class Needs {
 
 struct Graph {
   Needs needs;
-  std::vector<std::uint32_t> order;        // topological and stable
-  std::shared_ptr<const PathSet> claimed;  // every path that a resource decides on; never null
+  std::vector<std::uint32_t> order;  // topological and stable
+  std::shared_ptr<const PathSet>
+      claimed;  // every path that a resource decides on; of a built graph never null
 };
 
 // Errors: conflict when two resources claim one thing with different wishes (both named);

@@ -243,13 +243,15 @@ std::vector<Json> events_of(const Keeper& keeper, const std::string& service,
                             change.after);
       diff += change.diff;
     }
-    // What a transition brought is a change; what somebody else had changed is repaired.
+    // What a transition brought is a change; what somebody else had changed is repaired. Artifacts
+    // are unpacked before anybody looks at them.
+    const bool intended = item.cause == Cause::intended && item.type != "artifact";
     Json event = make_event(now,
-                            repaired ? (item.cause == Cause::intended ? "changed" : "repaired")
+                            repaired        ? (intended ? "changed" : "repaired")
                             : item.flapping ? "flapping"
                                             : "failed",
                             service, keeper.resource_of(item.name), text);
-    event["cause"] = item.cause == Cause::intended ? "intended" : "corrective";
+    event["cause"] = intended ? "intended" : "corrective";
     event["diff"] = presentable(diff, kDiffBytes);
     event["millis"] = item.elapsed.count();
     if (!item.hint.empty()) event["hint"] = item.hint;

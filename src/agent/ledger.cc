@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <iterator>
 #include <utility>
 
 #include "base/text.h"
@@ -55,13 +56,14 @@ Status Ledger::load() {
     return fail_errno(errno, fmt::format("cannot open the ledger {}", path_.string()));
   const std::string text = TRY(read_file(path_, kMostBytes));
   known_.clear();
-  std::size_t lines = 0;
+  fresh_.clear();
+  lines_ = 0;
   const std::size_t end =
       for_each_line(text, [&](const Json& line, std::size_t at, std::size_t length) {
-        ++lines;
+        ++lines_;
         const std::string name = line.string_or("name");
         if (line.bool_or("forgotten")) {
-          if (Known* known = find(name)) known->forgotten = true;
+          if (Known* known = find(name)) known->forgotten = has_forgotten_ = true;
           return;
         }
         Known& known = add(name);
@@ -79,7 +81,7 @@ Status Ledger::load() {
   }
   end_ = static_cast<std::int64_t>(end);
   tidy();
-  return compact(lines);
+  return compact_if_outdated();
 }
 
 Result<std::set<Digest>> Ledger::backups_of(const fs::path& path) {
@@ -99,11 +101,12 @@ Result<std::set<Digest>> Ledger::backups_of(const fs::path& path) {
   return out;
 }
 
-Status Ledger::compact(std::size_t lines) {
-  if (lines < 1000 || lines < 4 * known_.size()) return {};
+// All that is known is among known_, and on the disk.
+Status Ledger::compact_if_outdated() {
+  if (lines_ < 1000 || lines_ < 4 * known_.size()) return {};
   std::string text;
   for (const Known& known : known_) {
-    const Entry entry = TRY(get(known.name));
+    const Entry entry = TRY(read(known));
     Json line = Json::object({{"name", known.name},
                               {"type", entry.type},
                               {"claim", entry.claim},
@@ -118,26 +121,41 @@ Status Ledger::compact(std::size_t lines) {
 
 const Ledger::Known* Ledger::find(std::string_view name) const {
   const auto it = std::ranges::lower_bound(known_, name, {}, &Known::name);
-  return it == known_.end() || it->name != name || it->forgotten ? nullptr : &*it;
+  const Known* found = it != known_.end() && it->name == name ? &*it : nullptr;
+  if (const auto fresh = fresh_.find(name); found == nullptr && fresh != fresh_.end())
+    found = &fresh->second;
+  return found == nullptr || found->forgotten ? nullptr : found;
 }
 
 Ledger::Known* Ledger::find(std::string_view name) {
   return const_cast<Known*>(std::as_const(*this).find(name));
 }
 
-// Names come in their order, or nearly so: little has to make room.
 Ledger::Known& Ledger::add(const std::string& name) {
+  if (fresh_.size() >= kMostFresh) tidy();
   const auto it = std::ranges::lower_bound(known_, name, {}, &Known::name);
-  Known fresh;
-  fresh.name = name;
-  if (it == known_.end() || it->name != name) return *known_.insert(it, std::move(fresh));
-  if (it->forgotten) *it = std::move(fresh);
-  return *it;
+  Known& known = it != known_.end() && it->name == name ? *it : fresh_[name];
+  if (known.forgotten) known = {};
+  known.name = name;
+  return known;
 }
 
 void Ledger::tidy() {
-  std::erase_if(known_, [](const Known& known) { return known.forgotten; });
-  known_.shrink_to_fit();
+  if (fresh_.empty() && !has_forgotten_) return;
+  std::vector<Known> all;
+  all.reserve(known_.size() + fresh_.size());
+  std::vector<Known> fresh;
+  fresh.reserve(fresh_.size());
+  for (auto& [name, known] : fresh_) fresh.push_back(std::move(known));
+  fresh_.clear();
+  std::ranges::merge(std::make_move_iterator(known_.begin()), std::make_move_iterator(known_.end()),
+                     std::make_move_iterator(fresh.begin()), std::make_move_iterator(fresh.end()),
+                     std::back_inserter(all),
+                     [](const Known& a, const Known& b) { return a.name < b.name; });
+  std::erase_if(all, [](const Known& known) { return known.forgotten; });
+  all.shrink_to_fit();
+  known_ = std::move(all);
+  has_forgotten_ = false;
 }
 
 bool Ledger::has(const std::string& name) const {
@@ -166,13 +184,14 @@ bool Ledger::lacks_before(const Resource& resource) const {
 
 // All of it or nothing: what a full disk took of a line would put every later line at another place
 // than is remembered.
-Status Ledger::append(const std::string& text) {
+Status Ledger::append(const std::string& text, std::size_t lines) {
   if (Status status = write_all(fd_.get(), text, path_.string()); !status) {
     if (::ftruncate(fd_.get(), static_cast<off_t>(end_)) != 0)
       status.error().add_context("cutting off what was written of a line");
     return status;
   }
   end_ += static_cast<std::int64_t>(text.size());
+  lines_ += lines;
   return {};
 }
 
@@ -185,7 +204,7 @@ Status Ledger::intend(const Resource& resource, const std::string& claim, Json b
   const std::string text = line.dump() + "\n";
   const std::lock_guard lock(mutex_);
   const std::int64_t at = end_;
-  TRYV(append(text));
+  TRYV(append(text, 1));
   Known& known = add(resource.name());
   known.place = place_of(resource.type(), claim);
   known.before_at = at;
@@ -212,6 +231,7 @@ Status Ledger::done(const Resource& resource, const std::string& claim) {
                             {"onRemoval", removal_name(known.on_removal)}});
   if (known.before_at >= 0) {
     pending_ += line.dump() + "\n";
+    ++pending_lines_;
   } else {
     line["type"] = resource.type();
     line["claim"] = claim;
@@ -221,8 +241,7 @@ Status Ledger::done(const Resource& resource, const std::string& claim) {
     known.before_at = end_ + static_cast<std::int64_t>(pending_.size());
     known.before_length = static_cast<std::uint32_t>(text.size());
     // Written now: its place in the file is remembered.
-    TRYV(append(pending_ + text + "\n"));
-    pending_.clear();
+    TRYV(append_with_pending(text));
   }
   add(resource.name()) = std::move(known);
   return {};
@@ -230,26 +249,40 @@ Status Ledger::done(const Resource& resource, const std::string& claim) {
 
 Status Ledger::flush() {
   const std::lock_guard lock(mutex_);
-  if (pending_.empty()) return {};
-  TRYV(append(pending_));
-  pending_.clear();
-  pending_.shrink_to_fit();  // after a first pass it is large
+  if (!pending_.empty()) {
+    TRYV(append(pending_, pending_lines_));
+    pending_.clear();
+    pending_.shrink_to_fit();  // after a first pass it is large
+    pending_lines_ = 0;
+    if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
+  }
   tidy();
-  if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
+  return compact_if_outdated();
+}
+
+Status Ledger::append_with_pending(const std::string& line) {
+  TRYV(append(pending_ + line + "\n", pending_lines_ + 1));
+  pending_.clear();
+  pending_lines_ = 0;
   return {};
 }
 
 Result<Ledger::Entry> Ledger::get(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
   const Known* known = find(name);
   if (known == nullptr)
     return fail(ErrorCode::not_found, fmt::format("Consort owns no resource '{}' here", name));
+  return read(*known);
+}
+
+Result<Ledger::Entry> Ledger::read(const Known& known) const {
   Entry out;
-  out.name = name;
-  out.wish = known->wish;
-  out.on_removal = known->on_removal;
-  if (known->before_at < 0) return out;
-  std::string text(known->before_length, '\0');
-  const ssize_t n = ::pread(fd_.get(), text.data(), text.size(), known->before_at);
+  out.name = known.name;
+  out.wish = known.wish;
+  out.on_removal = known.on_removal;
+  if (known.before_at < 0) return out;
+  std::string text(known.before_length, '\0');
+  const ssize_t n = ::pread(fd_.get(), text.data(), text.size(), known.before_at);
   if (n != static_cast<ssize_t>(text.size()))
     return fail_errno(n < 0 ? errno : EIO, "cannot read the ledger");
   const Json line = TRY(parse_json(text, path_.string()));
@@ -265,6 +298,10 @@ std::vector<std::string> Ledger::names() const {
   for (const Known& known : known_) {
     if (!known.forgotten) out.push_back(known.name);
   }
+  for (const auto& [name, known] : fresh_) {
+    if (!known.forgotten) out.push_back(name);
+  }
+  std::sort(out.begin(), out.end());
   return out;
 }
 
@@ -285,8 +322,7 @@ Status Ledger::put(const Entry& entry) {
   known.before_length = static_cast<std::uint32_t>(text.size());
   known.on_removal = entry.on_removal;
   known.before_is_null = entry.before.is_null();
-  TRYV(append(pending_ + text + "\n"));
-  pending_.clear();
+  TRYV(append_with_pending(text));
   add(entry.name) = std::move(known);
   if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
   return {};
@@ -296,9 +332,8 @@ Status Ledger::forget(const std::string& name) {
   const std::lock_guard lock(mutex_);
   Known* known = find(name);
   if (known == nullptr) return {};
-  TRYV(append(pending_ + Json::object({{"name", name}, {"forgotten", true}}).dump() + "\n"));
-  pending_.clear();
-  known->forgotten = true;
+  TRYV(append_with_pending(Json::object({{"name", name}, {"forgotten", true}}).dump()));
+  known->forgotten = has_forgotten_ = true;
   return {};
 }
 

@@ -1,8 +1,10 @@
 // What Consort owns on this host, and what was there before: the base of `onRemoval`. An
 // append-only file (one JSON record a line, a torn last line is ignored), compacted when it is
-// opened. Thread-safe.
+// opened or flushed and most of it is outdated. Thread-safe.
 #pragma once
 
+#include <functional>
+#include <map>
 #include <mutex>
 #include <set>
 #include <string>
@@ -63,21 +65,28 @@ class Ledger {
     bool before_is_null = true;
     bool forgotten = false;  // and gone with the next tidy()
   };
+  static constexpr std::size_t kMostFresh = 1024;
   explicit Ledger(fs::path path) : path_(std::move(path)) {}
   Status load();
-  Status compact(std::size_t lines);
-  Status append(const std::string& text);
+  Status compact_if_outdated();
+  Status append(const std::string& text, std::size_t lines);
+  Status append_with_pending(const std::string& line);
+  [[nodiscard]] Result<Entry> read(const Known& known) const;
   [[nodiscard]] const Known* find(std::string_view name) const;
   [[nodiscard]] Known* find(std::string_view name);
-  Known& add(const std::string& name);  // or the one there is
+  Known& add(const std::string& name);  // or the one there is; good until the next add()
   void tidy();
 
   fs::path path_;
   mutable std::mutex mutex_;
   Fd fd_;
   std::int64_t end_ = 0;
+  std::size_t lines_ = 0;  // of the file
   std::string pending_;
+  std::size_t pending_lines_ = 0;
   std::vector<Known> known_;  // sorted by name; not a map, which takes half as much again
+  std::map<std::string, Known, std::less<>> fresh_;  // not yet among them: names come in any order
+  bool has_forgotten_ = false;
 };
 
 }  // namespace consort::agent

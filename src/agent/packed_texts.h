@@ -1,6 +1,7 @@
 // Many short texts in one, for hosts with many files: each takes five bytes more than it is long.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -12,6 +13,8 @@ class PackedTexts {
  public:
   // Of at most 4 GiB together, and no NUL in them.
   void add(std::string_view text) {
+    assert(text.find('\0') == std::string_view::npos);
+    assert(text_.size() <= UINT32_MAX);
     begins_.push_back(static_cast<std::uint32_t>(text_.size()));
     text_.append(text).push_back('\0');
   }

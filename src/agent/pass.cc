@@ -38,6 +38,7 @@ class Pass {
   enum class Seen : std::uint8_t { unknown, untouched, kept, repaired, off, blocked };
   using Reports = std::map<std::uint32_t, ResourceReport>;
   static constexpr std::size_t kLargestBatch = 64;
+  static constexpr std::size_t kMostRemembered = 64;  // repairs; beyond it the calm ones go
 
   // Marks what is known to be right; returns what must be examined, in order.
   std::vector<std::uint32_t> find_work() {
@@ -229,8 +230,11 @@ class Pass {
     static_cast<void>(record(resource));
     if (!unasked || !applied->changed) return;
     const std::lock_guard lock(state_.flapping_mutex);
+    const Instant now = state_.now();
+    if (state_.flapping.size() >= kMostRemembered)
+      std::erase_if(state_.flapping, [&](const auto& each) { return each.second.is_calm(now); });
     Flapping& state = state_.flapping[resource.name()];
-    state.repaired(state_.now());
+    state.repaired(now);
     item.flapping = state.flaps();
   }
 

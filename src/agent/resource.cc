@@ -111,7 +111,7 @@ Result<std::unique_ptr<Resource>> parse_resource(const std::string& name, const 
   (*resource)->type_ = type->name;
   // Whatever its author says: what it holds is shown to nobody.
   if ((*resource)->holds_secrets()) common.sensitive = true;
-  if (common != CommonFields())
+  if (!common.says_nothing())
     (*resource)->common_ = std::make_unique<const CommonFields>(std::move(common));
   (*resource)->wish_ = wish_of(spec);
   return resource;

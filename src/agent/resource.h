@@ -47,7 +47,12 @@ struct CommonFields {
   bool sensitive = false;
   OnRemoval on_removal = OnRemoval::keep;
   OnChange on_change = OnChange::restart;
-  friend bool operator==(const CommonFields&, const CommonFields&) = default;
+  // All is left at its default.
+  [[nodiscard]] bool says_nothing() const {
+    return purpose.empty() && when == nullptr && after.empty() &&
+           enforcement == Enforcement::enforce && !timeout && !sensitive &&
+           on_removal == OnRemoval::keep && on_change == OnChange::restart;
+  }
 };
 
 // What a resource works with. All references outlive the pass; everything is thread-safe.

@@ -75,6 +75,11 @@ Result<int> run(const Arguments& arguments) {
   options.supervisor =
       TRY(agent::supervisor_choice_from_name(arguments.value("--supervisor", "auto")));
   options.firewall = TRY(agent::firewall_choice_from_name(arguments.value("--firewall", "auto")));
+  std::error_code ec;
+  if (options.controller_url.empty() && !fs::exists(options.data / "identity/joined.json", ec))
+    print_to_stderr(
+        "warning: no controller is named, and this host has not joined one: it keeps what is "
+        "there, and nobody tells it more; see: consort agent --help\n");
   TRYV(agent::run_agent(std::move(options)));
   return kOk;
 }
@@ -84,7 +89,7 @@ Result<int> run(const Arguments& arguments) {
 Command agent_command() {
   Command out;
   out.name = "agent";
-  out.summary = "Keep this host as its controller wants it";
+  out.summary = "Keep this host as its controller wants it.";
   out.description =
       "Runs until SIGTERM or SIGINT; the services that it keeps outlive it, and the next start "
       "goes on where this one ended. "

@@ -127,10 +127,12 @@ Result<int> run_init(const Arguments& arguments) {
       "the authority of partition {} is made: {}\n"
       "{} may do everything; the credential is in the context {}, for {}\n\n"
       "next:\n"
+      "{}"
       "  consort controller --data {}{} --listen {}\n"
       "  consort token create --uses 3     # for machines: consort agent --join-file FILE\n"
       "  consort operator create NAME --role deployer --service '*'\n",
       options.partition, made.fingerprint, admin, file.empty() ? context.name : file, url,
+      file.empty() ? "" : fmt::format("  export CONSORT_CONTEXT={}\n", fs::absolute(file).string()),
       data.string(), options.unlock.empty() ? "" : " --unlock " + options.unlock.string(), listen));
   if (options.unlock.empty())
     print(

@@ -243,8 +243,8 @@ int exit_status_of(rollout::Result result) {
 Result<int> follow(http::Client& client, const std::string& rollout, const Arguments& arguments) {
   static std::string text;  // read by the handler, which may not make one
   text = fmt::format(
-      "\nthe rollout goes on without this terminal; look with: consort status; stop it with: "
-      "consort rollout abort {}\n",
+      "\nthe rollout goes on without this terminal; watch it with: consort logs --rollout {0} "
+      "--follow; stop it with: consort rollout abort {0}\n",
       rollout);
   struct sigaction action {};
   action.sa_handler = [](int) {

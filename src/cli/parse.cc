@@ -192,7 +192,10 @@ bool begins_known(const std::vector<std::string>& argv) {
 Failure unknown_command(const std::vector<std::string>& argv) {
   std::vector<std::string> names;
   for (const Command& command : commands()) {
-    if (!command.hidden) names.push_back(command.name);
+    if (command.hidden) continue;
+    names.push_back(command.name);
+    if (const std::string group = split(command.name, ' ').front(); group != command.name)
+      names.push_back(group);
   }
   const std::string typed = first_word(argv);
   const std::string guess = did_you_mean(typed, names);
@@ -281,21 +284,55 @@ std::string number_to_go_back_to(const Binding& binding) {
   return rest.front();
 }
 
+// "lab upp": a group without such a command.
+Failure unknown_in_group(const std::string& group, const std::string& typed) {
+  std::vector<std::string> names;
+  for (const Command& command : commands()) {
+    if (!command.hidden && command.name.starts_with(group + " "))
+      names.push_back(command.name.substr(group.size() + 1));
+  }
+  const std::string guess = did_you_mean(typed, names);
+  return fail(ErrorCode::usage, fmt::format("there is no command '{} {}'", group, typed))
+      .hint(guess.empty() ? fmt::format("see: consort {} --help", group)
+                          : fmt::format("did you mean: consort {} {}", group, guess));
+}
+
+// What is too much, in the order in which it was typed; "" when that is not the mistake.
+std::string first_extra(CLI::App& app, const std::vector<std::string>& argv) {
+  const std::vector<std::string> rest = app.remaining(true);
+  const auto it = std::find_if(argv.begin(), argv.end(), [&](const std::string& word) {
+    return std::find(rest.begin(), rest.end(), word) != rest.end();
+  });
+  return it == argv.end() ? "" : *it;
+}
+
 Failure wrong_usage(const CLI::ParseError& error, const Bindings& bindings, CLI::App& root,
                     const std::vector<std::string>& argv) {
   if (!begins_known(argv)) return unknown_command(argv);
-  const CLI::App* app = chosen_app(root);
+  CLI::App* app = chosen_app(root);
   const Binding* binding = binding_of(bindings, app);
+  const std::string extra = first_extra(*app, argv);
+  std::string what = error.what();
+  if (binding == nullptr && app != &root && !extra.empty() && !extra.starts_with("-"))
+    return unknown_in_group(app->get_name(), extra);
+  if (binding != nullptr && !extra.empty())
+    what = extra.starts_with("-")
+               ? fmt::format("consort {} has no option '{}'", binding->command->name,
+                             extra.substr(0, extra.find('=')))
+               : fmt::format("'{}' is not expected here", extra);
   std::string path = app == &root ? "" : app->get_name() + " ";
   if (binding != nullptr) {
     path = binding->command->name + " ";
     if (const std::string guess = guessed_option(*binding->command, argv); !guess.empty())
-      return fail(ErrorCode::usage, error.what()).hint(fmt::format("did you mean {}?", guess));
+      return fail(ErrorCode::usage, what).hint(fmt::format("did you mean {}?", guess));
     if (const std::string number = number_to_go_back_to(*binding); !number.empty())
-      return fail(ErrorCode::usage, error.what())
+      return fail(ErrorCode::usage, what)
           .hint(fmt::format("did you mean: consort rollback --to {}", number));
+    if (binding->command->name == "logs" && !extra.empty() && !extra.starts_with("-"))
+      return fail(ErrorCode::usage, what)
+          .hint(fmt::format("did you mean: consort logs --service {0}, or --host {0}", extra));
   }
-  return fail(ErrorCode::usage, error.what()).hint(fmt::format("see: consort {}--help", path));
+  return fail(ErrorCode::usage, what).hint(fmt::format("see: consort {}--help", path));
 }
 
 Arguments arguments_of(const Binding& binding, const std::vector<std::string>& rest_of_line) {

@@ -233,7 +233,7 @@ std::string render_rollout(const Rollout& rollout, Instant now, std::size_t widt
   std::string head =
       fmt::format("rollout {}: {}, started {} by {}, {} {}", rollout.id, rollout_state(rollout),
                   shown_time(format_instant(rollout.started)),
-                  rollout.by.empty() ? "somebody" : rollout.by, rollout.ended ? "took" : "since",
+                  rollout.by.empty() ? "somebody" : rollout.by, rollout.ended ? "took" : "for",
                   human_duration(std::max(
                       Duration{0}, std::chrono::duration_cast<Duration>(end - rollout.started))));
   if (!rollout.message.empty()) head += fmt::format(" ({})", rollout.message);

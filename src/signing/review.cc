@@ -204,9 +204,12 @@ Error refusal(const std::string& name, const plan::StatedService& service,
                        service.manifest.brief(), name,
                        left_out ? "left out of this deploy, and not as it was signed before"
                                 : "neither what these sources make nor what was signed before"))
-          .hint("are your sources and your inventory of the same revision as those that are "
-                "deployed? if they are, sign nothing, and find out who has written to the "
-                "controller: consort audit"));
+          .hint(evidence.previous == nullptr && is_left_out(name, evidence)
+                    ? "the first signed deploy is of the whole site, so that nothing that runs is "
+                      "left without a signature: without --only and --except"
+                    : "are your sources and your inventory of the same revision as those that are "
+                      "deployed? if they are, sign nothing, and find out who has written to the "
+                      "controller: consort audit"));
 }
 
 }  // namespace

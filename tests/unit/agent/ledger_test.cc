@@ -1,8 +1,10 @@
 #include "agent/ledger.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 
 #include "host_folder.h"
@@ -75,6 +77,75 @@ TEST_F(LedgerTest, WhatWaitsToBeWrittenSurvivesAFullDisk) {
   ASSERT_TRUE(ledger->flush());
   ledger = Ledger::open(path).value();
   EXPECT_TRUE(ledger->applied(*file("a")));
+}
+
+TEST_F(LedgerTest, WhatIsForgottenIsGoneAndItsNameIsFree) {
+  ASSERT_TRUE(ledger->intend(*file("a"), "/etc/a", before("first")));
+  ASSERT_TRUE(ledger->intend(*file("b"), "/etc/b", before("of b")));
+  ASSERT_TRUE(ledger->done(*file("a"), "/etc/a"));
+  ASSERT_TRUE(ledger->flush());
+  ASSERT_TRUE(ledger->forget("a"));
+  EXPECT_FALSE(ledger->has("a"));
+  EXPECT_EQ(ledger->names(), std::vector<std::string>{"b"});
+  // Again by the same name, before and after what is forgotten is tidied away.
+  ASSERT_TRUE(ledger->intend(*file("a"), "/etc/a", before("second")));
+  EXPECT_FALSE(ledger->applied(*file("a"))) << "the wish of then counts for nothing";
+  for (int life = 0; life < 2; ++life) {
+    EXPECT_EQ(ledger->get("a").value().before.string_or("text"), "second");
+    EXPECT_EQ(ledger->names(), (std::vector<std::string>{"a", "b"}));
+    ASSERT_TRUE(ledger->flush());
+    ledger = Ledger::open(path).value();
+  }
+}
+
+TEST_F(LedgerTest, NamesComeInAnyOrderAndMoreThanAreMergedAtOnce) {
+  const auto plain = [](const std::string& name) {
+    return parse_resource(name, file_spec("/etc/" + name, "x"), "/").value();
+  };
+  std::vector<std::string> names;
+  for (int i = 0; i < 1500; ++i) {
+    names.push_back(fmt::format("conf-{:04}", 1499 - i));
+    names.push_back(fmt::format("dir-{:04}", i));
+  }
+  for (const std::string& name : names)
+    ASSERT_TRUE(ledger->intend(*plain(name), "/etc/" + name, before("of " + name)));
+  ASSERT_TRUE(ledger->forget("dir-0700"));
+  std::erase(names, "dir-0700");
+  std::sort(names.begin(), names.end());
+  for (int life = 0; life < 3; ++life) {
+    EXPECT_EQ(ledger->names(), names);
+    for (const std::string& name : names)
+      ASSERT_EQ(ledger->get(name).value().before.string_or("text"), "of " + name);
+    if (life == 0) {
+      ASSERT_TRUE(ledger->flush());
+    }
+    if (life == 1) ledger = Ledger::open(path).value();
+  }
+}
+
+TEST_F(LedgerTest, ALongLifeDoesNotMakeALongFile) {
+  ASSERT_TRUE(ledger->intend(*file("kept"), "/etc/kept", before("as it was")));
+  ASSERT_TRUE(ledger->intend(*file("gone"), "/etc/gone", before("as it was")));
+  ASSERT_TRUE(ledger->forget("gone"));
+  const auto wish = [](int n) {
+    return parse_resource("a", file_spec("/etc/a", std::to_string(n)), "/").value();
+  };
+  constexpr int kTimes = 5000;
+  for (int n = 0; n < kTimes; ++n) {
+    ASSERT_TRUE(ledger->done(*wish(n), "/etc/a"));
+    if (n % 500 == 499) {
+      ASSERT_TRUE(ledger->flush());
+    }
+  }
+  const std::string text = read_file(path).value();
+  EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 1500);
+  for (int life = 0; life < 2; ++life) {
+    EXPECT_EQ(ledger->names(), (std::vector<std::string>{"a", "kept"}));
+    EXPECT_TRUE(ledger->applied(*wish(kTimes - 1)));
+    EXPECT_EQ(ledger->get("kept").value().before.string_or("text"), "as it was");
+    EXPECT_EQ(ledger->get("kept").value().on_removal, OnRemoval::revert);
+    ledger = Ledger::open(path).value();
+  }
 }
 
 TEST_F(LedgerTest, NamesTheBackupsThatItNeeds) {
