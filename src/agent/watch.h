@@ -1,6 +1,9 @@
 // Tells within milliseconds that resources may have drifted: one inotify instance for all paths,
 // one thread. What is told may be nothing (also one's own writes are seen):
 // examine again. Thread-safe; the callback runs on the watching thread and should only hand over.
+// Not told, and left to the regular passes: what is written through a descriptor that stays open, a
+// file system that is mounted over a folder, and what could not be watched for want of watches
+// (that is told once, and tried again each minute).
 #pragma once
 
 #include <functional>
@@ -30,8 +33,9 @@ class Watch {
   Watch& operator=(const Watch&) = delete;
 
   // Replaces what is watched for this service: resource → host paths. "dir/" means everything
-  // directly inside. A path need not exist: its nearest folder is watched until it does. Returns
-  // when all is armed.
+  // directly inside. A path need not exist: its nearest folder is watched until it does. Folders
+  // above it are followed too: one that is moved away, or made anew, is drift of all below it.
+  // Returns when all is armed.
   void set(const std::string& service,
            const std::map<std::string, std::vector<std::string>>& paths);
 

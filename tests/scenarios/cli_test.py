@@ -4,7 +4,6 @@ import os
 import pathlib
 import pty
 import select
-import shutil
 import signal
 import subprocess
 import time
@@ -267,12 +266,12 @@ class CommandLine(SharedScenario):
         brings = {"artifacts": {"app": {"folder": "app"}}}
         self.must_deploy(self.pair("v1", **brings), "--allow-outage", "--allow-shrink", "--allow-unsafe-removal")
         [folder] = [path for path in (self.lab / "hosts" / "h2").rglob("services/web/artifacts/*") if path.is_dir()]
-        repairs = lambda: [e["text"] for e in self.consort("explain", "h2", "web", "--json").json["events"] if e["kind"] == "repaired" and e["resource"] == "artifact:app"]
+        repairs = lambda: [e["text"] for e in self.consort("explain", "h2", "web", "--json").json["events"] if e["kind"] == "repaired" and e["text"].startswith("artifact:app: ")]
         (folder / "bin" / "shop").write_text("#!/bin/sh\n# evil\n")
         (folder / "cache").write_text("of the program")
         self.wait_until("the change is undone", lambda: repairs() and (folder / "bin" / "shop").read_text() == "#!/bin/sh\n")
         self.assertIn("bin/shop: changed", repairs()[-1])
-        shutil.rmtree(folder)
+        folder.rename(self.folder / "away")
         self.wait_until("what is gone comes back", lambda: (folder / "read.me").exists() and (folder / "bin" / "shop").stat().st_mode & 0o777 == 0o755)
         # What was done while no agent looked on is found at its start.
         self.lab_verb("kill", "h2")
