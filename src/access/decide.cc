@@ -177,7 +177,7 @@ Decision for_deployer(const ActionRow& row, const Principal& who, const Grants& 
         fmt::format("an admin can give it: consort operator grant {} --role deployer "
                     "--service '{}'{}",
                     who.name, services,
-                    grants.empty() ? "" : ", with what you have already: it replaces that"));
+                    is_deployer(grants) ? ", with what you have already: it replaces that" : ""));
   };
   if (covers_site(grants)) return allow(grants_text(grants));
   switch (row.on) {
@@ -211,10 +211,11 @@ Decision for_deployer(const ActionRow& row, const Principal& who, const Grants& 
 Decision for_operator(const ActionRow& row, const Principal& who, const Grants& grants,
                       const Subject& subject) {
   const auto lacking = [&](std::string_view role) {
-    return refuse(fmt::format("{} needs the role {}; you are {}", doing_text(row, subject), role,
-                              grants_text(grants)),
-                  fmt::format("an admin can give it: consort operator grant {} --role {}{}",
-                              who.name, role, grants.empty() ? "" : "; it replaces what you have"));
+    return refuse(
+        fmt::format("{} needs the role {}; you are {}", doing_text(row, subject), role,
+                    grants_text(grants)),
+        fmt::format("an admin can give it: consort operator grant {} --role {}{}", who.name, role,
+                    is_deployer(grants) ? "; it replaces what you have" : ""));
   };
   switch (row.least) {
     case Least::anyone:

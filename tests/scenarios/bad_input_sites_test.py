@@ -76,8 +76,11 @@ class SiteFiles(SharedScenario):
 
     def test_what_is_no_file(self):
         os.mkfifo(self.folder / "fifo")
-        for name, kind in (("fifo", "FIFO"), ("knobs", "directory")):
-            self.assert_says(self.run_consort("check", "--site", str(self.folder / name), timeout=10), 1, name, f"is a {kind}, not a file")
+        self.assert_says(self.run_consort("check", "--site", str(self.folder / "fifo"), timeout=10), 1, "fifo is a FIFO, not a file")
+        # A folder stands for the site in it.
+        self.assert_says(self.run_consort("check", "--site", str(self.folder / "knobs"), timeout=10), 1, "there is no site.jsonnet in", "knobs")
+        os.mkdir(self.folder / "knobs" / "site.jsonnet")
+        self.assert_says(self.run_consort("check", "--site", str(self.folder / "knobs"), timeout=10), 1, "site.jsonnet is a directory, not a file")
         self.assert_says(self.run_consort("check", "--site", "/dev/zero", timeout=10), 1, "/dev/zero is a device, not a file")
         self.assert_says(self.run_consort("check", "--site", "nowhere.jsonnet"), 1, "nowhere.jsonnet", "consort init")
         self.assert_says(self.check("import 'fifo'"), 1, "fifo is a FIFO, not a file")

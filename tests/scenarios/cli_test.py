@@ -154,27 +154,20 @@ class CommandLine(SharedScenario):
         web = self.service("web", "w", version="v8", needs=["db"])
         site = self.site({"d": ["h1"], "w": ["h2"]}, {"db": self.service("db", "d", version="v1"), "web": web}, {"soak": "100s"})
         command = [CONSORT, "lab", "run", "--dir", str(self.lab), "--", CONSORT, "deploy", "--site", site, "--yes"]
-        watching = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, env=self.environment, text=True)
+        told = self.folder / "told"
+        with told.open("w") as err:
+            watching = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err, cwd=self.folder, env=self.environment)
         try:
             self.wait_until("it is under way", lambda: self.consort("status", "--json").json["rollouts"])
             [rollout] = [r["id"] for r in self.consort("status", "--json").json["rollouts"]]
-            shown = ""
-            os.set_blocking(watching.stderr.fileno(), False)
-
-            def sees_the_step():
-                nonlocal shown
-                shown += watching.stderr.read() or ""
-                return "web@h2" in shown
-
-            self.wait_until("it follows", sees_the_step)
-            os.set_blocking(watching.stderr.fileno(), True)
+            self.wait_until("it follows", lambda: "web@h2" in told.read_text())
             watching.send_signal(signal.SIGINT)
-            out, err = watching.communicate(timeout=30)
+            watching.wait(30)
         finally:
-            if watching.poll() is None:
-                watching.kill()
-                watching.communicate()
-        self.assertEqual(watching.returncode, 130, out + err)
+            watching.kill()
+            watching.wait()
+        err = told.read_text()
+        self.assertEqual(watching.returncode, 130, err)
         self.assertIn(f"stop it with: consort rollout abort {rollout}", err)
         self.assertEqual([r["id"] for r in self.consort("status", "--json").json["rollouts"]], [rollout], "it goes on")
         self.assertEqual(self.consort("rollout", "abort", rollout).status, 4)
@@ -190,26 +183,20 @@ class CommandLine(SharedScenario):
         self.assert_says(self.consort("logs", "--lines", "-1"), 64, "--lines -1")
         self.assert_says(self.consort("logs", "--service", "nope"), 1, "there is no service 'nope'", "consort status")
         command = [CONSORT, "lab", "run", "--dir", str(self.lab), "--", CONSORT, "logs", "--follow", "--lines", "1", "--json"]
-        following = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=self.folder, env=self.environment, text=True)
+        shown = self.folder / "followed"
+        with shown.open("w") as out:
+            following = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=self.folder, env=self.environment)
         try:
-            self.assertEqual(json.loads(following.stdout.readline())["kind"], everything[-1])
+            self.wait_until("it has begun", lambda: json.loads(shown.read_text().splitlines()[0])["kind"])
             self.lab_verb("kill", "controller")
             self.assert_says(self.consort("status"), 1, "consort lab start")
             self.lab_verb("start", "controller")
             self.wait_for_hosts()
             self.must_deploy(self.pair("v6"), "--allow-outage")
-            seen = ""
-            os.set_blocking(following.stdout.fileno(), False)
-
-            def sees_the_end():
-                nonlocal seen
-                seen += following.stdout.read() or ""
-                return '"ended"' in seen
-
-            self.wait_until("what happens after the restart is shown", sees_the_end)
+            self.wait_until("what happens after the restart is shown", lambda: '"ended"' in "".join(shown.read_text().splitlines()[1:]))
         finally:
             following.kill()
-            following.communicate()
+            following.wait()
 
     def test_a_host_that_is_cut_off_is_shown_so(self):
         shown = lambda: [line for line in self.run_consort("lab", "status", "--dir", str(self.lab)).out.splitlines() if line.startswith("h2 ")][0]
