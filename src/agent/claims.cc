@@ -1,7 +1,6 @@
 #include "agent/claims.h"
 
 #include <algorithm>
-#include <ranges>
 
 namespace consort::agent {
 
@@ -13,10 +12,17 @@ PathSet::PathSet(std::vector<std::string> paths) {
 }
 
 std::size_t PathSet::first_from(std::string_view path) const {
-  const auto numbers = std::views::iota(std::size_t{0}, paths_.size());
-  const auto it =
-      std::ranges::lower_bound(numbers, path, {}, [&](std::size_t i) { return paths_[i]; });
-  return static_cast<std::size_t>(it - numbers.begin());
+  std::size_t begin = 0;
+  std::size_t end = paths_.size();
+  while (begin < end) {
+    const std::size_t middle = begin + (end - begin) / 2;
+    if (paths_[middle] < path) {
+      begin = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return begin;
 }
 
 bool PathSet::contains(std::string_view path) const {

@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <compare>
 #include <mutex>
+#include <span>
 #include <string_view>
 #include <thread>
 #include <unordered_map>
@@ -43,8 +44,10 @@ struct Place {
   std::vector<Item> items;  // sorted
   friend bool operator==(const Place&, const Place&) = default;
 
-  [[nodiscard]] auto called(const std::string& name) const {
-    return std::ranges::equal_range(items, name, {}, &Item::name);
+  [[nodiscard]] std::span<const Item> called(const std::string& name) const {
+    const auto first = std::ranges::lower_bound(items, name, {}, &Item::name);
+    const auto last = std::ranges::upper_bound(first, items.end(), name, {}, &Item::name);
+    return {first, last};
   }
 };
 
