@@ -124,7 +124,9 @@ Status wait_until_ready(Supervisor& supervisor, const DaemonSpec& spec) {
     // What ends again and again will not get ready by waiting; with a check of its own it may wait
     // for others and gets more tries.
     const std::int64_t tries = spec.readiness.type == ReadinessSpec::Type::none ? 3 : 8;
-    const bool over = !status.running && (!status.supervised || status.restarts >= tries);
+    // Just being started once more, how it ended last is not known for a moment.
+    const bool over =
+        !status.running && (!status.supervised || (status.restarts >= tries && status.exit_status));
     if (over || Steady::now() >= end) {
       const std::string text = last_words(supervisor.log_tail(spec.name, 10));
       if (over)

@@ -404,7 +404,8 @@ Status Steps::watch_daemon() {
   if (status.restarts > 0)
     return fail(
         ErrorCode::unavailable,
-        fmt::format("its daemon has ended and was started again {} times", status.restarts));
+        fmt::format("its daemon has ended and was started again {}",
+                    status.restarts == 1 ? "once" : fmt::format("{} times", status.restarts)));
   if (!status.running && !has_done_its_work(spec, status))
     return fail(ErrorCode::unavailable,
                 fmt::format("its daemon does not run{}",

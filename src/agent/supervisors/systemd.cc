@@ -480,9 +480,19 @@ class SystemdSupervisor final : public Supervisor {
     }
     const std::string result = ended_[path];
     if (result == "done") return {};
-    return fail(ErrorCode::io, fmt::format("{} of {} ended as '{}'{}", method, unit, result,
-                                           last_words(log_of_unit(unit, 10, launched_at(unit)))))
+    return fail(ErrorCode::io,
+                fmt::format("{} of {} ended as '{}'{}{}", method, unit, result, how_it_ended(unit),
+                            last_words(log_of_unit(unit, 10, launched_at(unit)))))
         .hint(fmt::format("systemctl status {}", unit));
+  }
+
+  // "; it ended with status 3"; "" where there was nothing that could end.
+  std::string how_it_ended(const std::string& unit) {
+    const auto code = property<std::int32_t>(unit, kServiceUnit, "ExecMainCode", 'i');
+    const auto status = property<std::int32_t>(unit, kServiceUnit, "ExecMainStatus", 'i');
+    if (code == 0) return "";
+    return code == CLD_EXITED ? fmt::format("; it ended with status {}", status)
+                              : fmt::format("; it was ended by signal {}", status);
   }
 
   void watch(const std::stop_token& stop) {
