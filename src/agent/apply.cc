@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "agent/facts.h"
 #include "agent/supervisors/native.h"
 #include "agent/supervisors/systemd.h"
@@ -101,21 +103,27 @@ Result<ApplyReport> apply_document(const Json& document, const ApplyOptions& opt
   const std::unique_ptr<Converger> converger = TRY(Converger::create(std::move(converge)));
   TRYV(converger->set_resources(specs));
   ApplyReport report;
+  // Before the rest: what takes the place of something wants it free.
+  const std::vector<std::string> due = converger->leftovers(OnRemoval::revert);
+  if (options.rehearsal == Rehearsal::dry_run) report.reverted = due;
+  std::vector<std::string> troubles;
+  if (options.rehearsal == Rehearsal::no && !due.empty()) {
+    ReleaseReport released = TRY(converger->release({due.begin(), due.end()}));
+    report.reverted = std::move(released.reverted);
+    troubles = std::move(released.warnings);
+    report.troubled = !troubles.empty();
+  }
   PassOptions pass;
   pass.audit = options.audit;
   pass.rehearsal = options.rehearsal;
   pass.list_kept = true;
   report.pass = converger->pass(pass);
-  if (options.rehearsal == Rehearsal::no) {
-    const std::vector<std::string> due = converger->leftovers(OnRemoval::revert);
-    if (!due.empty()) {
-      ReleaseReport released = TRY(converger->release({due.begin(), due.end()}));
-      report.reverted = std::move(released.reverted);
-      for (std::string& warning : released.warnings)
-        report.pass.warnings.push_back("could not be undone: " + warning);
-    }
-  }
+  for (const std::string& trouble : troubles)
+    report.pass.warnings.push_back("could not be undone: " + trouble);
   report.leftovers = converger->leftovers();
+  std::erase_if(report.leftovers, [&](const std::string& name) {
+    return std::find(report.reverted.begin(), report.reverted.end(), name) != report.reverted.end();
+  });
   return report;
 }
 

@@ -26,11 +26,15 @@ struct ApplyOptions {
 
 struct ApplyReport {
   PassReport pass;
-  std::vector<std::string> reverted;   // no longer named, and undone: onRemoval said so
+  // No longer named, and undone, or to be undone after a dry run: onRemoval said so.
+  std::vector<std::string> reverted;
+  bool troubled = false;               // something could not be undone
   std::vector<std::string> leftovers;  // owned from earlier documents, no longer named; left alone
   // As `consort apply` exits: 0 kept, 2 repaired, 4 some failed, 6 both. (A bad document is an
   // Error: 1.)
-  [[nodiscard]] int exit_status() const { return pass.exit_status() | (reverted.empty() ? 0 : 2); }
+  [[nodiscard]] int exit_status() const {
+    return pass.exit_status() | (reverted.empty() ? 0 : 2) | (troubled ? 4 : 0);
+  }
 };
 
 [[nodiscard]] Json apply_report_to_json(const ApplyReport& report);

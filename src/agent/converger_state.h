@@ -39,6 +39,7 @@ struct ConvergerState {
   std::vector<Seen> seen;         // per resource
   std::vector<char> recorded;     // the ledger knows that it is as wished
   std::map<std::string, Flapping> flapping;
+  std::size_t flapping_swept = 0;  // how many were left when the calm ones were last dropped
   std::mutex flapping_mutex;
   std::pair<Stamp, Stamp> account_stamps;
   Originals* originals = nullptr;
@@ -63,7 +64,8 @@ struct ConvergerState {
                    options.claims,
                    originals,
                    options.secrets,
-                   options.artifacts};
+                   options.artifacts,
+                   graph.owned.get()};
   }
 
   [[nodiscard]] Enforcement enforcement_of(const Resource& resource) const {

@@ -37,16 +37,20 @@ class GraphBuilder {
  private:
   Status register_claims() {
     std::vector<std::string> claimed;
+    std::vector<std::string> owned;
     for (std::uint32_t i = 0; i < resources_.size(); ++i) {
       for (std::string& key : resources_[i]->claims()) {
         const auto [it, fresh] = claims_.emplace(key, i);
         if (!fresh && resources_[it->second]->wish() != resources_[i]->wish())
           return contradiction(key, it->second, i, "with different wishes");
-        if (key.front() == '/') claimed.push_back(std::move(key));
+        if (key.front() != '/') continue;
+        if (resources_[i]->decides_below()) owned.push_back(key);
+        claimed.push_back(std::move(key));
       }
       for (std::string& key : resources_[i]->provides()) made_.emplace(std::move(key), i);
     }
     graph_.claimed = std::make_shared<const PathSet>(std::move(claimed));
+    graph_.owned = std::make_shared<const PathSet>(std::move(owned));
     return {};
   }
 

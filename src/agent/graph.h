@@ -32,6 +32,7 @@ struct Graph {
   std::vector<std::uint32_t> order;  // topological and stable
   std::shared_ptr<const PathSet>
       claimed;  // every path that a resource decides on; of a built graph never null
+  std::shared_ptr<const PathSet> owned;  // … and on all that is below it; as claimed
 };
 
 // Errors: conflict when two resources claim one thing with different wishes (both named);

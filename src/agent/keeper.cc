@@ -86,6 +86,20 @@ Status Keeper::check(const Version& version) const {
   return {};
 }
 
+Result<Keeper::Interests> Keeper::interests_of(const Version& version) const {
+  std::vector<std::string> claimed;
+  std::vector<std::string> owned;
+  for (const auto& [name, spec] : TRY(specs_of(version, DaemonPart::without))) {
+    const auto resource = TRY(parse_resource(name, spec, workshop_.host.root));
+    for (std::string& claim : resource->claims()) {
+      if (!claim.starts_with('/')) continue;
+      if (resource->decides_below()) owned.push_back(claim);
+      claimed.push_back(std::move(claim));
+    }
+  }
+  return Interests{PathSet(std::move(claimed)), PathSet(std::move(owned))};
+}
+
 Status Keeper::announce(const std::vector<Version>& versions) const {
   std::vector<std::string> paths;
   for (const Version& version : versions) {

@@ -25,6 +25,12 @@ class Keeper {
 
   // What a set of resources would be, checked whole: the first of mistakes_of().
   [[nodiscard]] Status check(const Version& version) const;
+  // What the resources of this version decide on, and what of it with all that is below.
+  struct Interests {
+    PathSet claimed;
+    PathSet owned;
+  };
+  [[nodiscard]] Result<Interests> interests_of(const Version& version) const;
   // Claims what these versions keep, until set() or clear(): no other service may purge it.
   [[nodiscard]] Status announce(const std::vector<Version>& versions) const;
   // Sets what is to be kept from now on; changes nothing by itself. Errors: as check().

@@ -9,6 +9,7 @@
 #include <iterator>
 #include <utility>
 
+#include "base/log.h"
 #include "base/text.h"
 
 namespace consort::agent {
@@ -51,10 +52,14 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const fs::path& path) {
 }
 
 Status Ledger::load() {
-  fd_ = Fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-  if (!fd_.valid())
+  // Read before anything of what is known is given up: without the file it stays as it was.
+  auto read = read_file(path_, kMostBytes);
+  if (!read && read.error().code() != ErrorCode::not_found) return fail(std::move(read).error());
+  const std::string text = read ? std::move(*read) : "";
+  Fd fd(::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!fd.valid())
     return fail_errno(errno, fmt::format("cannot open the ledger {}", path_.string()));
-  const std::string text = TRY(read_file(path_, kMostBytes));
+  fd_ = std::move(fd);
   known_.clear();
   fresh_.clear();
   lines_ = 0;
@@ -257,7 +262,10 @@ Status Ledger::flush() {
     if (::fdatasync(fd_.get()) != 0) return fail_errno(errno, "cannot sync the ledger");
   }
   tidy();
-  return compact_if_outdated();
+  // All is recorded: what fails now is tried again.
+  if (const Status compacted = compact_if_outdated(); !compacted)
+    log_warn("{} stays longer than it need be: {}", path_.string(), compacted.error().message());
+  return {};
 }
 
 Status Ledger::append_with_pending(const std::string& line) {

@@ -231,8 +231,11 @@ class Pass {
     if (!unasked || !applied->changed) return;
     const std::lock_guard lock(state_.flapping_mutex);
     const Instant now = state_.now();
-    if (state_.flapping.size() >= kMostRemembered)
+    // Not each time: what was repaired just now is not calm for long.
+    if (state_.flapping.size() >= std::max(kMostRemembered, 2 * state_.flapping_swept)) {
       std::erase_if(state_.flapping, [&](const auto& each) { return each.second.is_calm(now); });
+      state_.flapping_swept = state_.flapping.size();
+    }
     Flapping& state = state_.flapping[resource.name()];
     state.repaired(now);
     item.flapping = state.flaps();
@@ -257,7 +260,10 @@ class Pass {
     item.reason =
         fmt::format("flapping: something else keeps undoing this repair; the next try is at {}",
                     format_instant(it->second.until()));
-    item.hint = "find the other program that changes it, or set enforcement: warn";
+    item.hint = resource.type() == "artifact"
+                    ? "what a program writes belongs below ${service.data}, not into what it came "
+                      "with; or let a resource decide on it"
+                    : "find the other program that changes it, or set enforcement: warn";
     return true;
   }
 

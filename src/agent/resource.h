@@ -71,6 +71,8 @@ struct Context {
   Originals* originals = nullptr;   // null: there is no way back that would ask for them
   SecretSource* secrets = nullptr;  // null: files with secrets fail and say so
   const objects::ObjectStore* artifacts = nullptr;  // what was deployed; null: there is nothing
+  const PathSet* owned =
+      nullptr;  // of `claimed`, those of this set that are decided on with all below
 
   [[nodiscard]] bool dry_run() const { return overlay != nullptr; }
   // Keeps the content of a file that is about to go. No store, no file, or one that has held a
@@ -144,6 +146,8 @@ class Resource {
   [[nodiscard]] virtual std::vector<std::string> provides() const { return {}; }
   [[nodiscard]] virtual std::vector<std::string> uses() const { return {}; }
   [[nodiscard]] virtual bool wants_absence() const { return false; }
+  // Whether it decides on what is below its path, too.
+  [[nodiscard]] virtual bool decides_below() const { return false; }
   // Whether what it claims is the same whatever was there before: not where it keeps a content.
   [[nodiscard]] virtual bool decides_on_all() const { return true; }
   // The state of what it claims, for `onRemoval: revert`; null when there is nothing to go back to.

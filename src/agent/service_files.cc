@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
 #include <set>
 
 #include "agent/real_files.h"
@@ -94,18 +96,29 @@ Status ServiceFiles::unpack(const objects::ObjectStore& store, const Version& ve
   return {};
 }
 
-Result<bool> ServiceFiles::mend(const objects::ObjectStore& store,
-                                const plan::Artifact& artifact) const {
+Result<bool> ServiceFiles::mend(const objects::ObjectStore& store, const plan::Artifact& artifact,
+                                const std::function<bool(const std::string&)>& is_free) const {
   const fs::path path = this->artifact(artifact.digest);
+  const bool is_tree = artifact.kind == plan::Artifact::Kind::tree;
   objects::Tree tree;
-  if (artifact.kind == plan::Artifact::Kind::tree) {
+  if (is_tree) {
     tree = TRY(objects::get_tree(store, artifact.digest));
   } else {
     tree[path.filename().string()] = {objects::TreeEntry::Kind::file, 0755, artifact.digest, 0, ""};
   }
-  const fs::path folder = artifact.kind == plan::Artifact::Kind::tree ? path : path.parent_path();
-  const objects::TreeDifferences differences = TRY(objects::tree_differences(tree, folder));
-  TRYV(objects::mend_tree(store, tree, folder, differences));
+  const fs::path folder = is_tree ? path : path.parent_path();
+  const objects::TreeDifferences differences =
+      TRY(objects::tree_differences(tree, folder, [&](const std::string& inside) {
+        const auto place = normal_path((folder / inside).string(), host_.root);
+        return place && is_free(*place);
+      }));
+  TRYV(objects::mend_tree(store, tree, folder, differences, [&](const std::string& inside) {
+    const std::string there = inside.empty() ? folder.string() : (folder / inside).string();
+    const std::string aside = aside_of(there);
+    return ::rename(there.c_str(), aside.c_str()) == 0
+               ? Status()
+               : Status(fail_errno(errno, fmt::format("cannot set {} aside", there)));
+  }));
   return !differences.empty();
 }
 

@@ -9,6 +9,7 @@
 // One service is used by one thread at a time.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -55,10 +56,10 @@ class ServiceFiles {
   // Makes what is missing of the version's folders and unpacks its artifacts. Errors: io, corrupt,
   // not_found.
   [[nodiscard]] Status unpack(const objects::ObjectStore& store, const Version& version) const;
-  // Puts an artifact that is unpacked already back as it was deployed; whether anything differed.
-  // Errors: as unpack().
-  [[nodiscard]] Result<bool> mend(const objects::ObjectStore& store,
-                                  const plan::Artifact& artifact) const;
+  // Puts an artifact that is unpacked already back as it was deployed, but for places that others
+  // decide on; whether anything differed. Errors: as unpack().
+  [[nodiscard]] Result<bool> mend(const objects::ObjectStore& store, const plan::Artifact& artifact,
+                                  const std::function<bool(const std::string&)>& is_free) const;
   // Gives the data and run folders to the daemon's user; does nothing when the agent is not root.
   [[nodiscard]] Status hand_over(const Version& version) const;
   // What is needed on the disk to unpack it, in bytes.

@@ -9,6 +9,7 @@
 
 #include "agent/history.h"
 #include "agent/readiness.h"
+#include "agent/resources/artifact.h"
 #include "agent/supervisors/process_facts.h"
 #include "base/text.h"
 #include "objects/tree.h"
@@ -62,6 +63,15 @@ std::string way_back_of(const transition::Transition& t) {
   const auto it = std::find_if(t.forward.begin(), t.forward.end(),
                                [](const auto& record) { return switches(record.step); });
   return it == t.forward.end() ? "" : it->token;
+}
+
+// By a version that says so: not where a snapshot relies on the fence, or where it was said
+// already.
+bool can_be_passed_over(const transition::Transition& t) {
+  return !t.drain_may_fail && t.to && t.to->mode != plan::Mode::drained &&
+         std::none_of(t.forward.begin(), t.forward.end(), [](const transition::StepRecord& record) {
+           return record.step == Step::backup_running;
+         });
 }
 
 }  // namespace
@@ -179,7 +189,7 @@ Result<StepResult> Steps::hook(const PerformStep& work, const fs::path& snapshot
   if (result.status != StepStatus::ok && work.order.owner == Owner::old_manifest && new_)
     result.message += fmt::format(
         " (a hook of the version that is here, not of the one that comes){}",
-        work.order.step == Step::drain
+        work.order.step == Step::drain && can_be_passed_over(work.transition)
             ? "; hint: to leave it all the same, deploy a version whose drain hook says "
               "onFailure: 'continue'"
             : "");
@@ -199,7 +209,8 @@ Status Steps::fetch(const transition::Transition& t) {
   }
   for (const Digest& digest : wanted) {
     TRYV(shop_.fetcher->closure(digest, shop_.fetch_patience));
-    const Version version{digest, TRY(plan::get_manifest(shop_.store, digest))};
+    Version version{digest, TRY(plan::get_manifest(shop_.store, digest))};
+    if (t.to && t.to->manifest == digest) version.host = t.to->host;
     TRYV(fetch_secrets(version));
     TRYV(files_.unpack(shop_.store, version));
     TRYV(mend_artifacts(t, version));
@@ -211,12 +222,23 @@ Status Steps::fetch(const transition::Transition& t) {
 // version that is here has in common with this one is kept with its resources.
 Status Steps::mend_artifacts(const transition::Transition& t, const Version& version) {
   std::set<Digest> kept;
-  if (t.from) {
-    const plan::Manifest here = TRY(plan::get_manifest(shop_.store, t.from->manifest));
-    for (const auto& [name, artifact] : here.artifacts) kept.insert(artifact.digest);
+  for (const Digest& here : {t.from ? t.from->manifest : Digest(), t.duty ? t.duty->from : Digest(),
+                             t.duty ? t.duty->to : Digest()}) {
+    if (here.is_none()) continue;
+    const plan::Manifest manifest = TRY(plan::get_manifest(shop_.store, here));
+    for (const auto& [name, artifact] : manifest.artifacts) kept.insert(artifact.digest);
   }
+  // Where its resources are no good, the preflight tells.
+  const auto others = keeper_.interests_of(version);
+  if (!others) return {};
   for (const auto& [name, artifact] : version.manifest.artifacts) {
-    if (kept.contains(artifact.digest) || !TRY(files_.mend(shop_.store, artifact))) continue;
+    if (kept.contains(artifact.digest)) continue;
+    const std::string place =
+        TRY(normal_path(files_.artifact(artifact.digest).string(), shop_.host.root));
+    const bool mended = TRY(files_.mend(shop_.store, artifact, [&](const std::string& inside) {
+      return belongs_to_others(others->claimed, others->owned, place, inside);
+    }));
+    if (!mended) continue;
     shop_.note(make_event(SystemClock().now(), "repaired", service_, "artifact:" + name,
                           "what was unpacked earlier was no longer as deployed"));
   }

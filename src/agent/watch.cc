@@ -10,7 +10,9 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <compare>
+#include <cstdint>
 #include <mutex>
 #include <span>
 #include <string_view>
@@ -29,7 +31,7 @@ constexpr std::uint32_t kEvents = IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM |
                                   IN_ONLYDIR | IN_EXCL_UNLINK;
 // Of a folder that only leads to others: whatever else happens in it wakes nobody.
 constexpr std::uint32_t kOwnEvents = IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
-constexpr int kRetrySeconds = 60;  // of what could not be watched
+constexpr std::chrono::seconds kRetry(60);  // of what could not be watched
 constexpr int kMostRaces = 100;
 
 // One folder and what of a service is in it; a path is kept as no more than its name in there, for
@@ -223,26 +225,33 @@ struct Watch::Impl {
           continue;
         }
       }
-      lead_to(folder, part, seen);
-      return;
+      // It may have been moved away in the moment before the folder above it was followed.
+      if (!lead_to(folder, part, seen) || races >= kMostRaces || watch_folder(folder, true) == wd)
+        return;
+      stop_awaiting(wd, name, part);
     }
   }
 
   void stop_awaiting(int wd, const std::string& name, const Part& part) {
-    Folder& folder = folders[wd];
-    const auto it = folder.awaited.find(name);
-    if (it == folder.awaited.end()) return;
+    const auto folder = folders.find(wd);
+    if (folder == folders.end()) return;
+    const auto it = folder->second.awaited.find(name);
+    if (it == folder->second.awaited.end()) return;
     it->second.erase(part);
-    if (it->second.empty()) folder.awaited.erase(it);
+    if (it->second.empty()) folder->second.awaited.erase(it);
     narrow(wd);
   }
 
-  void lead_to(const std::string& folder, const Part& part, std::set<std::string>& seen) {
+  // Whether the kernel was asked for any.
+  bool lead_to(const std::string& folder, const Part& part, std::set<std::string>& seen) {
+    bool asked = false;
     for (std::string at = parent_of(folder); at != "/" && seen.insert(at).second;
          at = parent_of(at)) {
+      asked = true;
       if (watch_folder(at, false) < 0 && (errno == ENOSPC || errno == ENOMEM))
         unwatched.insert(part);
     }
+    return asked;
   }
 
   // Nothing is waited for in it any more.
@@ -349,9 +358,13 @@ struct Watch::Impl {
     }
   }
 
-  [[nodiscard]] int patience() {
+  // Until then events may come, or none, in milliseconds; -1: there is nothing to try again.
+  [[nodiscard]] int patience(std::chrono::steady_clock::time_point next_try) {
     const std::lock_guard lock(mutex);
-    return unwatched.empty() ? -1 : kRetrySeconds * 1000;
+    if (unwatched.empty()) return -1;
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(next_try - std::chrono::steady_clock::now());
+    return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
   }
 
   // Nobody has parts in it any more; `service` is about to be set anew.
@@ -390,11 +403,14 @@ struct Watch::Impl {
   }
 
   void loop(const std::stop_token& stop) {
+    auto next_try = std::chrono::steady_clock::now() + kRetry;
     while (!stop.stop_requested()) {
       std::array<pollfd, 2> fds = {pollfd{wake.get(), POLLIN, 0}, pollfd{inotify.get(), POLLIN, 0}};
-      const int ready = ::poll(fds.data(), fds.size(), patience());
-      if (ready < 0 && errno != EINTR) return;
-      if (ready == 0) try_again();
+      if (::poll(fds.data(), fds.size(), patience(next_try)) < 0 && errno != EINTR) return;
+      if (std::chrono::steady_clock::now() >= next_try) {
+        try_again();
+        next_try = std::chrono::steady_clock::now() + kRetry;
+      }
       std::uint64_t count = 0;
       [[maybe_unused]] const ssize_t n = ::read(wake.get(), &count, sizeof count);
       Drift drift;

@@ -25,7 +25,8 @@ Result<int> run(const Arguments& arguments) {
     print(agent::apply_report_to_json(report).dump() + "\n");
   } else {
     for (const std::string& name : report.reverted)
-      print(fmt::format("undone {}: the file no longer names it\n", name));
+      print(fmt::format("{} {}: the file no longer names it\n",
+                        arguments.has("--dry-run") ? "would undo" : "undone", name));
     if (!report.leftovers.empty())
       print(fmt::format("left alone, for the file no longer names them: {}\n",
                         join(report.leftovers, ", ")));

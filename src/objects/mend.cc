@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <set>
 
 #include "objects/tree.h"
 
@@ -63,13 +64,12 @@ Result<std::string> difference(const TreeEntry& entry, const fs::path& path) {
   return mode == entry.mode ? std::string() : fmt::format("mode {:04o}", mode);
 }
 
-Status clear_place(const TreeEntry& entry, const fs::path& path) {
+// A file or a link takes the place of another one in one step.
+bool is_in_the_way(const TreeEntry& entry, const fs::path& path) {
   struct stat info {};
-  if (::lstat(path.c_str(), &info) != 0) return {};
-  // A file or a link is replaced in one step.
-  const bool replaceable = entry.kind != TreeEntry::Kind::directory && !S_ISDIR(info.st_mode);
-  const bool fits = entry.kind == TreeEntry::Kind::directory && S_ISDIR(info.st_mode);
-  return replaceable || fits ? Status() : remove_tree(path);
+  if (::lstat(path.c_str(), &info) != 0) return false;
+  const bool is_folder = S_ISDIR(info.st_mode);
+  return is_folder != (entry.kind == TreeEntry::Kind::directory);
 }
 
 Status put_link(const std::string& target, const fs::path& path) {
@@ -83,7 +83,6 @@ Status put_link(const std::string& target, const fs::path& path) {
 }
 
 Status put_entry(const ObjectStore& store, const TreeEntry& entry, const fs::path& path) {
-  TRYV(clear_place(entry, path));
   switch (entry.kind) {
     case TreeEntry::Kind::directory:
       // Its own mode comes last: it may forbid us to write into it.
@@ -108,14 +107,21 @@ bool is_real_folder(const fs::path& path) {
 Result<TreeDifferences> tree_differences(const Tree& tree, const fs::path& folder,
                                          const std::function<bool(const std::string&)>& is_free) {
   TreeDifferences out;
+  std::set<std::string> closed;  // leads to what is not the tree's
   const bool is_there = is_real_folder(folder);
   for (const auto& [path, entry] : tree) {
-    if (is_free && is_free(path)) continue;
+    const std::string above = path.substr(0, std::min(path.size(), path.rfind('/')));
+    if (above != path && closed.contains(above)) {
+      closed.insert(path);
+      continue;
+    }
+    if (is_free && is_free(path)) {
+      if (!is_real_folder(folder / path)) closed.insert(path);
+      continue;
+    }
     // Below what is no directory nothing is looked at: a link there may lead anywhere.
-    const auto above = out.find(path.substr(0, std::min(path.size(), path.rfind('/'))));
-    const bool lost = above != out.end() &&
-                      tree.at(above->first).kind == TreeEntry::Kind::directory &&
-                      !above->second.starts_with("mode ");
+    const auto upper = above == path ? out.end() : out.find(above);
+    const bool lost = upper != out.end() && !upper->second.starts_with("mode ");
     std::string how = lost || !is_there ? "absent" : TRY(difference(entry, folder / path));
     if (!how.empty()) out.emplace(path, std::move(how));
   }
@@ -123,11 +129,16 @@ Result<TreeDifferences> tree_differences(const Tree& tree, const fs::path& folde
 }
 
 Status mend_tree(const ObjectStore& store, const Tree& tree, const fs::path& folder,
-                 const TreeDifferences& differences) {
+                 const TreeDifferences& differences,
+                 const std::function<Status(const std::string&)>& set_aside) {
   if (differences.empty()) return {};
-  if (!is_real_folder(folder)) TRYV(remove_tree(folder));
+  struct stat info {};
+  if (!is_real_folder(folder) && ::lstat(folder.c_str(), &info) == 0) TRYV(set_aside(""));
   TRYV(make_folders(folder, 0755));
-  for (const auto& [path, how] : differences) TRYV(put_entry(store, tree.at(path), folder / path));
+  for (const auto& [path, how] : differences) {
+    if (is_in_the_way(tree.at(path), folder / path)) TRYV(set_aside(path));
+    TRYV(put_entry(store, tree.at(path), folder / path));
+  }
   // Children before parents.
   for (auto it = differences.rbegin(); it != differences.rend(); ++it) {
     const TreeEntry& entry = tree.at(it->first);

@@ -60,14 +60,17 @@ using Tree = std::map<std::string, TreeEntry>;
 
 // What of the tree is not in `folder` as it says, by path, and how: "changed", "absent", "a
 // directory", "mode 0600". What is there besides counts for nothing. `is_free(path)` names entries
-// that others decide on; null: none. Never follows links; reads every file. Errors: io.
+// that others decide on, null: none; where such a one is no folder, nothing is looked at below it.
+// Never follows links; reads every file. Errors: io.
 using TreeDifferences = std::map<std::string, std::string>;
 [[nodiscard]] Result<TreeDifferences> tree_differences(
     const Tree& tree, const fs::path& folder,
     const std::function<bool(const std::string& path)>& is_free = nullptr);
-// Puts these entries in order, each in one step. What is in the place of an entry of another kind
-// goes. `folder` is made where it is absent. Errors: io, not_found, corrupt (the store).
+// Puts these entries in order, each in one step. `set_aside(path)` takes away what is in the place
+// of an entry of another kind, or in that of the folder itself (""); it is never removed here.
+// Errors: io, not_found, corrupt (the store), and those of set_aside.
 [[nodiscard]] Status mend_tree(const ObjectStore& store, const Tree& tree, const fs::path& folder,
-                               const TreeDifferences& differences);
+                               const TreeDifferences& differences,
+                               const std::function<Status(const std::string& path)>& set_aside);
 
 }  // namespace consort::objects

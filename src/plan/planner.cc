@@ -1,6 +1,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
+
 #include "plan/claims.h"
 #include "plan/groups.h"
 #include "plan/outages.h"
@@ -11,13 +13,15 @@ namespace {
 
 // Whoever deploys a plan later compares this: what it would do, and by which policy.
 Digest fingerprint(const Plan& plan) {
+  // In no order: which batch a host is in follows its health, which comes and goes.
+  std::vector<std::vector<std::string>> texts;
+  for (const Step& step : plan.steps)
+    texts.push_back({step.service, step.host, std::string(action_name(step.action)),
+                     step.from ? instance_state_to_json(*step.from).dump() : "",
+                     step.to ? instance_state_to_json(*step.to).dump() : ""});
+  std::sort(texts.begin(), texts.end());
   Json::Array steps;
-  for (const Step& step : plan.steps) {
-    steps.push_back(Json::array_of(
-        std::vector<std::string>{step.service, step.host, std::string(action_name(step.action)),
-                                 step.from ? instance_state_to_json(*step.from).dump() : "",
-                                 step.to ? instance_state_to_json(*step.to).dump() : ""}));
-  }
+  for (const std::vector<std::string>& text : texts) steps.push_back(Json::array_of(text));
   Json waves = Json::array();
   for (const Wave& wave : plan.waves) waves.push_back(wave.name);
   Json inputs =

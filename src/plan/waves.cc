@@ -225,8 +225,8 @@ class Waves {
     add_wave(prefix + " · move away", std::move(steps));
   }
 
-  // What is unhealthy uses up the budget that all others would wait for, and mending it needs no
-  // slot.
+  // What is unhealthy comes first: it uses up the budget that all others would wait for, and
+  // mending it needs no slot.
   [[nodiscard]] std::vector<std::string> sick_first(const std::set<std::string>& hosts,
                                                     const std::vector<InstanceKey>& keys) const {
     std::set<std::string> sick;

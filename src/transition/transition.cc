@@ -186,6 +186,8 @@ class Planner {
       if (will_be(Mode::running)) add_hook(Step::undrain, after());
       return;
     }
+    // Whoever wants it drained, and no more, relies on that.
+    if (!will_be(Mode::stopped)) out_.drain_may_fail = false;
     if (was(Mode::running)) add_hook(Step::drain, before());
     if (will_be(Mode::stopped) && before().runs()) add(Step::stop);
     add(Step::commit);

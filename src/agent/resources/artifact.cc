@@ -16,6 +16,14 @@ class ArtifactResource final : public Resource {
  public:
   [[nodiscard]] Result<Verdict> examine(const Context& context) const override {
     const objects::Tree tree = TRY(read(context));
+    // Before they are read: what changes meanwhile has another one. Not of directories: what a
+    // program leaves beside its files changes theirs, and nothing here.
+    std::vector<Evidence> evidence;
+    for (const auto& [path, entry] : tree) {
+      if (entry.kind == objects::TreeEntry::Kind::directory) continue;
+      const std::string place = in_folder(path);
+      evidence.push_back({place, context.files.stamp(place)});
+    }
     const objects::TreeDifferences differences = TRY(compare(context, tree));
     Verdict verdict;
     for (const auto& [path, how] : differences) {
@@ -24,13 +32,7 @@ class ArtifactResource final : public Resource {
     }
     if (differences.size() > kShownChanges)
       verdict.reason = fmt::format("{} entries in all", differences.size());
-    if (!differences.empty()) return verdict;
-    // Not of directories: what a program leaves beside its files changes theirs, and nothing here.
-    for (const auto& [path, entry] : tree) {
-      if (entry.kind == objects::TreeEntry::Kind::directory) continue;
-      const std::string place = in_folder(path);
-      verdict.evidence.push_back({place, context.files.stamp(place)});
-    }
+    if (differences.empty()) verdict.evidence = std::move(evidence);
     return verdict;
   }
 
@@ -38,10 +40,21 @@ class ArtifactResource final : public Resource {
                                       const Verdict& /*verdict*/) const override {
     const objects::Tree tree = TRY(read(context));
     const objects::TreeDifferences differences = TRY(compare(context, tree));
+    Applied out;
+    if (context.dry_run()) return out;
+    for (const auto& [path, how] : differences) {
+      if (how == "changed" && tree.at(path).kind == objects::TreeEntry::Kind::file)
+        out.backup = TRY(context.back_up(in_folder(path)));
+    }
     // Not through context.files: a way back has no business here, the store knows what belongs.
-    if (!context.dry_run())
-      TRYV(objects::mend_tree(*context.artifacts, tree, host_folder(context), differences));
-    return Applied{};
+    TRYV(objects::mend_tree(*context.artifacts, tree, host_folder(context), differences,
+                            [&](const std::string& path) -> Status {
+                              const std::string place = path.empty() ? folder() : in_folder(path);
+                              out.notes.push_back("what was in the way is now " +
+                                                  TRY(context.files.set_aside(place)));
+                              return {};
+                            }));
+    return out;
   }
 
   [[nodiscard]] std::vector<std::string> watch(const Context& context) const override {
@@ -57,8 +70,8 @@ class ArtifactResource final : public Resource {
     }
     return out;
   }
-  // It claims nothing: other resources may decide on what is inside.
-  [[nodiscard]] std::vector<std::string> provides() const override { return {path_}; }
+  // It claims and provides nothing: other resources may decide on what is inside, and wait for
+  // nobody.
 
  private:
   friend Result<std::unique_ptr<Resource>> consort::agent::parse_artifact(JsonReader& reader,
@@ -85,16 +98,9 @@ class ArtifactResource final : public Resource {
   [[nodiscard]] Result<objects::TreeDifferences> compare(const Context& context,
                                                          const objects::Tree& tree) const {
     return objects::tree_differences(tree, host_folder(context), [&](const std::string& path) {
-      return context.claimed != nullptr && is_claimed(*context.claimed, in_folder(path));
+      return context.claimed != nullptr && context.owned != nullptr &&
+             belongs_to_others(*context.claimed, *context.owned, path_, in_folder(path));
     });
-  }
-
-  // By a resource on it, or on a folder inside the artifact (or the artifact itself) above it.
-  [[nodiscard]] bool is_claimed(const PathSet& claimed, const std::string& place) const {
-    for (std::string at = place; at.size() >= path_.size(); at = parent_of(at)) {
-      if (claimed.contains(at)) return true;
-    }
-    return false;
   }
 
   std::string path_;
@@ -103,6 +109,15 @@ class ArtifactResource final : public Resource {
 };
 
 }  // namespace
+
+bool belongs_to_others(const PathSet& claimed, const PathSet& owned, const std::string& artifact,
+                       const std::string& place) {
+  if (claimed.contains(place)) return true;
+  for (std::string at = place; at.size() >= artifact.size(); at = parent_of(at)) {
+    if (owned.contains(at)) return true;
+  }
+  return false;
+}
 
 Result<std::unique_ptr<Resource>> parse_artifact(JsonReader& reader, const fs::path& root) {
   auto out = std::make_unique<ArtifactResource>();

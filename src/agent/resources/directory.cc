@@ -125,6 +125,7 @@ class DirectoryResource final : public Resource {
     return out;
   }
   [[nodiscard]] bool wants_absence() const override { return absent_; }
+  [[nodiscard]] bool decides_below() const override { return recurse_ || purge_ || !tree_.empty(); }
   [[nodiscard]] Result<Json> capture(const Context& context) const override {
     return capture_path(context, path_);
   }

@@ -46,7 +46,9 @@ TEST(Apply, WhatIsNoLongerNamedIsUndoneWhereItSaysSo) {
             2);
   // A dry run undoes nothing,
   options.rehearsal = Rehearsal::dry_run;
-  EXPECT_THAT(apply(R"({"resources":{}})").reverted, ::testing::IsEmpty());
+  const ApplyReport rehearsal = apply(R"({"resources":{}})");
+  EXPECT_EQ(rehearsal.reverted, std::vector<std::string>{"motd"}) << "it would be";
+  EXPECT_EQ(rehearsal.leftovers, std::vector<std::string>{"kept"});
   EXPECT_EQ(host.get("/etc/motd"), "mine");
   // and what has been undone is told once.
   options.rehearsal = Rehearsal::no;

@@ -163,19 +163,31 @@ TEST_F(TreeTest, WhatSomebodyHasChangedIsFoundAndPutBack) {
                 .value()
                 .size(),
             1U);
-  // then it is as it was, but for what is there besides; and what is of others is untouched.
-  ASSERT_TRUE(mend_tree(store_, tree, out, differences));
+  // then it is as it was, but for what is there besides; and what is of others is untouched. What
+  // was in the way is somewhere else.
+  const auto set_aside = [&](const std::string& path) -> Status {
+    const std::string place = path.empty() ? out.string() : (out / path).string();
+    fs::rename(place, place + ".aside");
+    return {};
+  };
+  ASSERT_TRUE(mend_tree(store_, tree, out, differences, set_aside));
+  EXPECT_TRUE(fs::is_directory(out / "current.aside/in the way"));
   EXPECT_THAT(tree_differences(tree, out).value(), ::testing::IsEmpty());
   EXPECT_EQ(mode_of(out / "bin/shop"), 0755U);
   EXPECT_EQ(read_file(out / "cache").value(), "of the program");
   EXPECT_EQ(read_file(others / "shop").value(), "of others");
+  // Below what others have made a link nothing is looked at.
+  fs::remove_all(out / "bin");
+  fs::create_symlink(others, out / "bin");
+  const auto is_free = [](const std::string& path) { return path == "bin"; };
+  EXPECT_THAT(tree_differences(tree, out, is_free).value(), ::testing::IsEmpty());
   // The same where all of it is gone, or is a link itself,
   fs::remove_all(out);
   for (const bool is_link : {false, true}) {
     if (is_link) fs::create_symlink(others, out);
     const TreeDifferences all = tree_differences(tree, out).value();
     EXPECT_EQ(all.size(), tree.size());
-    ASSERT_TRUE(mend_tree(store_, tree, out, all));
+    ASSERT_TRUE(mend_tree(store_, tree, out, all, set_aside));
     EXPECT_THAT(tree_differences(tree, out).value(), ::testing::IsEmpty());
     EXPECT_FALSE(fs::is_symlink(out));
     fs::remove_all(out);

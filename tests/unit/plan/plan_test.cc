@@ -139,7 +139,9 @@ TEST(Plan, WhatIsUnhealthyIsInTheFirstBatch) {
   Planning planning{.before = &before, .after = &after, .observed = before.running()};
   EXPECT_EQ(story(planning.plan().value()),
             "upgrade shop@w1 | upgrade shop@w2, upgrade shop@w3, upgrade shop@w4");
+  const Digest inputs = planning.plan().value().inputs;
   planning.observed->at("w3").instances.at("shop").health = Health::unhealthy;
+  EXPECT_EQ(planning.plan().value().inputs, inputs) << "what is to be done is the same";
   EXPECT_EQ(story(planning.plan().value()),
             "upgrade shop@w3 | upgrade shop@w1, upgrade shop@w2, upgrade shop@w4");
   // Of one that does not answer nothing is known, and it would hold up the first batch.

@@ -177,6 +177,14 @@ TEST_F(TransitionTest, ADrainThatMayFailIsPassedOverAndToldOf) {
   v1.hooks["drain"].may_fail = true;
   EXPECT_EQ(walk(begin(removal), {{"drain", StepStatus::failed}}).steps,
             "drain stop remove commit");
+  // Who is to be drained, and no more, is drained or is not: a joint outage relies on it.
+  Begin hold = upgrade();
+  hold.to = InstanceState{Digest::of("v1"), Mode::drained};
+  hold.new_manifest = &v1;
+  EXPECT_EQ(walk(begin(hold), {{"drain", StepStatus::failed}}).end.outcome.result,
+            Outcome::Result::reverted);
+  hold.to->mode = Mode::stopped;
+  EXPECT_EQ(walk(begin(hold), {{"drain", StepStatus::failed}}).steps, "drain stop commit");
 }
 
 TEST_F(TransitionTest, AFailureBeforeAnythingWasTouchedNeedsNoWayBack) {
