@@ -100,12 +100,9 @@ Result<bool> ServiceFiles::mend(const objects::ObjectStore& store, const plan::A
                                 const std::function<bool(const std::string&)>& is_free) const {
   const fs::path path = this->artifact(artifact.digest);
   const bool is_tree = artifact.kind == plan::Artifact::Kind::tree;
-  objects::Tree tree;
-  if (is_tree) {
-    tree = TRY(objects::get_tree(store, artifact.digest));
-  } else {
-    tree[path.filename().string()] = {objects::TreeEntry::Kind::file, 0755, artifact.digest, 0, ""};
-  }
+  const objects::Tree tree =
+      is_tree ? TRY(objects::get_tree(store, artifact.digest))
+              : objects::tree_of_program(path.filename().string(), artifact.digest);
   const fs::path folder = is_tree ? path : path.parent_path();
   const objects::TreeDifferences differences =
       TRY(objects::tree_differences(tree, folder, [&](const std::string& inside) {

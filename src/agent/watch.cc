@@ -70,7 +70,7 @@ struct Part {
 // What a watch of the kernel is for. One with neither parts nor awaited leads to others.
 struct Folder {
   std::vector<const std::string*> paths;          // by which it is known
-  std::vector<Part> parts;                        // of each service one at most
+  std::vector<Part> parts;                        // few: of each service one for each path
   std::map<std::string, std::set<Part>> awaited;  // by the name that leads there, once it exists
   bool whole = false;                             // it has kEvents
 
@@ -206,7 +206,9 @@ struct Watch::Impl {
       std::string name;
       std::string folder = part.place->folder;
       int wd = -1;
+      bool was_absent = false;
       while ((wd = watch_folder(folder, true)) < 0) {
+        was_absent = errno == ENOENT;
         if (errno == ENOSPC || errno == ENOMEM) {
           unwatched.insert(part);
           return;
@@ -220,7 +222,8 @@ struct Watch::Impl {
       } else {
         folders[wd].awaited[name].insert(part);
         // It may have come in the moment before its folder was watched.
-        if (races < kMostRaces && exists((folder == "/" ? "" : folder) + "/" + name)) {
+        if (was_absent && races < kMostRaces &&
+            exists((folder == "/" ? "" : folder) + "/" + name)) {
           stop_awaiting(wd, name, part);
           continue;
         }

@@ -183,6 +183,13 @@ std::vector<Digest> tree_references(const Tree& tree) {
   return {out.begin(), out.end()};
 }
 
+Tree tree_of_program(const std::string& name, const Digest& digest) {
+  TreeEntry entry;
+  entry.mode = 0755;
+  entry.digest = digest;
+  return {{name, entry}};
+}
+
 Result<Tree> get_tree(const ObjectStore& store, const Digest& digest) {
   const std::string bytes = TRY(store.get(digest));
   return tree_from_json(TRY(parse_json(bytes, digest.str())), digest.str());

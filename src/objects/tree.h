@@ -37,6 +37,8 @@ using Tree = std::map<std::string, TreeEntry>;
 [[nodiscard]] std::vector<Digest> tree_references(const Tree& tree);
 
 [[nodiscard]] Result<Tree> get_tree(const ObjectStore& store, const Digest& digest);
+// A single program, as artifacts that are no trees are unpacked (0755): a tree of one entry.
+[[nodiscard]] Tree tree_of_program(const std::string& name, const Digest& digest);
 
 // Stores all files and the tree. Devices, sockets and FIFOs are refused with their path.
 [[nodiscard]] Result<Digest> put_folder(const ObjectStore& store, const fs::path& folder);

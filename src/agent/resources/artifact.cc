@@ -82,10 +82,7 @@ class ArtifactResource final : public Resource {
     if (context.artifacts == nullptr)
       return fail(ErrorCode::unsupported, "only deployed services have artifacts");
     if (is_tree_) return objects::get_tree(*context.artifacts, digest_);
-    objects::TreeEntry entry;
-    entry.digest = digest_;
-    entry.mode = 0755;
-    return objects::Tree{{base_of(path_), entry}};
+    return objects::tree_of_program(base_of(path_), digest_);
   }
   [[nodiscard]] std::string folder() const { return is_tree_ ? path_ : parent_of(path_); }
   [[nodiscard]] fs::path host_folder(const Context& context) const {
